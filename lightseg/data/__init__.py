@@ -1,0 +1,1 @@
+"""One real data format a file."""

@@ -1,0 +1,21 @@
+"""What a user did that cannot work, said in one line. `train.py` prints it and exits with code 2, without a traceback."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class LightsegError(ValueError):
+    """One clear line: what was wrong, where, and what to do."""
+
+
+class DataError(LightsegError):
+    """A file of the data set that is missing, unreadable or contradicts another one; the message names its path."""
+
+
+def nearest(name: str, choices: Iterable[str], most: int = 3) -> str:
+    """The choices most like `name` as a half sentence (`"did you mean a, b?"`), or all of a short list."""
+    choices = list(choices)
+    close = get_close_matches(name.lower(), choices, n=most, cutoff=0.5)
+    if close:
+        return f"did you mean {', '.join(close)}?"
+    return f"choose from {', '.join(choices)}" if len(choices) <= 12 else "nothing comes near it"

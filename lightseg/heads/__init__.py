@@ -1,0 +1,1 @@
+"""Task heads: each a module built from `stages`, with `forward`, `loss` and `decode`."""

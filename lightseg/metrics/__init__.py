@@ -1,0 +1,1 @@
+"""The official evaluators behind one thin interface each."""

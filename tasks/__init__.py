@@ -1,0 +1,1 @@
+"""The LightningModules and the LightningDataModule: training, on top of the library `lightseg`."""
