@@ -1,1 +1,6 @@
-"""placeholder"""
+"""Lightweight nets as feature pyramids, by torch and timm alone."""
+
+from lightseg.backbones.catalog import list_backbones
+from lightseg.backbones.pyramid import FeaturePyramid, Stage, create_backbone
+
+__all__ = ["FeaturePyramid", "Stage", "create_backbone", "list_backbones"]
