@@ -19,3 +19,12 @@ def nearest(name: str, choices: Iterable[str], most: int = 3) -> str:
     if close:
         return f"did you mean {', '.join(close)}?"
     return f"choose from {', '.join(choices)}" if len(choices) <= 12 else "nothing comes near it"
+
+
+def one_line(error: BaseException) -> str:
+    """The message alone, also where a data-loading worker has wrapped it in its traceback."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    last = lines[-1].strip() if lines[0].startswith("Caught ") else " ".join(line.strip() for line in lines)
+    return last.split("Error: ", 1)[1] if lines[0].startswith("Caught ") and "Error: " in last else last

@@ -1,0 +1,148 @@
+"""Model: normalise, backbone, head. The only place where a backbone meets a head; it has no training state.
+
+`create_model` builds one; `load_model` rebuilds one from a checkpoint of a run, without Lightning and without unpickling
+anything but tensors and plain values.
+"""
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightseg.backbones import FeaturePyramid, create_backbone
+from lightseg.errors import LightsegError, nearest
+from lightseg.heads.lraspp import LRASPP, RASPP
+from lightseg.heads.segmentation_loss import SegmentationLoss
+
+HEADS: dict[str, dict[str, type[nn.Module]]] = {"seg": {"lraspp": LRASPP, "raspp": RASPP}}  # the first is the default
+LOSSES: dict[str, type[nn.Module]] = {"seg": SegmentationLoss}
+
+
+class Model(nn.Module):
+    """uint8 pixels in, the head's raw outputs out.
+
+    Attributes:
+        spec: the plain values `create_model` needs to build the same model again; saved in every checkpoint.
+    """
+
+    def __init__(self, backbone: FeaturePyramid, head: nn.Module, spec: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.spec = spec or {}
+        # in 0..255 units and not saved: they belong to the backbone's name
+        self.register_buffer("mean", _per_channel(backbone.mean), persistent=False)
+        self.register_buffer("std", _per_channel(backbone.std), persistent=False)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """uint8 [B, C, H, W] in 0..255 -> float32 with the statistics that the backbone was trained with."""
+        if images.dtype != torch.uint8:
+            raise LightsegError(f"images must be uint8 in 0..255, got {images.dtype}; the model normalises them itself")
+        return (images.float() - self.mean) / self.std
+
+    def forward(self, images: Tensor) -> Any:
+        """images: uint8 RGB [B, C, H, W], 0..255. Returns the head's raw outputs."""
+        return self.head(self.backbone(self.normalise(images)), tuple(images.shape[-2:]))
+
+
+def _per_channel(values: tuple[float, ...]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32).mul(255).view(1, -1, 1, 1)
+
+
+def create_model(
+    backbone: str,
+    task: str,
+    num_classes: int,
+    *,
+    pretrained: bool | str = False,
+    output_stride: int = 16,
+    in_chans: int = 3,
+    drop_path_rate: float = 0.0,
+    head: Mapping[str, Any] | None = None,
+    loss: Mapping[str, Any] | None = None,
+    class_names: list[str] | None = None,
+) -> Model:
+    """Join a backbone with the head of a task.
+
+    Args:
+        backbone: a catalog name, any timm name, or a searched architecture's path.
+        task: `seg`.
+        num_classes: number of classes the head answers with.
+        pretrained: False, True (official weights) or a weight file, for the backbone.
+        output_stride: stride of the deepest map: 8, 16 or 32.
+        in_chans: channels of the images.
+        drop_path_rate: stochastic depth of the backbone.
+        head: the head's `name` and its own options, `{"name": "lraspp", "variant": "torchvision", "filters": 128}`.
+        loss: options of the task's loss.
+        class_names: names of the classes, kept with the model.
+
+    Raises:
+        LightsegError: unknown backbone, task, head or option; an output stride the net cannot give.
+    """
+    if task not in HEADS:
+        raise LightsegError(f"no task named '{task}': {nearest(task, HEADS)}")
+    options = {key: value for key, value in (head or {}).items() if value is not None}  # None: the head's own default
+    head_name = options.pop("name", next(iter(HEADS[task])))
+    if head_name not in HEADS[task]:
+        raise LightsegError(f"task={task} has no head named '{head_name}': {nearest(head_name, HEADS[task])}")
+    head_class = HEADS[task][head_name]
+    known = set(inspect.signature(head_class).parameters) - {"stages", "num_classes", "loss"}
+    for key in options:
+        if key not in known:
+            raise LightsegError(f"head {head_name} has no option '{key}': {nearest(key, sorted(known))}")
+    # a variant may name what it asks of its backbone: taps, dilation, batch-norm eps
+    asked = getattr(head_class, "BACKBONE_OPTIONS", {}).get(options.get("variant"), {})
+    pyramid = create_backbone(
+        backbone,
+        pretrained=pretrained,
+        output_stride=output_stride,
+        in_chans=in_chans,
+        drop_path_rate=drop_path_rate,
+        **asked,
+    )
+    built = head_class(pyramid.stages, num_classes, loss=LOSSES[task](**dict(loss or {})), **options)
+    spec = {
+        "backbone": backbone,
+        "task": task,
+        "num_classes": num_classes,
+        "output_stride": output_stride,
+        "in_chans": in_chans,
+        "drop_path_rate": drop_path_rate,
+        "head": {"name": head_name, **options},
+        "loss": dict(loss or {}),
+        "class_names": class_names,
+    }
+    return Model(pyramid, built, spec)
+
+
+def load_model(checkpoint: str | Path) -> Model:
+    """The model of a run's checkpoint (`.../checkpoints/best.ckpt`), in evaluation mode on the CPU.
+
+    With an exponential moving average the averaged weights are the ones loaded. A file that holds anything but tensors and
+    plain values is refused, never run.
+
+    Raises:
+        LightsegError: no such file, not a checkpoint of lightseg, damaged, or holding code.
+    """
+    path = Path(checkpoint)
+    if not path.is_file():
+        raise LightsegError(f"{path}: no such checkpoint")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # every way a foreign or damaged file can fail: one line for all
+        raise LightsegError(f"{path} is not a checkpoint that can be read safely ({type(error).__name__})") from error
+    spec = content.get("hyper_parameters", {}).get("model") if isinstance(content, dict) else None
+    if not isinstance(spec, dict) or "state_dict" not in content:
+        raise LightsegError(f"{path} is not a checkpoint of a lightseg run (it names no model)")
+    model = create_model(**spec)
+    prefix = "model."
+    state = {key.removeprefix(prefix): value for key, value in content["state_dict"].items() if key.startswith(prefix)}
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1:2]
+        raise LightsegError(f"{path} does not fit the model that it names: {' '.join(first).strip()}") from error
+    return model.eval()

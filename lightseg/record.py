@@ -1,0 +1,86 @@
+"""`record.json`: what one finished run leaves for comparison. Written last and atomically: a run without one did not finish.
+
+Top level (schema 1): `schema, task, data, backbone, head, setting` (what differs from the defaults), `metrics`
+(`{"val/mIoU": 0.71}`, 0..1), `protocol` (how the metrics were measured), `cost` (`params, madds, latency_ms, peak_memory_mb`
+and how measured), `config, config_hash, seed, started, wall_s, versions, git, data_fingerprint`.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+# where a run lies and how it is logged do not change its result
+NOT_HASHED = ("seed", "runs_dir", "resume", "ckpt", "logger", "experiment", "profile")
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file beside the target, flush it to the disk, then rename: the target is whole or not there."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "w") as file:
+            json.dump(content, file, indent=2, allow_nan=False)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def config_hash(config: dict[str, Any]) -> str:
+    """12 hex digits that two runs share when they differ in the seed, their place and their logging alone."""
+    kept = {key: value for key, value in config.items() if key not in NOT_HASHED}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def setting(config: dict[str, Any], defaults: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The dotted keys in which a configuration differs from its defaults; task, data and backbone have places of their own."""
+    ignored = ("task", "backbone", "data.name", "data.root", "head.name", *NOT_HASHED)
+    changed: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if name in ignored:
+            continue
+        default = defaults.get(key)
+        if isinstance(value, dict) and isinstance(default, dict):
+            changed |= setting(value, default, f"{name}.")
+        elif key not in defaults or value != default:
+            changed[name] = value
+    return changed
+
+
+def finite(metrics: dict[str, Any]) -> dict[str, float | None]:
+    """Plain floats for JSON; a metric that is not defined (a class that never occurs) becomes null."""
+    return {key: (float(value) if math.isfinite(float(value)) else None) for key, value in metrics.items()}
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that can change a number."""
+    found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
+    packages = ("lightseg", "torch", "timm", "pytorch-lightning", "torchmetrics", "albumentations", "opencv-python-headless")
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_state(folder: Path) -> dict[str, Any]:
+    """Commit of the checkout, and whether its tracked files are changed; empty outside git."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return {}

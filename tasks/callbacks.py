@@ -1,0 +1,146 @@
+"""Callbacks: the moving average, the progress bar, and the pictures."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ProgressBar, WeightAveraging
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+
+from lightseg.draw import contact_sheet, save_picture
+
+
+class EMA(WeightAveraging):
+    """Exponential moving average of weights and buffers, as timm's ModelEmaV3: with `warmup` the decay at update t is
+    min(decay, (1 + t) / (10 + t)). Lightning's EMAWeightAveraging has no warm-up and loops over the weights one by one."""
+
+    def __init__(self, decay: float, warmup: bool = True) -> None:
+        def average(averages: Any, currents: Any, count: Tensor | int) -> None:
+            t = int(count)
+            rate = min(decay, (1 + t) / (10 + t)) if warmup else decay
+            if torch.is_floating_point(averages[0]):
+                torch._foreach_lerp_(averages, currents, 1 - rate)
+            else:  # batch norm's counters
+                torch._foreach_copy_(averages, currents)
+
+        super().__init__(multi_avg_fn=average)
+
+
+class RunProgress(ProgressBar):
+    """One bar for the whole run: loss, the monitored metric, images per second, time left. Away from a terminal: one line
+    an epoch."""
+
+    def __init__(self, monitor: str) -> None:
+        super().__init__()
+        self.monitor = monitor
+        self._enabled = True
+        self._bar: Progress | None = None
+        self._images = 0
+        self._images_seconds = 0.0
+
+    def disable(self) -> None:
+        self._enabled = False
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._total = self._total_batches(trainer)
+        self._start = self._last = time.perf_counter()
+        if self._enabled and sys.stdout.isatty():
+            self._bar = Progress(
+                TextColumn("epoch {task.fields[epoch]}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[figures]}"),
+                TimeElapsedColumn(),
+                TextColumn("ETA"),
+                TimeRemainingColumn(),
+                console=Console(),
+            )
+            self._bar.start()
+            done = trainer.current_epoch * int(trainer.num_training_batches)
+            self._task = self._bar.add_task("train", total=self._total, completed=done, epoch="", figures="")
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._images, self._images_seconds, self._losses = 0, 0.0, 0.0
+        self._last = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_index: int) -> None:
+        now = time.perf_counter()
+        self._images += len(batch["names"]) * trainer.world_size
+        self._images_seconds += now - self._last
+        self._last = now
+        if self._bar is not None:
+            self._bar.update(self._task, advance=1, epoch=f"{trainer.current_epoch + 1}", figures=self._figures(trainer))
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if self._enabled and self._bar is None and not trainer.sanity_checking and trainer.is_global_zero:
+            if trainer.state.fn != "fit":
+                return
+            epoch, epochs = trainer.current_epoch + 1, trainer.max_epochs or 0
+            elapsed = time.perf_counter() - self._start
+            done = epoch * int(trainer.num_training_batches)
+            left = elapsed / max(done, 1) * max(self._total - done, 0)
+            of = f"/{epochs}" if epochs > 0 else ""
+            print(f"epoch {epoch}{of}  {self._figures(trainer)}  {elapsed:.0f} s, ETA {left:.0f} s", flush=True)
+        self._last = time.perf_counter()
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._stop()
+
+    def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _figures(self, trainer: pl.Trainer) -> str:
+        metrics = trainer.callback_metrics
+        speed = self._images / self._images_seconds if self._images_seconds else 0.0
+        parts = [f"loss {float(metrics['train/loss']):.3f}"] if "train/loss" in metrics else []
+        if self.monitor in metrics:
+            parts.append(f"{self.monitor.removeprefix('val/')} {float(metrics[self.monitor]):.3f}")
+        return "  ".join([*parts, f"{speed:.1f} images/s"])
+
+    @staticmethod
+    def _total_batches(trainer: pl.Trainer) -> int:
+        steps = int(trainer.num_training_batches)
+        if trainer.max_epochs is not None and trainer.max_epochs > 0:
+            return steps * trainer.max_epochs
+        return trainer.max_steps * trainer.accumulate_grad_batches
+
+
+class Pictures(Callback):
+    """Draws the first `count` evaluation images: a contact sheet in the run folder, and a panel for the loggers that take
+    pictures. In training after the last epoch only; the final evaluation draws the checkpoint that is reported."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.folder, self.count = folder, count
+
+    def on_test_epoch_start(self, trainer: pl.Trainer, module: Any) -> None:
+        self._samples: list[tuple[dict[str, Any], Any]] = []
+
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        for index, name in enumerate(batch["names"]):
+            if len(self._samples) == self.count:
+                return
+            sample = {k: v[index] for k, v in batch.items() if k != "names"} | {"name": name}
+            self._samples.append((sample, outputs[index]))
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
+        if not self._samples or not trainer.is_global_zero:
+            return
+        rows = [module.draw(sample, prediction) for sample, prediction in self._samples]
+        legend = list(zip(module.class_names, module.palette, strict=False))
+        sheet = contact_sheet(rows, module.headings, legend)
+        save_picture(sheet, self.folder / f"{trainer.datamodule.evaluation_split}.png")  # type: ignore[attr-defined]
+        for logger in trainer.loggers:
+            if hasattr(logger, "log_samples"):
+                logger.log_samples(module, self._samples, sheet)

@@ -1,0 +1,225 @@
+"""One run: its folder, its trainer, its evaluation and its record. `train.py` calls these in order."""
+
+import logging
+import resource
+import sys
+import time
+import warnings
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import OmegaConf
+
+from lightseg import record
+from lightseg.errors import LightsegError
+from lightseg.profile import profile_model
+from tasks.base import Task
+from tasks.callbacks import EMA, Pictures, RunProgress
+from tasks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
+from tasks.data import DataModule
+from tasks.loggers import build_loggers
+from tasks.predictions import WritePredictions
+from tasks.segmentation import SegmentationTask
+
+TASKS: dict[str, type[Task]] = {"seg": SegmentationTask}
+
+
+def run_folder(config: dict[str, Any]) -> Path:
+    """`<runs_dir>/<task>/<data>/<backbone>/<time>`, or the folder that is resumed."""
+    if config["resume"] is not None:
+        folder = Path(config["resume"])
+        if not (folder / "checkpoints" / "last.ckpt").is_file():
+            raise LightsegError(f"resume={folder}: it has no checkpoints/last.ckpt (no epoch was finished); start it again")
+        return folder
+    backbone = Path(str(config["backbone"])).stem.replace(":", "_") or "backbone"
+    parent = Path(config["runs_dir"]) / config["task"] / config["data"]["name"] / backbone
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    for suffix in ("", *(f"-{n}" for n in range(2, 1000))):  # two runs may start within one second
+        folder = parent / f"{stamp}{suffix}"
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise LightsegError(f"runs_dir={config['runs_dir']}: cannot make {folder}: {error.strerror}") from error
+    raise LightsegError(f"{parent} is full of runs of this second")
+
+
+def build_task(config: dict[str, Any], data: DataModule) -> Task:
+    """The task over a new model, or over the model of `ckpt` in test mode."""
+    dataset = data.dataset("val" if config["mode"] == "test" else "train")
+    if config["mode"] == "test":
+        checkpoint = AtomicCheckpointIO().load_checkpoint(config["ckpt"])
+        model = checkpoint.get("hyper_parameters", {}).get("model")
+        if not isinstance(model, dict):
+            raise LightsegError(f"{config['ckpt']} is not a checkpoint of a lightseg run")
+        if model["num_classes"] != dataset.num_classes:
+            raise LightsegError(
+                f"{config['ckpt']} knows {model['num_classes']} classes, data={config['data']['name']} has {dataset.num_classes}"
+            )
+    else:
+        model = {
+            "backbone": str(config["backbone"]),
+            "task": config["task"],
+            "num_classes": dataset.num_classes,
+            "pretrained": config["pretrained"] if config["resume"] is None else False,
+            "output_stride": config["output_stride"],
+            "drop_path_rate": config["drop_path_rate"],
+            "head": config["head"],
+            "loss": config["loss"],
+            "class_names": list(dataset.class_names),
+        }
+    task = TASKS[config["task"]](
+        model,
+        config["optimizer"],
+        config["schedule"],
+        freeze_bn=config["freeze_bn"],
+        channels_last=config["channels_last"],
+        palette=[list(map(int, colour)) for colour in dataset.palette],
+    )
+    if config["mode"] == "test":
+        task.load_state_dict(checkpoint["state_dict"])
+    if config["compile"]:
+        task.model.compile()
+    return task
+
+
+def build_trainer(config: dict[str, Any], folder: Path, task: Task) -> pl.Trainer:
+    options = {key: value for key, value in config["trainer"].items() if key != "name"}
+    callbacks: list[pl.Callback] = [
+        RunProgress(task.monitor),
+        Pictures(folder / "images", config["logger"]["pictures"]),
+        *checkpoint_callbacks(folder, task.monitor),
+    ]
+    if config["ema"]["decay"]:
+        callbacks.append(EMA(config["ema"]["decay"], config["ema"]["warmup"]))
+    if config["evaluation"]["predictions"]:
+        callbacks.append(WritePredictions(folder / "predictions"))
+    resume_step = None
+    if config["resume"] is not None:
+        resume_step = AtomicCheckpointIO().load_checkpoint(folder / "checkpoints" / "last.ckpt")["global_step"]
+    defaults = {"num_sanity_val_steps": 0, "log_every_n_steps": 10, "enable_model_summary": False}
+    try:
+        return pl.Trainer(
+            **{**defaults, **options},
+            default_root_dir=folder,
+            logger=build_loggers(config["logger"], folder, config, resume_step),
+            callbacks=callbacks,
+            plugins=[AtomicCheckpointIO()],
+            use_distributed_sampler=False,  # EpochSampler deals the samples out
+        )
+    except (ValueError, TypeError, RuntimeError, pl.utilities.exceptions.MisconfigurationException) as error:
+        raise LightsegError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+def evaluate(trainer: pl.Trainer, task: Task, data: DataModule, config: dict[str, Any], folder: Path) -> dict[str, float]:
+    """The figures of the record: `{"val/mIoU": ...}` of the chosen checkpoint under the full protocol."""
+    options = config["evaluation"]
+    if config["mode"] == "train":
+        chosen = folder / "checkpoints" / f"{options['checkpoint']}.ckpt"
+        if chosen.is_file():
+            task.load_state_dict(AtomicCheckpointIO().load_checkpoint(chosen)["state_dict"])
+    task.flip, task.scales = options["flip"], [float(scale) for scale in options["scales"]]
+    trainer.test(task, datamodule=data, verbose=False)
+    return {key: float(value) for key, value in trainer.callback_metrics.items() if not key.startswith("train/")}
+
+
+def write_record(
+    folder: Path,
+    config: dict[str, Any],
+    defaults: dict[str, Any],
+    metrics: dict[str, float],
+    task: Task,
+    data: DataModule,
+    started: float,
+) -> dict[str, Any]:
+    """`record.json`, last and atomically; also its content."""
+    spec = task.model.spec
+    height, width = config["profile"]["image_size"] or data.evaluation_size()
+    print(f"measuring the cost at {height}x{width} ...", flush=True)
+    cost = profile_model(task.model, (height, width), runs=config["profile"]["runs"])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+    content = {
+        "schema": record.SCHEMA,
+        "task": config["task"],
+        "data": config["data"]["name"],
+        "backbone": spec["backbone"],
+        "head": spec["head"]["name"],
+        "setting": record.setting(config, defaults),
+        "metrics": record.finite(metrics),
+        "protocol": {
+            "split": data.evaluation_split,
+            "images": len(data.dataset(data.evaluation_split)),
+            "resolution": "the label's own",
+            "flip": config["evaluation"]["flip"],
+            "scales": config["evaluation"]["scales"],
+            "checkpoint": config["ckpt"] if config["mode"] == "test" else config["evaluation"]["checkpoint"],
+            "ema": bool(config["ema"]["decay"]),
+            "precision": config["trainer"]["precision"],
+            "skipped": [{"path": path, "reason": reason} for path, reason in data.skipped],
+        },
+        "cost": {**cost, "run_peak_memory_mb": round(peak)},
+        "config": config,
+        "config_hash": record.config_hash(config),
+        "seed": config["seed"],
+        "started": datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds"),
+        "wall_s": round(task.wall_before + time.time() - started, 1),
+        "versions": record.versions(),
+        "git": record.git_state(Path(__file__).parents[1]),
+        "data_fingerprint": data.fingerprint(),
+    }
+    try:
+        record.write_json(folder / "record.json", content)
+    except OSError as error:
+        raise LightsegError(f"cannot write {folder / 'record.json'}: {error.strerror}; resume={folder} writes it again") from error
+    return content
+
+
+def save_config(config: dict[str, Any], folder: Path) -> None:
+    """`config.yaml` of the run; a resumed run has it with the new values."""
+    try:
+        OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
+    except OSError as error:
+        raise LightsegError(f"cannot write {folder / 'config.yaml'}: {error.strerror}") from error
+
+
+def summary(content: dict[str, Any], folder: Path) -> str:
+    """What a person wants to see at the end of a run."""
+    metrics, cost, split = content["metrics"], content["cost"], content["protocol"]["split"]
+    classes = {k.removeprefix(f"{split}/IoU/"): v for k, v in metrics.items() if k.startswith(f"{split}/IoU/")}
+    table = "  ".join(f"{name} {100 * value:.1f}" for name, value in classes.items() if value is not None)
+    figures = "  ".join(f"{k} {v:.4f}" for k, v in metrics.items() if v is not None and "/IoU/" not in k)
+    return "\n".join(
+        [
+            f"{content['data']} ({content['protocol']['images']} images): {figures}",
+            *([f"IoU %: {table}"] if table else []),
+            f"cost: {cost['params'] / 1e6:.2f} M parameters, {cost['madds'] / 1e9:.2f} G multiply-adds, "
+            f"{cost['latency_ms']:.1f} ms on CPU; run: {content['wall_s']:.0f} s, {cost['run_peak_memory_mb']} MB",
+            f"pictures: {folder / 'images'}",
+            f"record: {folder / 'record.json'}",
+        ]
+    )
+
+
+def close(trainer: pl.Trainer) -> None:
+    """End the loggers' runs: W&B's would otherwise wait for the interpreter to end."""
+    for logger in trainer.loggers:
+        logger.save()
+        if hasattr(logger, "finish"):
+            logger.finish()
+
+
+def seed_everything(seed: int) -> None:
+    pl.seed_everything(seed, workers=True, verbose=False)
+
+
+def quiet() -> None:
+    """Lightning's advice on GPUs, workers and litmodels is not for the user of train.py."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
+    warnings.filterwarnings("ignore", ".*loading a checkpoint outside the 'fit' stage.*")
+    warnings.filterwarnings("ignore", ".*LeafSpec.*")

@@ -1,0 +1,58 @@
+"""Semantic segmentation: mIoU over the whole set, at the label's own resolution."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightseg.draw import segmentation_row
+from lightseg.metrics.segmentation import SegmentationMetric
+from tasks.base import Batch, Task
+
+
+class SegmentationTask(Task):
+    monitor = "val/mIoU"
+    headings = ("image", "truth", "prediction")
+
+    def __init__(self, model: dict[str, Any], *args: Any, palette: list[list[int]], **options: Any) -> None:
+        super().__init__(model, *args, **options)
+        self.class_names: list[str] = model["class_names"]
+        self.palette = palette
+        self.metric = SegmentationMetric(model["num_classes"], self.class_names)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_index: int) -> Batch:
+        return batch | {"masks": batch["masks"].long()}
+
+    def evaluate(self, batch: Batch) -> Tensor:
+        prediction = self.predict_masks(batch["images"])
+        self.metric.update(prediction, batch["masks"])
+        return prediction
+
+    def predict_masks(self, images: Tensor) -> Tensor:
+        """Class ids [B, H, W] of images uint8 [B, C, H, W]; averaged over scales and mirror images where asked."""
+        size = tuple(images.shape[-2:])
+        views = [(scale, mirrored) for scale in self.scales for mirrored in ((False, True) if self.flip else (False,))]
+        if views == [(1.0, False)]:
+            return self.model.head.decode(self.model(images), size)
+        total = torch.zeros(())
+        for scale, mirrored in views:
+            view = _resize(images, scale)
+            logits = self.model(view.flip(-1) if mirrored else view)
+            logits = F.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
+            total = total.to(logits.device) + (logits.flip(-1) if mirrored else logits).softmax(1)
+        return total.argmax(1)
+
+    def draw(self, sample: Batch, prediction: Tensor) -> list[np.ndarray]:
+        image = sample["images"].permute(1, 2, 0).cpu().numpy()
+        return segmentation_row(image, sample["masks"].cpu().numpy(), prediction.cpu().numpy(), self.palette)
+
+
+def _resize(images: Tensor, scale: float) -> Tensor:
+    if scale == 1.0:
+        return images
+    height, width = images.shape[-2:]
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    resized = F.interpolate(images.float(), size, mode="bilinear", align_corners=False, antialias=scale < 1)
+    return resized.round().clamp(0, 255).to(torch.uint8)

@@ -1,0 +1,69 @@
+"""Train one backbone on one task, evaluate it, and leave a record of the run.
+
+    python train.py task=seg backbone=mobilenetv3_large
+    python train.py --help
+
+The configuration is composed and checked before torch is imported: a mistyped key is answered at once.
+"""
+
+import sys
+import time
+from typing import Any
+
+from configs.compose import compose, defaults_of, help_text, plain
+from lightseg.errors import LightsegError, one_line
+
+
+def main(words: list[str]) -> int:
+    """Exit code: 0 done, 2 something the user can mend (one line on stderr), 130 interrupted."""
+    if {"--help", "-h"} & set(words):
+        print(help_text())
+        return 0
+    try:
+        config = compose([word for word in words if word != "--cfg"])
+        if "--cfg" in words:
+            from omegaconf import OmegaConf
+
+            print(OmegaConf.to_yaml(config, resolve=True), end="")
+            return 0
+        run(plain(config), plain(defaults_of(config)))
+    except LightsegError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; what is finished is saved (resume=<run folder> goes on)", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Data, task, fit, evaluate, record. Returns the record."""
+    started = time.time()
+    from lightseg import runtime
+
+    runtime.tune_process()
+
+    from tasks import run as this
+    from tasks.data import DataModule
+
+    this.quiet()
+    this.seed_everything(config["seed"])
+    data = DataModule(config["data"], config["seed"])
+    data.prepare_data()
+    task = this.build_task(config, data)
+    folder = this.run_folder(config)
+    this.save_config(config, folder)
+    trainer = this.build_trainer(config, folder, task)
+
+    print(f"{task.describe()}\n{data.describe()}\nrun folder: {folder}", flush=True)
+    if config["mode"] == "train":
+        trainer.fit(task, datamodule=data, ckpt_path=folder / "checkpoints" / "last.ckpt" if config["resume"] else None)
+    metrics = this.evaluate(trainer, task, data, config, folder)
+    record = this.write_record(folder, config, defaults, metrics, task, data, started)
+    this.close(trainer)
+    print(this.summary(record, folder), flush=True)
+    return record
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
