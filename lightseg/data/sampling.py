@@ -1,0 +1,58 @@
+"""Which sample comes when, and with which randomness: a function of (seed, epoch) and nothing else.
+
+The sampler hands out `(index, sample_seed)`; the data set draws its augmentation from that seed alone. So a picture
+looks the same whichever worker makes it and however many there are, and a resumed run sees what the uninterrupted
+one would have seen.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from lightseg.errors import LightsegError
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Yields `(index, sample_seed)` for one epoch; `set_epoch` (which Lightning calls) chooses the epoch.
+
+    size: number of samples in the data set.
+    shuffle: a new order each epoch, as for training; otherwise 0..size-1, as for evaluation.
+    rank, world_size: this process's share. Shuffled, every rank gets equally many (a rank that ran out would leave
+        the others waiting): the last round is filled from the start of the order, or left out with `drop_last`. In
+        order, every sample comes exactly once over all ranks, so that a metric counts nothing twice.
+    """
+
+    def __init__(
+        self, size: int, *, seed: int = 0, shuffle: bool, rank: int = 0, world_size: int = 1, drop_last: bool = False
+    ) -> None:
+        if seed < 0:
+            raise LightsegError(f"seed is {seed}: seeds are 0 or greater")
+        if size < 1:
+            raise LightsegError("the data set is empty: there is nothing to sample")
+        if not 0 <= rank < world_size:
+            raise LightsegError(f"rank {rank} of a world of {world_size}")
+        if shuffle and drop_last and size < world_size:
+            raise LightsegError(f"{size} samples cannot be shared by {world_size} processes with drop_last=true")
+        self.size, self.seed, self.shuffle = size, seed, shuffle
+        self.rank, self.world_size, self.drop_last = rank, world_size, drop_last
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        if not self.shuffle:
+            return len(range(self.rank, self.size, self.world_size))
+        return self.size // self.world_size if self.drop_last else -(-self.size // self.world_size)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        # A seed per index, not per place in the order: the sample is the same however the order is shared out.
+        random = np.random.default_rng([self.seed, self.epoch])
+        seeds = random.integers(0, 2**63, self.size)
+        order = np.arange(self.size)
+        if self.shuffle:
+            random.shuffle(order)
+            order = np.resize(order, len(self) * self.world_size)  # cut, or repeated from its start
+        for index in order[self.rank :: self.world_size].tolist():
+            yield index, int(seeds[index])

@@ -1,0 +1,227 @@
+"""What every segmentation data set shares: pairs of picture and label files in, samples out, and how the files are
+checked.
+
+A sample is
+    image: uint8 [3, H, W] RGB, 0..255 (in channels_last memory: the picture as it was decoded, not copied)
+    mask:  uint8 [H, W] class ids, 255 = ignore (one byte a pixel through loader and bus; cast it where the loss
+           wants int64). Missing where the split has no labels
+    name:  str, the picture's name without folder and ending, unique within the split
+    index: int
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset, default_collate
+
+from lightseg.data.images import read_image, read_mask, read_size
+from lightseg.errors import DataError, LightsegError
+
+IGNORE = 255
+UNKNOWN = 254  # in a table of ids: an id that the class list does not speak of
+
+# (seed, image=uint8 [H, W, 3], mask=uint8 [H, W]) -> the same keys, augmented with the randomness of that seed alone
+Transform = Callable[..., dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One picture and its label file (None where the split has no labels)."""
+
+    name: str
+    image: Path
+    label: Path | None
+
+
+class BadFile(NamedTuple):
+    path: Path
+    reason: str
+
+
+class SegmentationDataset(Dataset[dict[str, Any]]):
+    """Samples of `pairs`. Subclasses find the pairs in their layout; `table` turns the ids in label files into class
+    ids.
+
+    table: uint8 [256], file id -> class id, IGNORE, or UNKNOWN for an id that may not occur.
+    transform: see `lightseg.data.transforms`; None gives whole pictures at full resolution.
+    """
+
+    ignore_index = IGNORE
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        class_names: Sequence[str],
+        palette: Sequence[Sequence[int]],
+        table: np.ndarray,
+        transform: Transform | None = None,
+    ) -> None:
+        self.pairs = list(pairs)
+        self.class_names = list(class_names)
+        self.palette = [[int(value) for value in colour] for colour in palette]
+        self.table = table
+        self.transform = transform
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def names(self) -> list[str]:
+        return [pair.name for pair in self.pairs]
+
+    @property
+    def paths(self) -> list[Path]:
+        return [pair.image for pair in self.pairs]
+
+    @property
+    def has_labels(self) -> bool:
+        return all(pair.label is not None for pair in self.pairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        """The sample `index`, augmented with the randomness of `seed`; a bare `index` is `(index, 0)`: always the
+        same.
+        """
+        index, seed = key if isinstance(key, tuple) else (key, 0)
+        arrays = self.read(index)
+        if self.transform is not None:
+            arrays = self.transform(seed, **arrays)
+        sample: dict[str, Any] = {"image": torch.from_numpy(arrays["image"]).permute(2, 0, 1)}
+        if "mask" in arrays:
+            sample["mask"] = torch.from_numpy(arrays["mask"])
+        return {**sample, "name": self.pairs[index].name, "index": index}
+
+    def read(self, index: int) -> dict[str, np.ndarray]:
+        """Image uint8 [H, W, 3] and, where there are labels, mask uint8 [H, W] of class ids, as they are on disk."""
+        pair = self.pairs[index]
+        image = read_image(pair.image)
+        if pair.label is None:
+            return {"image": image}
+        if not pair.label.is_file():
+            raise _no_label(pair)
+        mask = self.read_label(pair.label)
+        if mask.shape != image.shape[:2]:
+            raise _other_size(pair, image.shape[:2], mask.shape)
+        return {"image": image, "mask": mask}
+
+    def read_label(self, path: Path) -> np.ndarray:
+        """A label file as class ids, uint8 [H, W]. Raises DataError for ids outside the map, naming them."""
+        ids = read_mask(path)
+        mask = cv2.LUT(ids, self.table)
+        if mask.size and (mask == UNKNOWN).any():
+            unknown = np.unique(ids[mask == UNKNOWN]).tolist()
+            known = np.flatnonzero(self.table < UNKNOWN).tolist()
+            raise DataError(f"{path}: label id {_few(unknown)} is not in the class map, which knows {_few(known)}")
+        return mask
+
+    def fingerprint(self) -> str:
+        """12 hexadecimal digits that change with the names and sizes (not the contents) of the split's files."""
+        digest = hashlib.sha256()
+        for pair in self.pairs:
+            for path in filter(None, (pair.image, pair.label)):
+                size = path.stat().st_size if path.is_file() else -1
+                digest.update(f"{pair.name}/{path.name}:{size}\n".encode())
+        return digest.hexdigest()[:12]
+
+
+def verify(dataset: SegmentationDataset, on_error: str = "raise") -> list[BadFile]:
+    """Looks for broken files before training does. Threads do the reading; the result is in the data set's order.
+
+    `raise`: nothing is decoded; a missing label, an unreadable header or a label of another size is a DataError at
+    once. `skip`: every file is decoded as training would; the bad samples are taken out of the data set and returned.
+    """
+    if on_error not in ("raise", "skip"):
+        raise LightsegError(f"on_error is {on_error!r}: choose raise or skip")
+
+    def check(index: int) -> BadFile | None:
+        try:
+            if on_error == "raise":
+                _check_headers(dataset.pairs[index])
+            else:
+                dataset.read(index)
+        except DataError as error:
+            if on_error == "raise":
+                raise
+            return BadFile(dataset.pairs[index].image, str(error))
+        return None
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        results = list(pool.map(check, range(len(dataset))))
+    bad = [result for result in results if result is not None]
+    if bad and len(bad) == len(dataset):
+        raise DataError(f"all {len(bad)} pictures of the split are unusable; the first: {bad[0].reason}")
+    dataset.pairs = [pair for pair, result in zip(dataset.pairs, results, strict=True) if result is None]
+    return bad
+
+
+def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A batch: image uint8 [B, 3, H, W] in channels_last memory, mask uint8 [B, H, W], name list[str], index int64 [B].
+
+    torch's default collate would write the images out channel by channel; kept as decoded, a batch is B plain copies
+    and the network need not turn it round again. Raises DataError for samples of different sizes.
+    """
+    for key in ("image", "mask"):
+        sizes = {tuple(sample[key].shape[-2:]): sample["name"] for sample in samples if key in sample}
+        if len(sizes) > 1:
+            of = ", ".join(f"{name} is {width}x{height}" for (height, width), name in list(sizes.items())[:3])
+            raise DataError(
+                f"the {key}s of a batch differ in size ({of}): use batches of 1 or a transform with a fixed size"
+            )
+    batch = default_collate([{**sample, "image": sample["image"].permute(1, 2, 0)} for sample in samples])
+    return {**batch, "image": batch["image"].permute(0, 3, 1, 2)}
+
+
+def find_folder(path: Path, what: str) -> Path:
+    """`path`, or a DataError that says which folder was looked for."""
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder ({what}); check data.root, or use data=mini_seg, which needs none")
+    return path
+
+
+def default_palette(num_classes: int) -> list[list[int]]:
+    """Well separated colours for classes that come without: Pascal VOC's bit-spreading colour map, black left out."""
+    colours = []
+    for number in range(1, num_classes + 1):
+        colour = [0, 0, 0]
+        for bit in range(8):
+            for channel in range(3):
+                colour[channel] |= (number >> (3 * bit + channel) & 1) << (7 - bit)
+        colours.append(colour)
+    return colours
+
+
+def _check_headers(pair: Pair) -> None:
+    size = read_size(pair.image)
+    if pair.label is None:
+        return
+    if not pair.label.is_file():
+        raise _no_label(pair)
+    label_size = read_size(pair.label, oriented=False)
+    if label_size != size:
+        raise _other_size(pair, size, label_size)
+
+
+def _no_label(pair: Pair) -> DataError:
+    return DataError(f"{pair.image}: the picture has no label; {pair.label} does not exist")
+
+
+def _other_size(pair: Pair, image: Sequence[int], label: Sequence[int]) -> DataError:
+    return DataError(
+        f"{pair.label}: the label is {label[1]}x{label[0]} (width x height), but its picture {pair.image} is "
+        f"{image[1]}x{image[0]}"
+    )
+
+
+def _few(ids: Sequence[int]) -> str:
+    return ", ".join(map(str, ids[:12])) + (", ..." if len(ids) > 12 else "")
