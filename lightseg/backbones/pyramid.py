@@ -1,9 +1,8 @@
 """Any net as a feature pyramid: `create_backbone("mobilenetv3_large")`."""
 
-from dataclasses import dataclass
 from functools import partial
 from os import PathLike
-from typing import Any
+from typing import Any, NamedTuple
 
 import timm
 from timm.models import FeatureInfo
@@ -18,8 +17,7 @@ TAPS = ("last", "first")
 PROBE_SIZE = (128, 128)  # pixels; leaves a map of 4 x 4 at stride 32
 
 
-@dataclass(frozen=True)
-class Stage:
+class Stage(NamedTuple):
     """One map of a pyramid: its channels and its nominal stride (a net that pads nothing gives slightly smaller maps)."""
 
     channels: int
