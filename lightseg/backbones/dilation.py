@@ -51,13 +51,14 @@ def dilate(
         left = _each(lambda s, b: s if b * s <= output_stride else max(1, output_stride // b), stride, before)
         reach = _each(lambda s, b: b * s if dilate_strided else b, stride, before)
         rate = _each(lambda r, k: max(1, r // output_stride) if k > 1 else 1, reach, _pair(layer.kernel_size))
+        even = any(k % 2 == 0 for k in _pair(layer.kernel_size))
+        if isinstance(layer, nn.AvgPool2d) and (rate != (1, 1) or (left != stride and even)):
+            raise LightsegError(
+                f"{name} has no output stride {output_stride}: its average pooling {path} has no dilation"
+            )
         layer.stride = left
         if rate == (1, 1):
             continue
-        if isinstance(layer, nn.AvgPool2d):
-            raise LightsegError(
-                f"{name} has no output stride {output_stride}: its average pooling {path} cannot be dilated"
-            )
         layer.dilation = _each(int.__mul__, _pair(layer.dilation), rate)
         # 0 in nets with TensorFlow's SAME padding, whose layers pad by stride and dilation as they run.
         padding = _each(int.__mul__, _pair(layer.padding), rate)
@@ -70,7 +71,7 @@ def dilate(
 
 @torch.no_grad()
 def probe(module: nn.Module, image_size: Pair, in_chans: int) -> Any:
-    """What the net returns for one blank image; it leaves no trace (batch norm is in evaluation mode, nothing is drawn)."""
+    """What the net returns for one blank image, in evaluation mode: it leaves no trace and draws no random numbers."""
     weight = next(module.parameters())
     modes = {layer: layer.training for layer in module.modules()}
     module.eval()
