@@ -1,0 +1,40 @@
+"""`python -m lightseg.data.mini SHEET.png`: a contact sheet of scenes, to look at. `--share` is how write_cityscapes runs its helpers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lightseg.data.mini.scene import render
+from lightseg.data.mini.writing import write_share
+
+
+def main(arguments: list[str]) -> None:
+    if arguments[:1] == ["--share"]:
+        _, folder, settings, worker, workers = arguments
+        write_share(Path(folder), json.loads(settings), int(worker), int(workers))
+        return
+    parser = argparse.ArgumentParser(
+        prog="python -m lightseg.data.mini", description="Draw a contact sheet of the procedural streets."
+    )
+    parser.add_argument("sheet", help="the PNG to write")
+    parser.add_argument("--seed", type=int, default=0, help="of the first scene")
+    parser.add_argument("--rows", type=int, default=4)
+    parser.add_argument("--columns", type=int, default=3)
+    parser.add_argument("--height", type=int, default=192)
+    parser.add_argument("--width", type=int, default=384)
+    options = parser.parse_args(arguments)
+    count = options.rows * options.columns
+    pictures = [render(options.seed + i, options.height, options.width).image for i in range(count)]
+    rows = [np.hstack(pictures[i : i + options.columns]) for i in range(0, count, options.columns)]
+    if not cv2.imwrite(options.sheet, np.vstack(rows)[..., ::-1]):
+        parser.error(f"cannot write {options.sheet}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
