@@ -46,9 +46,7 @@ _LABEL_ID = np.array([label_id for label_id, _, _ in CLASSES], np.uint8)  # by t
 
 
 def train_id_to_label_id(train_ids: np.ndarray) -> np.ndarray:
-    """Train ids 0..18 (255 = unlabeled) as the label ids that the benchmark's evaluator reads, uint8 of the same
-    shape.
-    """
+    """Train ids 0..18 (255 = unlabeled) as the label ids that the evaluator reads, uint8 of the same shape."""
     table = np.full(256, UNKNOWN, np.uint8)
     table[: len(CLASSES)] = _LABEL_ID
     table[IGNORE] = 0
@@ -61,8 +59,7 @@ def train_id_to_label_id(train_ids: np.ndarray) -> np.ndarray:
 
 
 class Cityscapes(SegmentationDataset):
-    """root/leftImg8bit/<split>/<city>/<city>_<sequence>_<frame>_leftImg8bit.png with gtFine (or, `coarse`, gtCoarse)
-    label ids.
+    """`<city>_<sequence>_<frame>_leftImg8bit.png` with label ids from gtFine or, `coarse`, from gtCoarse.
 
     split: train, val, test (pictures only, unless every one has labels) or train_extra (coarse labels only).
     """
@@ -90,6 +87,10 @@ class Cityscapes(SegmentationDataset):
         super().__init__(
             pairs, [name for _, name, _ in CLASSES], [colour for _, _, colour in CLASSES], _table(), transform
         )
+
+    def write_prediction(self, prediction: np.ndarray, name: str, folder: Path) -> Path:
+        """As label ids under the name that the benchmark's evaluator looks for: see `write_submission`."""
+        return write_submission(prediction, name, folder)
 
 
 def write_submission(prediction_train_ids: np.ndarray, image: str | Path, folder: str | Path) -> Path:

@@ -114,9 +114,7 @@ def class_table(
 
 
 def _pairs(images: Path, image_end: str, labels: Path | None, label_end: str) -> list[Pair]:
-    """Every picture below `images` with the label of the same relative name; a label that is missing keeps its
-    expected path.
-    """
+    """Every picture below `images` with the label of the same relative name, or where that was to be found."""
     have = {}
     if labels is not None:
         find_folder(labels, "the labels of the split")

@@ -29,8 +29,7 @@ _EXIF_ORIENTATION = 0x0112
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """A picture as uint8 [H, W, 3] RGB. Grey is repeated, alpha dropped, 16 bit cut to its upper 8, EXIF orientation
-    applied.
+    """A picture as uint8 [H, W, 3] RGB. Grey is repeated, alpha dropped, 16 bit cut to 8, EXIF orientation applied.
 
     Raises DataError, naming the path, for a file that is missing, empty, cut short or no picture.
     """
@@ -71,9 +70,7 @@ def read_mask(path: str | Path) -> np.ndarray:
 
 
 def read_size(path: str | Path, *, oriented: bool = True) -> tuple[int, int]:
-    """(height, width) from the file's header alone; `oriented` as `read_image` gives it, otherwise as stored
-    (labels).
-    """
+    """(height, width) from the file's header alone; `oriented` as `read_image` gives it, else as stored (labels)."""
     try:
         with Image.open(path) as picture:
             width, height = picture.size

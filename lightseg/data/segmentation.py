@@ -1,5 +1,4 @@
-"""What every segmentation data set shares: pairs of picture and label files in, samples out, and how the files are
-checked.
+"""What every segmentation data set shares: pairs of picture and label files in, checked samples and batches out.
 
 A sample is
     image: uint8 [3, H, W] RGB, 0..255 (in channels_last memory: the picture as it was decoded, not copied)
@@ -20,8 +19,10 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 from torch.utils.data import Dataset, default_collate
 
+from lightseg.data.cache import DecodedCache
 from lightseg.data.images import read_image, read_mask, read_size
 from lightseg.errors import DataError, LightsegError
 
@@ -47,10 +48,9 @@ class BadFile(NamedTuple):
 
 
 class SegmentationDataset(Dataset[dict[str, Any]]):
-    """Samples of `pairs`. Subclasses find the pairs in their layout; `table` turns the ids in label files into class
-    ids.
+    """Samples of `pairs`, which subclasses find in their layout.
 
-    table: uint8 [256], file id -> class id, IGNORE, or UNKNOWN for an id that may not occur.
+    table: uint8 [256], id in a label file -> class id, IGNORE, or UNKNOWN for an id that may not occur.
     transform: see `lightseg.data.transforms`; None gives whole pictures at full resolution.
     """
 
@@ -69,6 +69,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         self.palette = [[int(value) for value in colour] for colour in palette]
         self.table = table
         self.transform = transform
+        self._cache: DecodedCache | None = None
 
     @property
     def num_classes(self) -> int:
@@ -90,9 +91,7 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
         return len(self.pairs)
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
-        """The sample `index`, augmented with the randomness of `seed`; a bare `index` is `(index, 0)`: always the
-        same.
-        """
+        """The sample `index`, augmented with the randomness of `seed`; a bare `index` is `(index, 0)`."""
         index, seed = key if isinstance(key, tuple) else (key, 0)
         arrays = self.read(index)
         if self.transform is not None:
@@ -102,9 +101,24 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
             sample["mask"] = torch.from_numpy(arrays["mask"])
         return {**sample, "name": self.pairs[index].name, "index": index}
 
+    def keep_decoded(self) -> None:
+        """Keep every sample in memory once it has been read. Call it after `verify` and before workers start.
+
+        A sample takes 4 bytes a pixel; raises LightsegError if the set does not fit.
+        """
+        self._cache = DecodedCache([read_size(pair.image) for pair in self.pairs])
+
     def read(self, index: int) -> dict[str, np.ndarray]:
         """Image uint8 [H, W, 3] and, where there are labels, mask uint8 [H, W] of class ids, as they are on disk."""
-        pair = self.pairs[index]
+        if self._cache is None:
+            return self._decode(self.pairs[index])
+        arrays = self._cache.get(index)
+        if arrays is None:
+            arrays = self._decode(self.pairs[index])
+            self._cache.put(index, arrays)
+        return arrays
+
+    def _decode(self, pair: Pair) -> dict[str, np.ndarray]:
         image = read_image(pair.image)
         if pair.label is None:
             return {"image": image}
@@ -125,6 +139,18 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
             raise DataError(f"{path}: label id {_few(unknown)} is not in the class map, which knows {_few(known)}")
         return mask
 
+    def write_prediction(self, prediction: np.ndarray, name: str, folder: Path) -> Path:
+        """A prediction [H, W] of class ids as a single-channel PNG of class ids, named after its picture."""
+        path = folder / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(prediction.astype(np.uint8)).save(path)
+        return path
+
+    def keep_only(self, chosen: Sequence[bool]) -> None:
+        """Takes the samples that are not chosen out of the data set; the others move up."""
+        self.pairs = [pair for pair, keep in zip(self.pairs, chosen, strict=True) if keep]
+        self._cache = None
+
     def fingerprint(self) -> str:
         """12 hexadecimal digits that change with the names and sizes (not the contents) of the split's files."""
         digest = hashlib.sha256()
@@ -138,8 +164,8 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
 def verify(dataset: SegmentationDataset, on_error: str = "raise") -> list[BadFile]:
     """Looks for broken files before training does. Threads do the reading; the result is in the data set's order.
 
-    `raise`: nothing is decoded; a missing label, an unreadable header or a label of another size is a DataError at
-    once. `skip`: every file is decoded as training would; the bad samples are taken out of the data set and returned.
+    `raise`: nothing is decoded; a missing label, an unreadable header, a label of another size is a DataError at once.
+    `skip`: every file is decoded as training would; the bad samples are taken out of the data set and returned.
     """
     if on_error not in ("raise", "skip"):
         raise LightsegError(f"on_error is {on_error!r}: choose raise or skip")
@@ -161,7 +187,8 @@ def verify(dataset: SegmentationDataset, on_error: str = "raise") -> list[BadFil
     bad = [result for result in results if result is not None]
     if bad and len(bad) == len(dataset):
         raise DataError(f"all {len(bad)} pictures of the split are unusable; the first: {bad[0].reason}")
-    dataset.pairs = [pair for pair, result in zip(dataset.pairs, results, strict=True) if result is None]
+    if bad:
+        dataset.keep_only([result is None for result in results])
     return bad
 
 

@@ -67,9 +67,7 @@ class SegmentationMetric(Metric):
         self.confusion += counts[:n, :n]
 
     def compute(self) -> dict[str, float]:
-        """`{"mIoU", "pixel_accuracy", "IoU/<class>", ...}`; absent classes are not listed; NaN where no pixel was
-        counted.
-        """
+        """`{"mIoU", "pixel_accuracy", "IoU/<class>", ...}`; absent classes are not listed; NaN if no pixel counted."""
         confusion = self.confusion.cpu().double()  # one small matrix; float64 exists on every CPU
         correct = confusion.diag()
         union = confusion.sum(0) + confusion.sum(1) - correct
