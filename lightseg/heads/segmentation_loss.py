@@ -8,6 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightseg.errors import LightsegError
+from lightseg.heads.upsampled_cross_entropy import upsampled_cross_entropy, upsampled_pixel_losses
+
+OHEM_MIN_KEPT = 1 / 16
 
 
 class SegmentationLoss(nn.Module):
@@ -16,12 +19,10 @@ class SegmentationLoss(nn.Module):
     ignore_index: label that counts nowhere.
     class_weights: one weight a class; the mean is weighted, as in `F.cross_entropy`.
     ohem: probability threshold of online hard example mining (0.7 is usual): only pixels whose true class has less than
-        it count, but at least the hardest sixteenth of the labelled pixels (both as in BiSeNet, arXiv 1808.00897).
+        it count, but at least the hardest sixteenth of the batch's labelled pixels (as in BiSeNet, arXiv 1808.00897).
     dice: weight of the Dice loss (V-Net, arXiv 1606.04797) over the whole batch, averaged over the classes that occur.
     label_smoothing: as in `F.cross_entropy`.
     """
-
-    OHEM_MIN_KEPT = 1 / 16
 
     def __init__(
         self,
@@ -36,7 +37,7 @@ class SegmentationLoss(nn.Module):
         if ohem is not None and not 0 < ohem < 1:
             raise LightsegError(f"ohem is a probability between 0 and 1 (0.7 is usual), not {ohem}")
         if not 0 <= label_smoothing < 1:
-            raise LightsegError(f"label_smoothing lies in 0..1, not {label_smoothing}")
+            raise LightsegError(f"label_smoothing is a share from 0 up to 1 (0.1 is usual), not {label_smoothing}")
         weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float32)
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", weights, persistent=False)
@@ -50,61 +51,57 @@ class SegmentationLoss(nn.Module):
 
         A batch without one labelled pixel has loss 0 and zero gradients.
         """
-        if self.class_weights is not None and len(self.class_weights) != logits.shape[1]:
-            raise LightsegError(f"{len(self.class_weights)} class_weights for {logits.shape[1]} classes")
-        logits = F.interpolate(logits.float(), size=masks.shape[-2:], mode="bilinear", align_corners=False)
-        cross_entropy = self._cross_entropy(logits, masks)
+        self._check(logits, masks)
+        cross_entropy = upsampled_cross_entropy(
+            logits,
+            masks if self.ohem is None else self._without_easy_pixels(logits, masks),
+            ignore_index=self.ignore_index,
+            class_weights=self.class_weights,
+            label_smoothing=self.label_smoothing,
+        )
         parts = {"loss": cross_entropy, "cross_entropy": cross_entropy.detach()}
         if self.dice:
             dice = dice_loss(logits, masks, self.ignore_index)
             parts |= {"loss": cross_entropy + self.dice * dice, "dice": dice.detach()}
         return parts
 
-    def _cross_entropy(self, logits: Tensor, masks: Tensor) -> Tensor:
-        labelled = masks != self.ignore_index
-        keep = labelled if self.ohem is None else self._hard_pixels(logits, masks)
-        target = masks.masked_fill(~keep, self.ignore_index)
-        total = F.cross_entropy(
-            logits,
-            target,
-            weight=self.class_weights,
-            ignore_index=self.ignore_index,
-            label_smoothing=self.label_smoothing,
-            reduction="sum",
-        )
-        return total / _pixel_weight(target, keep, self.class_weights).clamp_min(torch.finfo(torch.float32).tiny)
+    def _check(self, logits: Tensor, masks: Tensor) -> None:
+        classes = logits.shape[1]
+        if self.class_weights is not None and self.class_weights.shape != (classes,):
+            raise LightsegError(f"class_weights has {self.class_weights.numel()} values for {classes} classes")
+        if masks.device.type != "cpu":  # reading a value would stall an accelerator; it raises its own error
+            return
+        smallest, largest = map(int, masks.masked_fill(masks == self.ignore_index, 0).aminmax())
+        if smallest < 0 or largest >= classes:
+            label = smallest if smallest < 0 else largest
+            raise LightsegError(
+                f"label {label} in a mask: classes are 0..{classes - 1}, {self.ignore_index} is ignored"
+            )
 
-    @torch.no_grad()
-    def _hard_pixels(self, logits: Tensor, masks: Tensor) -> Tensor:
-        """Mask [B,H,W] of the pixels that OHEM keeps."""
+    def _without_easy_pixels(self, logits: Tensor, masks: Tensor) -> Tensor:
         assert self.ohem is not None
+        losses = upsampled_pixel_losses(logits, masks, ignore_index=self.ignore_index)
         labelled = masks != self.ignore_index
-        # ignored pixels have loss 0 here, and a pixel at the threshold has more
-        loss = F.cross_entropy(logits, masks, ignore_index=self.ignore_index, reduction="none")
-        min_kept = int(labelled.sum() * self.OHEM_MIN_KEPT)
-        threshold = -math.log(self.ohem)
-        if min_kept and (loss > threshold).sum() < min_kept:
-            threshold = float(loss.flatten().topk(min_kept).values[-1])
-            return (loss >= threshold) & labelled
-        return (loss > threshold) & labelled
+        hard = losses > -math.log(self.ohem)
+        min_kept = int(labelled.sum() * OHEM_MIN_KEPT)
+        if hard.sum() < min_kept:  # an ignored pixel has loss 0: it is never hard, and never among the hardest
+            hard = losses >= losses.flatten().topk(min_kept).values[-1]
+        return masks.masked_fill(~(hard & labelled), self.ignore_index)
 
 
-def dice_loss(logits: Tensor, masks: Tensor, ignore_index: int) -> Tensor:
-    """Soft Dice loss of `logits` [B,C,H,W] against `masks` [B,H,W]: 1 - mean of 2|P∩G| / (|P| + |G|), in 0..1."""
+def dice_loss(logits: Tensor, masks: Tensor, ignore_index: int = 255) -> Tensor:
+    """Soft Dice loss in 0..1: 1 - 2|P∩G| / (|P| + |G|), averaged over the classes that occur; 0 where none does.
+
+    `logits` [B,C,h,w] are upsampled bilinearly to `masks` [B,H,W]; each class's sums run over the whole batch.
+    """
+    logits = F.interpolate(logits.float(), size=masks.shape[-2:], mode="bilinear", align_corners=False)
     labelled = masks != ignore_index
+    labels = masks.masked_fill(~labelled, 0)
     probabilities = logits.softmax(1) * labelled[:, None]
-    target = masks.masked_fill(~labelled, 0)
-    true_probability = probabilities.gather(1, target[:, None])[:, 0]
+    true_probabilities = probabilities.gather(1, labels[:, None]).flatten()
     size = probabilities.sum((0, 2, 3))
-    count = torch.zeros_like(size).scatter_add_(0, target.flatten(), labelled.flatten().to(size.dtype))
-    overlap = torch.zeros_like(size).scatter_add(0, target.flatten(), true_probability.flatten())
+    count = torch.zeros_like(size).scatter_add_(0, labels.flatten(), labelled.flatten().to(size.dtype))
+    overlap = torch.zeros_like(size).scatter_add(0, labels.flatten(), true_probabilities)
     occurs = count > 0
-    dice = 2 * overlap / (size + count).clamp_min(1e-6)
-    return (1 - dice)[occurs].sum() / occurs.sum().clamp_min(1)
-
-
-def _pixel_weight(masks: Tensor, keep: Tensor, class_weights: Tensor | None) -> Tensor:
-    """What a mean over the kept pixels divides by: their number, or the sum of their classes' weights."""
-    if class_weights is None:
-        return keep.sum()
-    return class_weights[masks[keep]].sum()
+    dice = 2 * overlap / (size + count).clamp_min(torch.finfo(size.dtype).tiny)
+    return ((1 - dice) * occurs).sum() / occurs.sum().clamp_min(1)
