@@ -1,0 +1,56 @@
+"""A few tiny pictures in the real formats, made once a session."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+torch.set_num_threads(2)
+
+TINY = {"height": 64, "width": 128, "train": 6, "val": 3}
+
+
+@pytest.fixture(scope="session")
+def mini_seg(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The procedural world in Cityscapes' layout: 6 + 3 pictures of 64x128."""
+    from lightseg.data.mini import write_cityscapes
+
+    root = tmp_path_factory.mktemp("mini") / "mini_seg"
+    write_cityscapes(root, seed=0, **TINY)
+    return root
+
+
+@pytest.fixture
+def words(mini_seg: Path, tmp_path: Path) -> Callable[..., list[str]]:
+    """The words of a tiny but real command line; more can be added, later ones replace earlier ones."""
+
+    def make(*more: str) -> list[str]:
+        base: dict[str, Any] = {
+            "backbone": "mobilenetv3_small_050",
+            "data.root": mini_seg,
+            "data.size": "[64,128]",
+            "data.count": "{train: 6, val: 3}",
+            "data.batch_size": 2,
+            "data.eval_batch_size": 2,
+            "data.workers": 0,
+            "data.augment.crop_size": "[64,128]",
+            "trainer.max_epochs": 2,
+            "trainer.precision": "32-true",
+            "profile.runs": 1,
+            "logger": "csv",
+            "runs_dir": tmp_path / "runs",
+        }
+        for word in more:
+            key, _, value = word.partition("=")
+            base[key] = value
+        return [f"{key}={value}" for key, value in base.items()]
+
+    return make
+
+
+def only_run(runs: Path) -> Path:
+    """The one run folder below `runs`."""
+    (found,) = runs.glob("*/*/*/*/")
+    return found

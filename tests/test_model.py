@@ -1,0 +1,94 @@
+"""The model as torchvision's, as a state-dict round trip, and as something that refuses what cannot work."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from lightseg.errors import LightsegError
+from lightseg.model import create_model, load_model
+
+IMAGES = torch.randint(0, 256, (2, 3, 96, 160), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("size", [(96, 160), (67, 101)])
+def test_the_torchvision_variant_gives_torchvisions_logits(size):
+    from torchvision.models.segmentation import lraspp_mobilenet_v3_large
+
+    torch.manual_seed(0)
+    theirs = lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=21).eval()
+    for module in theirs.modules():  # fresh statistics would hide a wrong eps or a swapped layer
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.normal_(0, 0.1)
+    ours = create_model("mobilenetv3_large", "seg", 21, head={"name": "lraspp", "variant": "torchvision"}).eval()
+    state = dict(zip(ours.state_dict(), theirs.state_dict().values(), strict=True))  # they correspond in order
+    ours.load_state_dict(state)
+    images = IMAGES[..., : size[0], : size[1]]
+    with torch.no_grad():
+        expected = theirs(ours.normalise(images))["out"]
+        logits = ours(images)
+        full = F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
+    assert expected.std() > 0.01
+    assert (full - expected).abs().max() <= 1e-4
+    assert torch.equal(ours.head.decode(logits, images.shape[-2:]), expected.argmax(1))
+
+
+def test_pixels_are_normalised_with_the_backbones_own_statistics():
+    lite = create_model("efficientnet_lite0", "seg", 3)
+    large = create_model("mobilenetv3_small_050", "seg", 3)
+    white = torch.full((1, 3, 2, 2), 255, dtype=torch.uint8)
+    assert torch.allclose(lite.normalise(white), torch.ones(1, 3, 2, 2))  # (1 - 0.5) / 0.5
+    assert torch.allclose(large.normalise(white)[0, :, 0, 0], torch.tensor([2.2489, 2.4286, 2.64]), atol=1e-4)
+    with pytest.raises(LightsegError, match="uint8"):
+        lite(torch.rand(1, 3, 32, 32))
+
+
+def test_a_checkpoint_gives_the_same_model_back(tmp_path):
+    model = create_model("mobilenetv3_small_050", "seg", 5, head={"name": "raspp", "filters": 16}).eval()
+    state = {f"model.{key}": value for key, value in model.state_dict().items()} | {"metric.confusion": torch.zeros(2)}
+    torch.save({"hyper_parameters": {"model": model.spec}, "state_dict": state}, tmp_path / "best.ckpt")
+    again = load_model(tmp_path / "best.ckpt")
+    assert again.spec == model.spec
+    with torch.no_grad():
+        assert torch.equal(again(IMAGES), model(IMAGES))
+
+
+def test_a_checkpoint_that_holds_code_is_refused_and_not_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "was_run"), "w"))
+
+    torch.save({"hyper_parameters": Evil()}, tmp_path / "evil.ckpt")
+    with pytest.raises(LightsegError, match="cannot be read safely|can be read safely"):
+        load_model(tmp_path / "evil.ckpt")
+    assert not (tmp_path / "was_run").exists()
+
+
+def test_files_that_are_no_checkpoints(tmp_path):
+    with pytest.raises(LightsegError, match="no such checkpoint"):
+        load_model(tmp_path / "none.ckpt")
+    (tmp_path / "text.ckpt").write_text("hello")
+    with pytest.raises(LightsegError, match="not a checkpoint"):
+        load_model(tmp_path / "text.ckpt")
+    torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
+    with pytest.raises(LightsegError, match="names no model"):
+        load_model(tmp_path / "foreign.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("mobilenetv3_lrage", "seg", 3), "mobilenetv3_large"),
+        (("mobilenetv3_large", "sge", 3), "seg"),
+        (("mobilenetv3_large", "seg", 3, {"name": "lrasp"}), "lraspp"),
+        (("mobilenetv3_large", "seg", 3, {"name": "raspp", "variant": "paper"}), "no option 'variant'"),
+        (("mobilenetv3_large", "seg", 3, {"name": "lraspp", "variant": "papre"}), "paper"),
+    ],
+)
+def test_what_cannot_be_built_is_one_line(arguments, said):
+    *plain, head = arguments if len(arguments) == 4 else (*arguments, None)
+    with pytest.raises(LightsegError) as refused:
+        create_model(*plain, head=head)
+    assert said in str(refused.value) and "\n" not in str(refused.value)
