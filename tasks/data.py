@@ -10,9 +10,9 @@ from torch.utils.data import DataLoader, Dataset
 from lightseg.data.cityscapes import Cityscapes
 from lightseg.data.folder import SegmentationFolder
 from lightseg.data.sampling import EpochSampler
-from lightseg.data.segmentation import verify
+from lightseg.data.segmentation import collate, verify
 from lightseg.data.transforms import eval_transform, train_transform
-from lightseg.errors import DataError, LightsegError
+from lightseg.errors import DataError, LightsegError, one_line
 
 
 class DataModule(pl.LightningDataModule):
@@ -79,7 +79,7 @@ class DataModule(pl.LightningDataModule):
             return SegmentationFolder(
                 options["root"],
                 images=where["images"],
-                masks=where["masks"],
+                labels=where["masks"],
                 classes=options["classes"],
                 ignore=options["ignore"],
                 palette=options["palette"],
@@ -119,25 +119,18 @@ class DataModule(pl.LightningDataModule):
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
-            collate_fn=collate,
+            collate_fn=to_batch,
             worker_init_fn=_one_thread,
         )
 
 
-def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Samples -> `images` uint8 [B, C, H, W], `masks` uint8 [B, H, W] (255 = ignored), `names`.
-
-    Labels travel as bytes and are widened where they are used.
-    """
-    sizes = {tuple(sample["image"].shape[-2:]) for sample in samples}
-    if len(sizes) > 1:
-        names = ", ".join(sample["name"] for sample in samples[:3])
-        raise DataError(f"images of different sizes in one batch ({names}, ...): set data.eval_batch_size=1")
-    return {
-        "images": torch.stack([sample["image"] for sample in samples]),
-        "masks": torch.stack([sample["mask"] for sample in samples]),
-        "names": [sample["name"] for sample in samples],
-    }
+def to_batch(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Samples -> `images` uint8 [B, C, H, W], `masks` uint8 [B, H, W] (255 = ignored), `names`."""
+    try:
+        batch = collate(samples)
+    except DataError as error:
+        raise DataError(f"{one_line(error)}; for evaluation that is data.eval_batch_size=1") from error
+    return {"images": batch["image"], "masks": batch["mask"], "names": batch["name"]}
 
 
 def _one_thread(worker: int) -> None:
