@@ -95,9 +95,8 @@ def class_table(
     table = np.full(256, UNKNOWN, np.uint8)
     names: list[str] = []
     for name, ids in wanted:
-        for file_id in [ids] if isinstance(ids, int) else ids:
-            if not 0 <= file_id <= 255:
-                raise LightsegError(f"class {name!r} has id {file_id}: ids in label pictures lie in 0..255")
+        for file_id in ids if isinstance(ids, Sequence) and not isinstance(ids, str) else [ids]:
+            _check_id(file_id, f"class {name!r}")
             if table[file_id] != UNKNOWN:
                 raise LightsegError(f"classes {names[table[file_id]]!r} and {name!r} both claim id {file_id}")
             table[file_id] = len(names)
@@ -105,12 +104,18 @@ def class_table(
     if len(set(names)) < len(names) or len(names) > UNKNOWN:
         raise LightsegError(f"class names must differ and be at most {UNKNOWN}: {', '.join(names[:12])}")
     for file_id in ignore:
+        _check_id(file_id, "ignore")
         if table[file_id] != UNKNOWN:
             raise LightsegError(f"id {file_id} is both ignored and class {names[table[file_id]]!r}")
         table[file_id] = IGNORE
     if table[IGNORE] == UNKNOWN:
         table[IGNORE] = IGNORE
     return names, table
+
+
+def _check_id(file_id: object, where: str) -> None:
+    if not isinstance(file_id, int) or not 0 <= file_id <= 255:
+        raise LightsegError(f"{where} names the id {file_id!r}: ids in label pictures are whole numbers in 0..255")
 
 
 def _pairs(images: Path, image_end: str, labels: Path | None, label_end: str) -> list[Pair]:

@@ -1,0 +1,194 @@
+"""Files as they come: every kind of picture reads as PIL reads it, every broken one is named."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from lightseg.data.images import read_image, read_mask, read_size
+from lightseg.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    """Smooth colours at an odd size: JPEG blocks are cut, every channel differs."""
+    noise = np.random.default_rng(0).integers(0, 256, (7, 9, 3), dtype=np.uint8)
+    return cv2.resize(noise, (101, 67), interpolation=cv2.INTER_CUBIC)
+
+
+def encode(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png(values: np.ndarray, depth: int, colour: int) -> bytes:
+    """A PNG of packed samples, for the bit depths that PIL cannot write; values [H, W] or [H, W, C]."""
+    height, width = values.shape[:2]
+    rows = values.reshape(height, -1)
+    if depth == 16:
+        packed = rows.astype(">u2").view(np.uint8).reshape(height, -1)
+    else:
+        bits = ((rows[..., None] >> np.arange(depth - 1, -1, -1)) & 1).reshape(height, -1).astype(np.uint8)
+        packed = np.packbits(bits, axis=1)
+    data = zlib.compress(np.hstack([np.zeros((height, 1), np.uint8), packed]).tobytes())
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def write(folder: Path, data: bytes, name: str = "picture") -> Path:
+    path = folder / name
+    path.write_bytes(data)
+    return path
+
+
+def by_pil(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+
+
+KINDS = {
+    "PNG": ["RGB", "RGBA", "L", "LA", "P", "1"],
+    "JPEG": ["RGB", "L", "CMYK"],
+    "WEBP": ["RGB", "RGBA", "L"],
+    "BMP": ["RGB", "RGBA", "L", "P", "1"],
+    "TIFF": ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK"],
+    "GIF": ["RGB", "RGBA", "L", "P", "1"],
+}
+
+
+@pytest.mark.parametrize(("kind", "mode"), [(kind, mode) for kind, modes in KINDS.items() for mode in modes])
+def test_every_mode_and_format_reads_as_pil_reads_it(tmp_path: Path, picture: np.ndarray, kind: str, mode: str) -> None:
+    image = Image.fromarray(picture)
+    if mode.endswith("A"):
+        image.putalpha(Image.fromarray(picture[..., 0]))
+    path = write(tmp_path, encode(image.convert(mode), kind))
+    result = read_image(path)
+    assert result.dtype == np.uint8 and result.shape == (67, 101, 3)
+    np.testing.assert_array_equal(result, by_pil(path))
+    assert read_size(path) == (67, 101)
+
+
+@pytest.mark.parametrize("options", [{"quality": q, "subsampling": s} for q in (30, 92) for s in (0, 1, 2)])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_jpeg_is_equal_to_pil_to_the_bit(
+    tmp_path: Path, picture: np.ndarray, options: dict[str, int], progressive: bool
+) -> None:
+    path = write(tmp_path, encode(Image.fromarray(picture), "JPEG", progressive=progressive, **options))
+    np.testing.assert_array_equal(read_image(path), by_pil(path))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_exif_rotated_pictures_stand_upright(tmp_path: Path, picture: np.ndarray, kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = write(tmp_path, encode(Image.fromarray(picture), kind, exif=exif))
+    result = read_image(path)
+    assert result.shape[:2] == ((101, 67) if orientation >= 5 else (67, 101)) == read_size(path)
+    np.testing.assert_array_equal(result, by_pil(path))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_16_bit_keeps_the_upper_8(tmp_path: Path, channels: int) -> None:
+    values = np.random.default_rng(1).integers(0, 65536, (13, 17, channels), dtype=np.uint16)
+    path = write(tmp_path, png(values, 16, 0 if channels == 1 else 2))
+    np.testing.assert_array_equal(read_image(path), np.broadcast_to(values >> 8, (13, 17, 3)))
+    if channels == 1:
+        tiff = write(tmp_path, encode(Image.fromarray(values[..., 0]), "TIFF"))
+        np.testing.assert_array_equal(read_image(tiff), np.broadcast_to(values >> 8, (13, 17, 3)))
+
+
+def test_a_jpeg_with_something_behind_its_end_is_whole(tmp_path: Path, picture: np.ndarray) -> None:
+    data = encode(Image.fromarray(picture), "JPEG")
+    path = write(tmp_path, data + bytes(1000))
+    np.testing.assert_array_equal(read_image(path), read_image(write(tmp_path, data, "plain")))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_grey_labels_are_ids_as_stored(tmp_path: Path, depth: int) -> None:
+    ids = np.random.default_rng(2).integers(0, min(2**depth, 256), (13, 17))
+    mask = read_mask(write(tmp_path, png(ids, depth, 0)))
+    assert mask.dtype == np.uint8
+    np.testing.assert_array_equal(mask, ids)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_palette_labels_are_indices_not_colours(tmp_path: Path, bits: int) -> None:
+    ids = np.random.default_rng(3).integers(0, min(2**bits, 200), (13, 17), dtype=np.uint8)
+    image = Image.fromarray(ids).convert("P")
+    image.putdata(ids.flatten().tolist())
+    image.putpalette(np.random.default_rng(4).integers(0, 256, 2**bits * 3, dtype=np.uint8).tobytes())
+    path = write(tmp_path, encode(image, "PNG", bits=bits))
+    np.testing.assert_array_equal(read_mask(path), ids)
+    assert read_size(path, oriented=False) == (13, 17)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_a_label_with_several_channels_is_refused(tmp_path: Path, picture: np.ndarray, mode: str) -> None:
+    image = Image.fromarray(picture).convert("L").convert(mode)
+    path = write(tmp_path, encode(image, "PNG"))
+    with pytest.raises(DataError, match=f"{path}: a label picture holds one class id a pixel"):
+        read_mask(path)
+
+
+def test_label_ids_above_255_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, png(np.array([[3, 300]]), 16, 0))
+    with pytest.raises(DataError, match=r"3\.\.300"):
+        read_mask(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "padded"),
+    [("JPEG", False), ("JPEG", True), ("PNG", False), ("PNG", True), ("WEBP", False), ("TIFF", False)],
+)
+@pytest.mark.parametrize("part", [0.2, 0.5, 0.9, 0.995])
+def test_a_truncated_file_is_named(tmp_path: Path, picture: np.ndarray, kind: str, padded: bool, part: float) -> None:
+    """Also one whose lost rest is zeros, as a broken download or copy leaves it: its size looks right."""
+    data = encode(Image.fromarray(picture), kind)
+    kept = int(len(data) * part)
+    path = write(tmp_path, data[:kept] + bytes((len(data) - kept) * padded))
+    with pytest.raises(DataError, match=str(path)):
+        read_image(path)
+
+
+def test_a_thumbnail_does_not_hide_that_the_picture_is_cut(tmp_path: Path, picture: np.ndarray) -> None:
+    whole = encode(Image.fromarray(picture), "JPEG")
+    thumbnail = encode(Image.fromarray(picture[:16, :16]), "JPEG")
+    segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
+    data = whole[:2] + segment + whole[2:]
+    assert read_image(write(tmp_path, data)).shape == picture.shape
+    with pytest.raises(DataError, match="truncated"):
+        read_image(write(tmp_path, data[:-200]))
+
+
+def test_a_png_with_damaged_bytes_is_named(tmp_path: Path, picture: np.ndarray) -> None:
+    data = bytearray(encode(Image.fromarray(picture), "PNG"))
+    data[len(data) // 2] ^= 0x55
+    path = write(tmp_path, bytes(data))
+    with pytest.raises(DataError, match=str(path)):
+        read_image(path)
+
+
+@pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), (b"not a picture", "no picture"), (b"\xff\xd8\xff", "")])
+@pytest.mark.parametrize("read", [read_image, read_mask])
+def test_files_that_are_no_pictures_are_named(tmp_path: Path, data: bytes, reason: str, read) -> None:
+    path = write(tmp_path, data)
+    with pytest.raises(DataError, match=f"{path}.*{reason}"):
+        read(path)
+
+
+@pytest.mark.parametrize("read", [read_image, read_mask, read_size])
+def test_missing_files_and_folders_are_named(tmp_path: Path, read) -> None:
+    for path in (tmp_path / "nothing.png", tmp_path):
+        with pytest.raises(DataError, match=str(path)):
+            read(path)

@@ -1,0 +1,57 @@
+"""Order and seeds: functions of (seed, epoch) alone, shared out without loss."""
+
+import pytest
+
+from lightseg.data.sampling import EpochSampler
+from lightseg.errors import LightsegError
+
+
+def epoch(number: int, size: int = 10, **options) -> list[tuple[int, int]]:
+    sampler = EpochSampler(size, **{"seed": 0, "shuffle": True, **options})
+    sampler.set_epoch(number)
+    return list(sampler)
+
+
+def test_order_and_seeds_depend_on_seed_and_epoch_alone() -> None:
+    assert epoch(3) == epoch(3)
+    assert epoch(3) != epoch(4) and epoch(3) != epoch(3, seed=1)
+    indices, seeds = zip(*epoch(3), strict=True)
+    assert sorted(indices) == list(range(10)) and list(indices) != list(range(10))
+    assert len(set(seeds)) == 10 and all(0 <= seed < 2**63 for seed in seeds)
+    assert not set(seeds) & set(dict(epoch(4)).values())
+
+
+def test_a_sample_has_the_same_seed_in_any_order_and_share() -> None:
+    whole = dict(epoch(2))
+    assert dict(epoch(2, shuffle=False)) == whole
+    for rank in range(3):
+        assert all(whole[index] == seed for index, seed in epoch(2, rank=rank, world_size=3))
+
+
+@pytest.mark.parametrize(("size", "world_size"), [(10, 3), (9, 3), (2, 3), (1, 4)])
+def test_evaluation_sees_every_sample_once_over_all_ranks(size: int, world_size: int) -> None:
+    shares = [epoch(0, size, shuffle=False, rank=rank, world_size=world_size) for rank in range(world_size)]
+    assert sorted(index for share in shares for index, _ in share) == list(range(size))
+    for rank, share in enumerate(shares):
+        assert len(share) == len(EpochSampler(size, shuffle=False, rank=rank, world_size=world_size))
+
+
+@pytest.mark.parametrize(("drop_last", "count"), [(False, 4), (True, 3)])
+def test_training_gives_every_rank_equally_many(drop_last: bool, count: int) -> None:
+    shares = [epoch(1, rank=rank, world_size=3, drop_last=drop_last) for rank in range(3)]
+    assert [len(share) for share in shares] == [count] * 3
+    assert len(EpochSampler(10, shuffle=True, world_size=3, drop_last=drop_last)) == count
+    indices = [index for share in shares for index, _ in share]
+    assert set(indices) == set(range(10)) if not drop_last else len(set(indices)) == 9
+
+
+def test_fewer_samples_than_ranks() -> None:
+    assert [len(epoch(0, 2, rank=rank, world_size=5)) for rank in range(5)] == [1] * 5
+    with pytest.raises(LightsegError, match="drop_last"):
+        EpochSampler(2, shuffle=True, world_size=5, drop_last=True)
+
+
+@pytest.mark.parametrize("options", [{"size": 0}, {"size": 3, "rank": 2, "world_size": 2}, {"size": 3, "seed": -1}])
+def test_senseless_values_are_refused(options) -> None:
+    with pytest.raises(LightsegError):
+        EpochSampler(shuffle=True, **options)
