@@ -50,6 +50,8 @@ class DataModule(pl.LightningDataModule):
             self.skipped += [(str(path), str(reason)) for path, reason in verify(dataset, self.options["on_error"])]
             if len(dataset) == 0:
                 raise DataError(f"no readable image is left in split {split} of {self.options['root']}")
+            if self.options["cache"]:
+                dataset.keep_decoded()
             self._sets[split] = dataset
         return self._sets[split]
 

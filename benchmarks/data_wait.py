@@ -1,0 +1,71 @@
+"""Share of the training step that is spent waiting for data, with the workers of the configuration.
+
+    python benchmarks/data_wait.py backbone=mobilenetv3_large
+    python benchmarks/data_wait.py data=camvid data.root=/data/CamVid
+
+Takes the words of train.py. The step is the real one (Lightning, the configured data, model and optimiser); the time between
+the end of one step and the start of the next belongs to the loader. The first steps, which start the workers, do not count.
+"""
+
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from configs.compose import compose, plain
+
+
+def main(words: list[str], warmup: int = 5, steps: int = 60) -> None:
+    config = plain(compose([*words, "logger=csv"]))
+    from lightseg import runtime
+
+    runtime.tune_process()
+    import pytorch_lightning as pl
+
+    from tasks import run
+    from tasks.data import DataModule
+
+    class Clock(pl.Callback):
+        def __init__(self) -> None:
+            self.waits: list[float] = []
+            self.steps: list[float] = []
+            self.end: float | None = None
+
+        def on_train_batch_start(self, *args: object) -> None:
+            self.start = time.perf_counter()
+            if self.end is not None:
+                self.waits.append(self.start - self.end)
+
+        def on_train_batch_end(self, *args: object) -> None:
+            self.end = time.perf_counter()
+            self.steps.append(self.end - self.start)
+
+        def on_train_epoch_end(self, *args: object) -> None:
+            self.end = None  # validation and checkpoints are not the loader's
+
+    run.quiet()
+    run.seed_everything(config["seed"])
+    data = DataModule(config["data"], config["seed"])
+    data.prepare_data()
+    with TemporaryDirectory() as folder:
+        config["trainer"] |= {"max_epochs": 1000, "max_steps": warmup + steps, "limit_val_batches": 0}
+        task = run.build_task(config, data)
+        trainer = run.build_trainer(config, Path(folder), task)
+        clock = Clock()
+        trainer.callbacks = [clock]
+        trainer.fit(task, datamodule=data)
+    waits, took = clock.waits[warmup:], clock.steps[warmup:]
+    share = sum(waits) / (sum(waits) + sum(took))
+    batch = config["data"]["batch_size"]
+    print(
+        f"{config['data']['name']}, {config['backbone']}, batch {batch}, {config['data']['workers']} workers: "
+        f"{batch * len(took) / (sum(took) + sum(waits)):.1f} images/s, median step {1000 * median(took):.0f} ms, "
+        f"median wait {1000 * median(waits):.1f} ms, waiting for data {100 * share:.1f} % of the time"
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
