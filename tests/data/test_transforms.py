@@ -46,6 +46,13 @@ def test_the_window_is_cut_and_scaled_where_it_says(coordinates: np.ndarray, sca
         assert np.abs(rows - result["mask"])[3:-3].max() <= max(0.5, 0.5 / scale) + 0.2
 
 
+def test_a_third_of_the_size_averages_the_picture_and_takes_the_centre_of_the_label() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (60, 78, 3), dtype=np.uint8)
+    result = Augmentation([RandomScaleCrop((20, 26), (1 / 3, 1 / 3))])(0, image=image, mask=image[..., 0])
+    assert np.abs(result["image"] - image.reshape(20, 3, 26, 3, 3).mean((1, 3))).max() <= 0.5
+    np.testing.assert_array_equal(result["mask"], image[1::3, 1::3, 0])
+
+
 def test_scale_one_is_a_plain_crop(coordinates: np.ndarray) -> None:
     crop = Augmentation([RandomScaleCrop((24, 32), (1, 1))])
     corners = set()
