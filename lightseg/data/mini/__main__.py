@@ -1,4 +1,6 @@
-"""`python -m lightseg.data.mini SHEET.png`: a contact sheet of scenes, to look at. `--share` is how write_cityscapes runs its helpers."""
+"""`python -m lightseg.data.mini SHEET.png`: a contact sheet of scenes, to look at. `--share` is how write_cityscapes
+runs its helpers.
+"""
 
 from __future__ import annotations
 

@@ -32,38 +32,35 @@ def draw_far_end(
 ) -> None:
     """Houses and trees FAR metres away, side by side over the whole width, and the ground before them."""
     span = FAR * camera.width / camera.focal
-    middle = camera.x - float(camera.drift(np.asarray(FAR)))
-    left = middle - span / 2 - 5
-    while left < middle + span / 2 + 5:
+    left = camera.x - camera.drift_at(FAR) - span / 2 - 5
+    end = left + span + 10
+    woods: list[tuple[np.ndarray, np.ndarray]] = []
+    rectangles: list[tuple[float, float, float, float, tuple[int, int, int]]] = []  # x0, y0, x1, y1 in m
+    while left < end:
         width = rng.uniform(8, 24)
         if rng.random() < 0.6:
-            _far_house(canvas, camera, light, walls[rng.integers(len(walls))], left, width, rng)
+            height = rng.uniform(6, 20)
+            rgb = light.colour(walls[rng.integers(len(walls))], (0, 0, -1), FAR * 0.7)
+            rectangles.append((left, -1, left + width, height, rgb))
+            dark = (int(rgb[0] * 0.8), int(rgb[1] * 0.8), int(rgb[2] * 0.82))
+            for floor in np.arange(2.0, height - 1.5, 3.2).tolist():
+                for x in np.arange(left + 1, left + width - 1.5, 3.0).tolist():
+                    rectangles.append((x, floor, x + 1.3, floor + 1.8, dark))
         else:
-            top = rng.uniform(4, 9)
-            for _ in range(14):
-                x, y = left + width * rng.random(), top * rng.uniform(0, 1)
-                pixel = camera.project(np.array([x, y, FAR]))
-                tone = rng.uniform(0.7, 1.1)
-                rgb = light.colour((leaves[0] * tone, leaves[1] * tone, leaves[2] * tone), None, FAR * 0.6)
-                radius = camera.scale(FAR) * rng.uniform(1.5, 3)
-                canvas.circle(pixel[0], pixel[1], radius, rgb, LABEL_IDS["vegetation"])
+            count = 14
+            points = np.full((count, 3), FAR)
+            points[:, 0], points[:, 1] = left + width * rng.random(count), rng.uniform(0, rng.uniform(4, 9), count)
+            radii = camera.scale(FAR) * rng.uniform(1.5, 3, count)
+            rgbs = light.colours(np.asarray(leaves) * rng.uniform(0.7, 1.1, (count, 1)), FAR * 0.6)
+            woods.append((np.column_stack([camera.project(points), radii]), rgbs))
         left += width * 0.9
-
-
-def _far_house(
-    canvas: Canvas, camera: Camera, light: Light, wall: RGB, left: float, width: float, rng: np.random.Generator
-) -> None:
-    height = rng.uniform(6, 20)
-    corners = np.array([[left, -1, FAR], [left, height, FAR], [left + width, height, FAR], [left + width, -1, FAR]])
-    rgb = light.colour(wall, (0, 0, -1), FAR * 0.7)
-    canvas.polygon(camera.project(corners), rgb, LABEL_IDS["building"])
-    dark = (int(rgb[0] * 0.8), int(rgb[1] * 0.8), int(rgb[2] * 0.82))
-    for floor in np.arange(2.0, height - 1.5, 3.2):
-        for x in np.arange(left + 1, left + width - 1.5, 3.0):
-            window = np.array(
-                [[x, floor, FAR], [x, floor + 1.8, FAR], [x + 1.3, floor + 1.8, FAR], [x + 1.3, floor, FAR]]
-            )
-            canvas.polygon(camera.project(window), dark, LABEL_IDS["building"])
+    corners = np.array(
+        [[[x0, y0, FAR], [x0, y1, FAR], [x1, y1, FAR], [x1, y0, FAR]] for x0, y0, x1, y1, _ in rectangles]
+    )
+    for outline, rectangle in zip(camera.project(corners), rectangles, strict=True):
+        canvas.polygon(outline, rectangle[4], LABEL_IDS["building"])
+    for xyr, rgbs in woods:
+        canvas.circles(xyr, rgbs, LABEL_IDS["vegetation"])
 
 
 def develop(
@@ -75,7 +72,9 @@ def develop(
     vignette: float,
     grain: float,
 ) -> np.ndarray:
-    """The finished uint8 picture: exposed to a mean of `brightness`, white balance, a darker rim, a soft lens and the sensor's grain."""
+    """The finished uint8 picture: exposed to a mean of `brightness`, white balance, a darker rim, a soft lens and the
+    sensor's grain.
+    """
     height, width = image.shape[:2]
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]

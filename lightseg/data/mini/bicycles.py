@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightseg.data.mini import people
+from lightseg.data.mini import people, skeleton
 from lightseg.data.mini.camera import RGB, Camera, Light
 from lightseg.data.mini.canvas import Canvas, capsule
 from lightseg.data.mini.people import Body, Person
@@ -32,47 +32,13 @@ class Bicycle:
         return corners @ np.array([[cos, -sin], [sin, cos]]) + (self.x, self.z)
 
 
-def rider_joints(stature: float, crank: float) -> np.ndarray:
-    """[17, 3] (right, up, forward) in statures: hips on the saddle, hands on the bars, feet on the pedals."""
-    joints = np.zeros((17, 3))
-    hips = np.array([0, (SADDLE[0] + 0.06) / stature, SADDLE[1] / stature])
-    lean = 0.5
-    shoulders = hips + (0, 0.288 * np.cos(lean), 0.288 * np.sin(lean))
-    for sign, hip, knee, ankle, shoulder, elbow, wrist, offset in (
-        (-1, people.L_HIP, people.L_KNE, people.L_ANK, people.L_SHO, people.L_ELB, people.L_WRI, 0.0),
-        (1, people.R_HIP, people.R_KNE, people.R_ANK, people.R_SHO, people.R_ELB, people.R_WRI, np.pi),
-    ):
-        joints[hip] = hips + (sign * 0.055, 0, 0)
-        joints[shoulder] = shoulders + (sign * 0.115, 0, 0)
-        pedal = np.array(
-            [sign * 0.06, CRANK[0] + 0.17 * np.cos(crank + offset) + 0.08, CRANK[1] + 0.17 * np.sin(crank + offset)]
-        )
-        joints[ankle] = pedal / (1, stature, stature)
-        joints[knee] = _bend(joints[hip], joints[ankle], people.THIGH, people.SHIN, np.array([sign * 0.1, 0.2, 1.0]))
-        joints[wrist] = (sign * 0.13, (BARS[0] + 0.03) / stature, BARS[1] / stature)
-        joints[elbow] = _bend(
-            joints[shoulder], joints[wrist], people.UPPER_ARM, people.FOREARM, np.array([sign * 0.8, -1.0, -0.2])
-        )
-    people.head_joints(joints, np.array([0, -0.01, 0.035]))
-    return joints
-
-
-def _bend(start: np.ndarray, end: np.ndarray, upper: float, lower: float, towards: np.ndarray) -> np.ndarray:
-    """The middle joint of a two-bone limb, on the side `towards` of the line from start to end; straight if they are too far apart."""
-    line = end - start
-    length = float(np.linalg.norm(line))
-    along = min(max((upper**2 - lower**2 + length**2) / (2 * length), -upper), upper)
-    side = towards - line * (towards @ line) / length**2
-    return start + line / length * along + side / np.linalg.norm(side) * np.sqrt(max(upper**2 - along**2, 0.0))
-
-
 def draw_bicycle(canvas: Canvas, camera: Camera, light: Light, bicycle: Bicycle) -> Body | None:
     """Draw it, with its rider if it has one; the rider's joints are returned."""
     index = canvas.add_object("bicycle")
 
     def at(points: np.ndarray | list[tuple[float, float, float]]) -> np.ndarray:
         """(right, up, forward) in metres -> pixels."""
-        return camera.project(people.to_world(np.asarray(points), bicycle.x, bicycle.z, bicycle.heading, 1.0))
+        return camera.project(skeleton.to_world(np.asarray(points), bicycle.x, bicycle.z, bicycle.heading, 1.0))
 
     metre = camera.scale(bicycle.z)
     hubs = ((-BASE / 2, WHEEL), (BASE / 2, WHEEL))
@@ -113,6 +79,10 @@ def draw_bicycle(canvas: Canvas, camera: Camera, light: Light, bicycle: Bicycle)
         canvas.polygon(corners[order], light.colour((150, 122, 84), None, bicycle.z), index)
     if bicycle.rider is None:
         return None
-    joints = rider_joints(bicycle.rider.stature, bicycle.crank)
-    world = people.to_world(joints, bicycle.x, bicycle.z, bicycle.heading, bicycle.rider.stature)
+    stature = bicycle.rider.stature
+    hips, hands, pedals = (
+        (up / stature, forward / stature) for up, forward in ((SADDLE[0] + 0.06, SADDLE[1]), BARS, CRANK)
+    )
+    joints = skeleton.riding(hips, hands, pedals, bicycle.crank)
+    world = skeleton.to_world(joints, bicycle.x, bicycle.z, bicycle.heading, stature)
     return people.draw_body(canvas, camera, light, bicycle.rider, world, canvas.add_object("rider"))

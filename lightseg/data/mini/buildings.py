@@ -1,4 +1,6 @@
-"""Houses along the street: a facade drawn flat, window by window, then laid into perspective; an end wall and a roof around it."""
+"""Houses along the street: a facade drawn flat, window by window, then laid into perspective; an end wall and a roof
+around it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ GLASS: tuple[RGB, ...] = ((58, 68, 82), (88, 104, 122), (44, 48, 54), (120, 136,
 
 @dataclass(frozen=True)
 class House:
-    """A house on one side of the street: its facade stands at x, from z[0] to z[1]; it reaches `depth` metres outwards."""
+    """A house on one side of the street: its facade stands at x, from z[0] to z[1]; it reaches `depth` metres
+    outwards.
+    """
 
     right: bool
     x: float  # > 0: distance of the facade from the road's middle

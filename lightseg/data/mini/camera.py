@@ -1,8 +1,8 @@
 """The camera and the light: how a point of the street becomes a pixel, and how a surface becomes a colour.
 
-World coordinates are road coordinates in metres: x to the right of the road's middle, y up from the ground, z along the road, away from
-the camera. The road's bend and the camera's yaw are part of the projection, so everything else may place things along a straight road.
-Pixel coordinates are (x right, y down) with pixel centres at whole numbers.
+World coordinates are road coordinates in metres: x to the right of the road's middle, y up from the ground, z along
+the road, away from the camera. The road's bend and the camera's yaw are part of the projection, so everything else
+may place things along a straight road. Pixel coordinates are (x right, y down) with pixel centres at whole numbers.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 NEAR = 0.7  # m; nearer points are moved here (they lie outside the frame in every layout)
+FAR_OUT = 16000.0  # px; pixels are kept within it, for cv2's fixed-point coordinates overflow at 32768
 BEND_END = 70.0  # m; the road is straight again beyond it, or far things would leave the frame sideways
 
 RGB = tuple[float, float, float]
@@ -20,7 +21,9 @@ RGB = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera `eye` metres above the road at lateral position `x`, looking along +z. Lengths in px are those of the canvas."""
+    """A pinhole camera `eye` metres above the road at lateral position `x`, looking along +z. Lengths in px are those
+    of the canvas.
+    """
 
     width: int
     height: int
@@ -37,6 +40,10 @@ class Camera:
         bent = np.minimum(z, BEND_END)
         return self.yaw * z + self.bend * bent * (z - bent / 2)
 
+    def drift_at(self, z: float) -> float:
+        bent = min(z, BEND_END)
+        return self.yaw * z + self.bend * bent * (z - bent / 2)
+
     def project(self, points: np.ndarray) -> np.ndarray:
         """[..., 3] metres -> [..., 2] pixels."""
         z = np.maximum(points[..., 2], NEAR)
@@ -48,7 +55,7 @@ class Camera:
         pixels = np.empty((*z.shape, 2))
         pixels[..., 0] = self.width / 2 - 0.5 + right * cos - down * sin
         pixels[..., 1] = self.horizon + right * sin + down * cos
-        return pixels
+        return np.minimum(np.maximum(pixels, -FAR_OUT, out=pixels), FAR_OUT, out=pixels)
 
     def ground(self) -> tuple[np.ndarray, np.ndarray]:
         """The road coordinates x, z (float32 [H, W]) that each pixel sees on the ground; z is inf above the horizon."""
@@ -68,13 +75,15 @@ class Camera:
 
     def sees(self, x: float, z: float, margin: float = 0.0) -> bool:
         """Whether the ground point (x, z) lies between the frame's left and right edge, `margin` metres inside."""
-        offset = abs(x - self.x + float(self.drift(np.asarray(z)))) + margin
+        offset = abs(x - self.x + self.drift_at(z)) + margin
         return z > NEAR and offset * self.focal / z < self.width / 2
 
 
 @dataclass(frozen=True)
 class Light:
-    """A sun in direction `sun` (unit vector towards it) of colour `sun_rgb`, an ambient sky `ambient_rgb`, and haze (all factors of 1)."""
+    """A sun in direction `sun` (unit vector towards it) of colour `sun_rgb`, an ambient sky `ambient_rgb`, and haze
+    (all factors of 1).
+    """
 
     sun: tuple[float, float, float]
     sun_rgb: RGB
@@ -86,7 +95,9 @@ class Light:
     def colour(
         self, rgb: RGB, normal: tuple[float, float, float] | None = None, z: float = 0.0
     ) -> tuple[int, int, int]:
-        """The pixel colour of a surface `rgb` (0..255) with that unit normal (None: turned every way) at distance z metres."""
+        """The pixel colour of a surface `rgb` (0..255) with that unit normal (None: turned every way) at distance z
+        metres.
+        """
         sun = self.sun
         facing = 0.55 if normal is None else max(0.0, normal[0] * sun[0] + normal[1] * sun[1] + normal[2] * sun[2])
         clear = math.exp(-max(z, 0.0) / self.haze_distance)
@@ -125,9 +136,9 @@ def draw_camera(rng: np.random.Generator, height: int, width: int, x: float) -> 
 
 
 def draw_light(rng: np.random.Generator) -> Light:
-    """Sunny (half), overcast (a third) or dusk."""
-    kind = rng.choice(["sunny", "overcast", "dusk"], p=[0.5, 0.33, 0.17])
-    elevation = {"sunny": rng.uniform(0.6, 1.1), "overcast": 1.2, "dusk": rng.uniform(0.2, 0.4)}[str(kind)]
+    """Sunny (half), overcast (a third) or dusk (the rest)."""
+    kind = ("sunny", "sunny", "sunny", "overcast", "overcast", "dusk")[rng.integers(6)]
+    elevation = {"sunny": rng.uniform(0.6, 1.1), "overcast": 1.2, "dusk": rng.uniform(0.2, 0.4)}[kind]
     azimuth = rng.uniform(0, 2 * np.pi)
     flat = np.cos(elevation)
     sun = (float(flat * np.sin(azimuth)), float(np.sin(elevation)), float(-flat * np.cos(azimuth)))

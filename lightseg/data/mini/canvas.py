@@ -1,7 +1,8 @@
-"""What everything is drawn on: one uint8 array [H, W, 4] of R, G, B and an index, so that one call paints picture and label.
+"""What everything is drawn on: one uint8 array [H, W, 4] of R, G, B and an index, so that one call paints picture and
+label.
 
-Index 0..39 is a Cityscapes labelId without instances ("stuff" and void), 40.. are the objects. Drawing is hard-edged at twice the
-picture's size; `image()` averages 2 x 2 pixels, `indices()` lets them vote.
+Index 0..39 is a Cityscapes labelId without instances ("stuff" and void), 40.. are the objects. Drawing is
+hard-edged at twice the picture's size; `image()` averages 2 x 2 pixels, `indices()` lets them vote.
 """
 
 from __future__ import annotations
@@ -14,14 +15,13 @@ import numpy as np
 SUPERSAMPLING = 2
 FIRST_OBJECT = 40  # Cityscapes labelIds end at 33
 LABEL_IDS = {
-    "void": 0, "ego vehicle": 1, "static": 4, "dynamic": 5, "road": 7, "sidewalk": 8, "building": 11, "pole": 17, "traffic light": 19,
-    "traffic sign": 20, "vegetation": 21, "terrain": 22, "sky": 23, "person": 24, "rider": 25, "car": 26, "truck": 27, "bus": 28,
-    "bicycle": 33,
+    "ego vehicle": 1, "static": 4, "road": 7, "sidewalk": 8, "building": 11, "pole": 17, "traffic light": 19,
+    "traffic sign": 20, "vegetation": 21, "terrain": 22, "sky": 23, "person": 24, "rider": 25, "car": 26, "truck": 27,
+    "bus": 28, "bicycle": 33,
 }  # fmt: skip
 HAVE_INSTANCES = ("person", "rider", "car", "truck", "bus", "bicycle")
 
 _SHIFT = 4  # sub-pixel bits of cv2's drawing calls
-_FAR = 16000.0  # px; cv2's fixed-point coordinates overflow beyond +-32767
 
 
 class Canvas:
@@ -40,17 +40,16 @@ class Canvas:
         return index
 
     def polygon(self, points: np.ndarray, rgb: tuple[int, int, int], index: int, convex: bool = True) -> None:
-        """Fill [N, 2] canvas pixels."""
-        fixed = np.rint(np.clip(points, -_FAR, _FAR) * (1 << _SHIFT)).astype(np.int32)
+        """Fill [N, 2] canvas pixels (within camera.FAR_OUT)."""
+        fixed = (points * (1 << _SHIFT)).astype(np.int32)
         if convex:
             cv2.fillConvexPoly(self.pixels, fixed, (*rgb, index), cv2.LINE_8, _SHIFT)
         else:
             cv2.fillPoly(self.pixels, [fixed], (*rgb, index), cv2.LINE_8, _SHIFT)
 
     def circle(self, x: float, y: float, radius: float, rgb: tuple[int, int, int], index: int) -> None:
-        if abs(x) < _FAR and abs(y) < _FAR:
-            at, size = (int(x * 16 + 0.5), int(y * 16 + 0.5)), int(radius * 16 + 0.5)
-            cv2.circle(self.pixels, at, size, (*rgb, index), cv2.FILLED, cv2.LINE_8, _SHIFT)
+        at, size = (int(x * 16 + 0.5), int(y * 16 + 0.5)), int(radius * 16 + 0.5)
+        cv2.circle(self.pixels, at, size, (*rgb, index), cv2.FILLED, cv2.LINE_8, _SHIFT)
 
     def circles(self, xyr: np.ndarray, rgb: np.ndarray, index: int) -> None:
         """[N, 3] circles (x, y, radius) within reach of the canvas, in their order, in uint8 colours [N, 3]."""
@@ -72,7 +71,9 @@ class Canvas:
         return cv2.resize(self.pixels[..., :3], (width, height), interpolation=cv2.INTER_AREA)
 
     def indices(self) -> np.ndarray:
-        """uint8 [height, width]: the index that most of a pixel's 2 x 2 sub-pixels have, the upper left one's if all differ."""
+        """uint8 [height, width]: the index that most of a pixel's 2 x 2 sub-pixels have, the upper left one's if all
+        differ.
+        """
         index = self.pixels[..., 3]
         a, b, c, d = index[::2, ::2], index[::2, 1::2], index[1::2, ::2], index[1::2, 1::2]
         vote = np.where((b == c) | (b == d), b, np.where(c == d, c, a))
@@ -95,7 +96,7 @@ def capsule(start: np.ndarray, end: np.ndarray, radius_start: float, radius_end:
 
 
 def noise(rng: np.random.Generator, height: int, width: int, cell: float, stretch: float = 1.0) -> np.ndarray:
-    """Smooth noise, float32 [height, width], about N(0, 1), with blobs of `cell` px (`stretch` times wider than high)."""
+    """Smooth noise, float32 [height, width], about N(0, 1), in blobs of `cell` px (`stretch` times wider than high)."""
     rows, columns = max(2, round(height / cell)), max(2, round(width / (cell * stretch)))
     grid = rng.standard_normal((rows, columns), dtype=np.float32)
     return cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR)

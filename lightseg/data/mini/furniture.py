@@ -1,5 +1,8 @@
-"""What stands on the sidewalk: lamp posts, bollards, traffic lights, traffic signs (each on its pole), bins and boxes (void)."""
+"""What stands on the sidewalk: lamp posts, bollards, traffic lights, traffic signs (each on its pole), bins and boxes
+(void).
+"""
 
+# ruff: noqa: RUF005 - array + tuple is numpy's addition, not concatenation
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -8,7 +11,7 @@ import numpy as np
 
 from lightseg.data.mini.camera import RGB, Camera, Light
 from lightseg.data.mini.canvas import LABEL_IDS, Canvas, capsule
-from lightseg.data.mini.solids import box, draw_part, place
+from lightseg.data.mini.solids import box, draw_solid
 
 POLE = LABEL_IDS["pole"]
 SIGN_RED, SIGN_BLUE, SIGN_WHITE, SIGN_YELLOW = (190, 32, 36), (28, 72, 160), (232, 232, 228), (236, 196, 40)
@@ -48,7 +51,7 @@ def draw_fixture(canvas: Canvas, camera: Camera, light: Light, fixture: Fixture)
             _draw_signals(canvas, camera, light, fixture, fixture.x + fixture.reach, fixture.height + 1.4, index)
     elif fixture.kind == "sign":
         index = canvas.add_object("traffic sign")
-        _draw_plate(canvas, camera, light, fixture, fixture.height - 0.45, fixture.variant, index)
+        _draw_plate(canvas, camera, light, fixture, fixture.height - 0.45, fixture.variant % 7, index)
         if fixture.turn > 0.12:  # a second plate below
             index = canvas.add_object("traffic sign")
             _draw_plate(canvas, camera, light, fixture, fixture.height - 1.5, (fixture.variant + 3) % 7, index)
@@ -118,7 +121,8 @@ def _draw_plate(
     if variant == 0:
         layers = [(disc(0.46, 20), SIGN_RED), (rectangle(0.62, 0.16), SIGN_WHITE)]
     elif variant == 1:
-        layers = [(disc(0.46, 20), SIGN_RED), (disc(0.34, 20), SIGN_WHITE), (rectangle(0.1, 0.3) + (0.1, 0), (30, 30, 30)),
+        layers = [(disc(0.46, 20), SIGN_RED), (disc(0.34, 20), SIGN_WHITE),
+                  (rectangle(0.1, 0.3) + (0.1, 0), (30, 30, 30)),
                   (rectangle(0.1, 0.3) - (0.1, 0), (30, 30, 30))]  # fmt: skip
     elif variant == 2:
         layers = [(disc(0.55, 3, np.pi), SIGN_RED), (disc(0.34, 3, np.pi), SIGN_WHITE)]
@@ -134,7 +138,8 @@ def _draw_plate(
         ]
     else:
         ground = (SIGN_YELLOW, SIGN_WHITE, (30, 110, 70))[round(fixture.turn * 50) % 3]
-        layers = [(rectangle(1.35, 0.7), (40, 40, 40)), (rectangle(1.27, 0.62), ground), (rectangle(0.8, 0.1) + (0, 0.12), (60, 60, 60)),
+        layers = [(rectangle(1.35, 0.7), (40, 40, 40)), (rectangle(1.27, 0.62), ground),
+                  (rectangle(0.8, 0.1) + (0, 0.12), (60, 60, 60)),
                   (rectangle(0.6, 0.1) - (0.1, 0.12), (60, 60, 60))]  # fmt: skip
     for shape, rgb in layers:
         points = np.empty((len(shape), 3))
@@ -153,5 +158,4 @@ def _draw_bin(canvas: Canvas, camera: Camera, light: Light, fixture: Fixture) ->
     body.faces["rear"].paint(
         [[-0.35, height * 0.8, -0.3], [-0.35, height, -0.3], [0.35, height, -0.3], [0.35, height * 0.8, -0.3]], dark
     )
-    for part in place([body], fixture.x, fixture.z, fixture.turn):
-        draw_part(canvas, camera, light, part, LABEL_IDS["static"])
+    draw_solid(canvas, camera, light, [body], (fixture.x, fixture.z), fixture.turn, LABEL_IDS["static"])

@@ -1,4 +1,6 @@
-"""The ground, pixel by pixel: road with lanes and markings, kerbs, slabs, grass, a crossing street, and the shadows on all of it."""
+"""The ground, pixel by pixel: road with lanes and markings, kerbs, slabs, grass, a crossing street, and the shadows on
+all of it.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +39,9 @@ class Side:
 class Street:
     left: Side
     right: Side
+    one_way: bool
+    lane: float  # x of the middle of the camera's lane
+    parking: tuple[bool, bool]  # whether there is room to park at the left, right kerb
     crossing: tuple[float, float] | None  # the z at which another street crosses
     zebra: tuple[float, float] | None  # the z of a zebra crossing
     lane_lines: tuple[float, ...]  # x of the lines
@@ -71,7 +76,7 @@ def draw_ground(
 
     surface = _surfaces(x, z, street)
     tone = _texture(x, z, metre, surface, street, rng)
-    tone *= 1 - _shadow_map(canvas, camera, shadows)[top:]
+    tone *= 1 - _shadow_map(canvas, camera, shadows, top)
     white = _markings(x, z, metre, surface, street)
     clear = np.exp(-z / np.float32(light.haze_distance))
     tone *= clear
@@ -113,10 +118,12 @@ def _surfaces(x: np.ndarray, z: np.ndarray, street: Street) -> np.ndarray:
 def _texture(
     x: np.ndarray, z: np.ndarray, metre: np.ndarray, surface: np.ndarray, street: Street, rng: np.random.Generator
 ) -> np.ndarray:
-    """Brightness (float32, about 1) of each ground pixel: grain, blotches, slabs and their joints, wheel tracks, repaired patches."""
+    """Brightness (float32, about 1) of each ground pixel: grain, blotches, slabs and their joints, wheel tracks,
+    repaired patches.
+    """
     rough = np.array((0.025, 0.02, 0.03, 0.03, 0.1), np.float32)[surface]
     tone = rng.standard_normal(z.shape, dtype=np.float32) * rough
-    tone += noise(rng, *z.shape, cell=z.shape[1] / 40, stretch=2.5) * np.float32(0.03)
+    tone += noise(rng, z.shape[0], z.shape[1], cell=z.shape[1] / 40, stretch=2.5) * np.float32(0.03)
     tone *= np.clip(np.float32(14) / z, 0.3, 1)
     tone += 1
 
@@ -157,23 +164,25 @@ def _markings(x: np.ndarray, z: np.ndarray, metre: np.ndarray, surface: np.ndarr
 
 
 def _line(distance: np.ndarray, width: float, metre: np.ndarray) -> np.ndarray:
-    """How much (0..1) of a pixel `metre` m wide, `distance` m from the middle of a line `width` m wide, the line covers."""
+    """How much (0..1) of a pixel `metre` m wide, `distance` m from the middle of a line `width` m wide, the line
+    covers.
+    """
     return np.clip((np.float32(width / 2) - distance) / metre + np.float32(0.5), 0, 1) * np.clip(
         np.float32(width) / metre, 0, 1
     )
 
 
-def _shadow_map(canvas: Canvas, camera: Camera, shadows: list[tuple[np.ndarray, float]]) -> np.ndarray:
-    """Float32 [H, W], the darkest shadow on each pixel, with soft edges."""
+def _shadow_map(canvas: Canvas, camera: Camera, shadows: list[tuple[np.ndarray, float]], top: int) -> np.ndarray:
+    """Float32 [H - top, W], the darkest shadow on each pixel, with soft edges."""
     height, width = canvas.pixels.shape[:2]
-    dark = np.zeros((height, width), np.uint8)
+    dark = np.zeros((height - top, width), np.uint8)
     for outline, strength in sorted(shadows, key=lambda shadow: shadow[1]):
         points = np.zeros((len(outline), 3))
         points[:, 0], points[:, 2] = outline[:, 0], np.maximum(outline[:, 1], NEAR)
-        pixels = np.clip(camera.project(points), -16000, 16000)
-        cv2.fillConvexPoly(dark, np.rint(pixels * 16).astype(np.int32), round(strength * 255), cv2.LINE_8, 4)
+        pixels = camera.project(points) - (0, top)
+        cv2.fillConvexPoly(dark, (pixels * 16).astype(np.int32), round(strength * 255), cv2.LINE_8, 4)
     soft = max(3, width // 128 | 1)
-    return cv2.GaussianBlur(dark, (soft, soft), 0).astype(np.float32) / np.float32(255)
+    return cv2.GaussianBlur(dark, (soft, soft), 0) * np.float32(1 / 255)
 
 
 def cast_shadow(light: Light, footprint: np.ndarray, height: float) -> np.ndarray:

@@ -12,20 +12,23 @@ import numpy as np
 from lightseg.data.mini.bicycles import Bicycle
 from lightseg.data.mini.buildings import House
 from lightseg.data.mini.camera import RGB, Camera, Light, draw_camera, draw_light
+from lightseg.data.mini.crowd import add_people
 from lightseg.data.mini.furniture import Fixture
 from lightseg.data.mini.ground import Side, Street
 from lightseg.data.mini.people import Person
 from lightseg.data.mini.plants import Tree
-from lightseg.data.mini.traffic import add_fixtures, add_people, add_vehicles
+from lightseg.data.mini.traffic import add_fixtures, add_vehicles
 from lightseg.data.mini.vehicles import Vehicle
 
 HOUSES_END = 75.0  # m; beyond it the far end takes over
 WALLS: tuple[RGB, ...] = (
-    (186, 172, 150), (204, 196, 182), (168, 104, 82), (150, 86, 70), (176, 178, 180), (132, 134, 138), (214, 186, 134), (196, 158, 122),
-    (166, 178, 186), (142, 158, 138), (188, 152, 142), (120, 108, 98), (226, 218, 200), (154, 168, 190), (98, 100, 106), (206, 170, 150),
+    (186, 172, 150), (204, 196, 182), (168, 104, 82), (150, 86, 70), (176, 178, 180), (132, 134, 138), (214, 186, 134),
+    (196, 158, 122), (166, 178, 186), (142, 158, 138), (188, 152, 142), (120, 108, 98), (226, 218, 200),
+    (154, 168, 190), (98, 100, 106), (206, 170, 150),
 )  # fmt: skip
 LEAVES: tuple[RGB, ...] = (
-    (74, 104, 48), (92, 118, 56), (58, 88, 50), (110, 122, 54), (84, 96, 64), (142, 124, 50), (150, 98, 44), (66, 98, 66),
+    (74, 104, 48), (92, 118, 56), (58, 88, 50), (110, 122, 54), (84, 96, 64), (142, 124, 50), (150, 98, 44),
+    (66, 98, 66),
 )  # fmt: skip
 ROOFS: tuple[RGB, ...] = ((142, 74, 56), (112, 62, 50), (88, 84, 86), (104, 92, 84), (70, 74, 82))
 
@@ -56,8 +59,7 @@ class Plan:
 def draw_plan(rng: np.random.Generator, height: int, width: int) -> Plan:
     """`height` and `width` are the canvas's; they scale the camera and change nothing else."""
     street = _street(rng)
-    lane = rng.uniform(0.4, 0.6) * (street.right.kerb - street.cycle_lane)
-    camera = draw_camera(rng, height, width, lane)
+    camera = draw_camera(rng, height, width, street.lane)
     light = draw_light(rng)
     walls = [WALLS[i] for i in rng.permutation(len(WALLS))[:6]]
     leaves = LEAVES[rng.integers(len(LEAVES))]
@@ -67,15 +69,18 @@ def draw_plan(rng: np.random.Generator, height: int, width: int) -> Plan:
     fixtures = add_fixtures(rng, camera, street, taken)
     people, bicycles = add_people(rng, camera, street, taken)
     trees = _trees(rng, street, leaves, gaps, taken)
-    blue = rng.uniform(0, 1)
+    pale = rng.uniform(0, 1)
+    clear = (70 + 70 * pale, 120 + 50 * pale, 195 + 25 * pale)
+    dull = (165 + 30 * pale, 172 + 28 * pale, 184 + 26 * pale)
     return Plan(
-        camera=camera, light=light, street=street, walls=walls, leaves=leaves, houses=houses, trees=trees, fixtures=fixtures,
-        vehicles=vehicles, people=people, bicycles=bicycles,
-        zenith=(70 + 70 * blue, 120 + 50 * blue, 195 + 25 * blue) if light.shadow > 0.25 else (165 + 30 * blue, 172 + 28 * blue, 184 + 26 * blue),
+        camera=camera, light=light, street=street, walls=walls, leaves=leaves, houses=houses, trees=trees,
+        fixtures=fixtures, vehicles=vehicles, people=people, bicycles=bicycles,
+        zenith=clear if light.shadow > 0.25 else dull,
         cloud=rng.uniform(0.0, 0.75),
-        hood=(rng.uniform(0.05, 0.11), _grey(rng, 20, 150, 12)) if rng.random() < 0.6 else None,
-        brightness=rng.uniform(88, 132), contrast=rng.uniform(0.9, 1.2), tint=(1 + rng.normal(0, 0.03), 1.0, 1 + rng.normal(0, 0.03)),
-        vignette=rng.uniform(0.0, 0.3), grain=rng.uniform(1.5, 5.0),
+        hood=(rng.uniform(0.05, 0.11), _grey(rng, 20, 150, 12)) if rng.random() < 0.45 else None,
+        brightness=rng.uniform(88, 132), contrast=rng.uniform(0.9, 1.2),
+        tint=(1 + rng.normal(0, 0.03), 1.0, 1 + rng.normal(0, 0.03)),
+        vignette=rng.uniform(0.0, 0.3), grain=rng.uniform(1.0, 4.0),
     )  # fmt: skip
 
 
@@ -86,20 +91,21 @@ def _grey(rng: np.random.Generator, low: float, high: float, colourful: float) -
 
 
 def _street(rng: np.random.Generator) -> Street:
+    one_way = rng.random() < 0.35
     cycle_lane = 1.6 if rng.random() < 0.3 else 0.0
+    parking = (one_way or rng.random() < 0.5, not cycle_lane and rng.random() < 0.25)
 
-    def side(extra: float, lawn: float, garden: float) -> Side:
+    def side(kerb: float) -> Side:
         return Side(
-            kerb=rng.uniform(3.2, 4.6) + extra,
-            lawn=rng.uniform(1.4, 2.8) if rng.random() < lawn else 0.0,
-            sidewalk=rng.uniform(3.0, 5.0),
-            garden=rng.uniform(2.5, 6.0) if rng.random() < garden else 0.0,
+            kerb=kerb,
+            lawn=rng.uniform(1.6, 3.0) if rng.random() < 0.35 else 0.0,
+            sidewalk=rng.uniform(3.2, 5.5),
+            garden=rng.uniform(3.0, 7.0) if rng.random() < 0.65 else 0.0,
         )
 
-    left, right = (
-        side(rng.choice([0, 1.5]), 0.5, 0.55),
-        side(cycle_lane * 0.6 + rng.choice([0, 1.5], p=[0.7, 0.3]), 0.4, 0.65),
-    )
+    half = rng.uniform(1.7, 2.3) if one_way else rng.uniform(2.8, 3.5)
+    left = side(half + rng.uniform(0, 0.4) + 2.3 * parking[0])
+    right = side(half + cycle_lane + 2.3 * parking[1])
     crossing = zebra = None
     if rng.random() < 0.5:
         start = rng.uniform(14, 34)
@@ -111,9 +117,12 @@ def _street(rng: np.random.Generator) -> Street:
     return Street(
         left=left,
         right=right,
+        one_way=one_way,
+        lane=rng.uniform(-0.3, 0.3) if one_way else half * rng.uniform(0.45, 0.6),
+        parking=parking,
         crossing=crossing,
         zebra=zebra,
-        lane_lines=(0.0,) if rng.random() < 0.75 else (-0.15, 0.2),
+        lane_lines=() if one_way else (0.0,) if rng.random() < 0.75 else (-0.15, 0.2),
         solid_line=rng.random() < 0.25,
         cycle_lane=cycle_lane,
         asphalt=(grey, grey, grey + rng.uniform(-4, 8)),
@@ -150,7 +159,8 @@ def _houses(
                         right=right, x=side.houses + 0.05 + rng.uniform(0, 0.4), z=(z, z + length),
                         floors=int(np.clip(storeys + rng.integers(-1, 2), 2, 5)), floor_height=rng.uniform(2.8, 3.6),
                         depth=rng.uniform(8, 11), wall=walls[rng.integers(len(walls))], trim=_grey(rng, 150, 235, 6),
-                        roof=rng.uniform(2, 4) if rng.random() < 0.55 else 0.0, roof_rgb=ROOFS[rng.integers(len(ROOFS))],
+                        roof=rng.uniform(2, 4) if rng.random() < 0.55 else 0.0,
+                        roof_rgb=ROOFS[rng.integers(len(ROOFS))],
                         bays=max(2, round(length / rng.uniform(2.4, 3.6))), shop=shop,
                         shop_rgb=tuple(float(c) for c in rng.integers(40, 220, 3)),  # type: ignore[arg-type]
                         balconies=rng.random() < 0.3, brick=rng.random() < 0.4, seed=int(rng.integers(1 << 31)),
@@ -198,7 +208,7 @@ def _trees(
         side = street.side(right)
         z = rng.uniform(6, 14)
         avenue = rng.random() < (0.85 if side.lawn else 0.4)
-        while avenue and z < 60:
+        while avenue and z < 50:
             grow(sign * (side.kerb + max(0.8, side.lawn / 2)), z, False, 0.3)
             z += rng.uniform(7, 13)
         if side.garden:
@@ -209,6 +219,6 @@ def _trees(
                 z += rng.uniform(1.2, 5)
     for start, end, right in gaps:
         side, sign = street.side(right), 1 if right else -1
-        for _ in range(4):
+        for _ in range(3):
             grow(sign * (side.houses + rng.uniform(1, 8)), rng.uniform(start + 1, end), rng.random() < 0.3, 0.3)
     return trees

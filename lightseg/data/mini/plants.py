@@ -1,5 +1,6 @@
 """Trees and bushes: a trunk, and a crown of leaf clumps that are dark below and inside, and lit towards the sun."""
 
+# ruff: noqa: RUF005 - array + tuple is numpy's addition, not concatenation
 from __future__ import annotations
 
 from dataclasses import dataclass

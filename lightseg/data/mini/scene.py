@@ -1,5 +1,6 @@
 """One scene: the plan drawn from far to near, with every label that the four tasks need."""
 
+# ruff: noqa: RUF005 - array + tuple is numpy's addition, not concatenation
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -47,13 +48,15 @@ class Scene:
 
 # How rough each surface is to look at: the standard deviation of its brightness.
 _ROUGHNESS = {
-    "vegetation": 0.12, "building": 0.03, "car": 0.02, "truck": 0.03, "bus": 0.02, "person": 0.05, "rider": 0.05, "bicycle": 0.05,
-    "pole": 0.04, "traffic sign": 0.03, "static": 0.05,
+    "vegetation": 0.09, "building": 0.03, "car": 0.015, "truck": 0.025, "bus": 0.015, "person": 0.04, "rider": 0.04,
+    "bicycle": 0.03, "pole": 0.03, "traffic sign": 0.02, "static": 0.04,
 }  # fmt: skip
 
 
 def render(seed: int, height: int, width: int) -> Scene:
-    """The street scene of that seed. The same seed at another size shows the same street; the aspect should stay near 1 : 2."""
+    """The street scene of that seed. The same seed at another size shows the same street; the aspect should stay near
+    1 : 2.
+    """
     if height < 32 or width < 32:
         raise ValueError(f"a scene needs at least 32 x 32 pixels, got {height} x {width}")
     canvas = Canvas(height, width)
@@ -102,15 +105,15 @@ def _draw(canvas: Canvas, plan: layout.Plan, rng: np.random.Generator) -> list[B
 
 
 def far_to_near(camera: Camera, footprints: list[np.ndarray]) -> list[int]:
-    """An order in which nothing is drawn over what stands before it, from the footprints' extents seen from the camera.
+    """An order in which nothing is drawn over what stands before it, from the extents of the footprints ([4, 2] x, z).
 
-    Of two things that a plane across the view separates, the farther comes first; of two beside each other, the one farther off to the side.
+    Of two things that a plane across the view separates, the farther comes first; of two beside each other, the one
+    farther off to the side.
     """
-    extents = np.empty((len(footprints), 4))  # x0, x1, z0, z1 relative to the camera
-    for i, corners in enumerate(footprints):
-        x = corners[:, 0] - camera.x + camera.drift(np.maximum(corners[:, 1], 0))
-        extents[i] = x.min(), x.max(), max(corners[:, 1].min(), NEAR), max(corners[:, 1].max(), NEAR)
-    x0, x1, z0, z1 = extents.T
+    corners = np.stack(footprints)  # [N, 4, 2]
+    z = np.maximum(corners[..., 1], NEAR)
+    x = corners[..., 0] - camera.x + camera.drift(z)
+    x0, x1, z0, z1 = x.min(axis=1), x.max(axis=1), z.min(axis=1), z.max(axis=1)
     aside = np.maximum(0, np.maximum(x0, -x1))  # distance of the extent from the view's middle
     middle_x, middle_z = (x0 + x1) / 2, (z0 + z1) / 2
     behind = z0[None, :] >= z1[:, None]  # [i, j]: j must be drawn before i

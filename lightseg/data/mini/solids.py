@@ -1,6 +1,7 @@
 """Solids of flat faces with drawings on them: vehicles, house walls, boxes.
 
-A part is convex, so its visible faces never hide each other and need no sorting; parts are drawn far to near by their owner.
+A part is convex, so its visible faces never hide each other and need no sorting; parts are drawn far to near by
+their owner.
 """
 
 from __future__ import annotations
@@ -31,16 +32,15 @@ class Face:
 class Part:
     faces: dict[str, Face]
 
-    def centre(self) -> np.ndarray:
-        return np.concatenate([face.points for face in self.faces.values()]).mean(axis=0)
-
 
 def prism(
     profile_zy: Sequence[tuple[float, float]], half_width: float | Sequence[float], rgb: RGB, names: str = ""
 ) -> Part:
-    """A convex profile in the (z, y) plane drawn out to x = +-half_width (one number, or one for each corner: a tapering cabin).
+    """A convex profile in the (z, y) plane drawn out to x = +-half_width (one number, or one for each corner: a
+    tapering cabin).
 
-    Faces: `left`, `right`, and one for each edge of the profile, named by the words of `names` (edge i joins corners i and i + 1).
+    Faces: `left`, `right`, and one for each edge of the profile, named by the words of `names` (edge i joins
+    corners i and i + 1).
     """
     zy = np.asarray(profile_zy, dtype=np.float64)
     half = np.broadcast_to(np.asarray(half_width, dtype=np.float64), len(zy))
@@ -61,43 +61,57 @@ def box(half_width: float, y: tuple[float, float], z: tuple[float, float], rgb: 
     return prism(profile, half_width, rgb, "rear top front bottom")
 
 
-def place(parts: Sequence[Part], x: float, z: float, yaw: float) -> list[Part]:
-    """The parts turned by `yaw` (0: their +z away from the camera; pi: towards it) and moved to (x, z)."""
-    cos, sin = np.cos(yaw), np.sin(yaw)
-    turn = np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]])
-    at = np.array([x, 0, z])
-    return [
-        Part(
-            {
-                n: Face(f.points @ turn + at, f.rgb, [(p @ turn + at, c) for p, c in f.decals])
-                for n, f in part.faces.items()
-            }
-        )
-        for part in parts
+def draw_solid(
+    canvas: Canvas, camera: Camera, light: Light, parts: Sequence[Part], at: tuple[float, float], yaw: float, index: int
+) -> None:
+    """Draw the parts, turned by `yaw` (0: their +z away from the camera; pi: towards it), at (x, z) in metres."""
+    shapes = [
+        shape for part in parts for face in part.faces.values() for shape in (face.points, *(d for d, _ in face.decals))
     ]
+    cos, sin = math.cos(yaw), math.sin(yaw)
+    world = np.concatenate(shapes) @ np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]]) + (at[0], 0, at[1])
+    pixels = camera.project(world)
+    eye = camera.x - camera.drift_at(at[1])
+    stacked = []
+    start = 0
+    for part in parts:
+        begin, polygons = start, []
+        corners = np.concatenate([face.points for face in part.faces.values()])
+        middle = corners.mean(axis=0)
+        cx, cy, cz = middle[0] * cos + middle[2] * sin + at[0], middle[1], middle[2] * cos - middle[0] * sin + at[1]
+        for face in part.faces.values():
+            end = start + len(face.points)
+            normal = _towards_camera(world[start:end].tolist(), pixels[start:end].tolist(), (cx, cy, cz))
+            z = float(world[start, 2])
+            for shape, rgb in ((face.points, face.rgb), *face.decals):
+                if normal is not None:
+                    polygons.append((pixels[start : start + len(shape)], light.colour(rgb, normal, z)))
+                start += len(shape)
+        # A cabin stands on its body: what starts higher is drawn later; at one height, what is nearer.
+        lowest = round(float(corners[:, 1].min()), 1)
+        stacked.append((lowest, -math.hypot(cx - eye, cz), begin, polygons))
+    for _, _, _, polygons in sorted(stacked, key=lambda entry: entry[:3]):
+        for points, rgb in polygons:
+            canvas.polygon(points, rgb, index)
 
 
-def draw_part(canvas: Canvas, camera: Camera, light: Light, part: Part, index: int) -> None:
-    """Draw the faces of a convex part that are turned to the camera."""
-    centre = part.centre()
-    for face in part.faces.values():
-        points = face.points
-        (ax, ay, az), (bx, by, bz) = (points[1] - points[0]).tolist(), (points[2] - points[1]).tolist()
-        normal = (ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx)
-        length = math.hypot(*normal)
-        if length == 0:
-            continue
-        middle = points.mean(axis=0)
-        out = 1.0 if float(np.dot(normal, middle - centre)) >= 0 else -1.0
-        shapes = [points, *(shape for shape, _ in face.decals)]
-        pixels = camera.project(np.concatenate(shapes))
-        x, y = pixels[: len(points)].T
-        area = float(x @ np.roll(y, -1) - y @ np.roll(x, -1))
-        if area * out <= 0:  # (x right, y up, z away) is left-handed, and pixels run downwards
-            continue
-        z = float(middle[2])
-        towards = (out * normal[0] / length, out * normal[1] / length, out * normal[2] / length)
-        start = 0
-        for shape, rgb in zip(shapes, (face.rgb, *(rgb for _, rgb in face.decals)), strict=True):
-            canvas.polygon(pixels[start : start + len(shape)], light.colour(rgb, towards, z), index)
-            start += len(shape)
+def _towards_camera(
+    points: list[list[float]], pixels: list[list[float]], centre: tuple[float, float, float]
+) -> tuple[float, float, float] | None:
+    """The outward unit normal of a face of the convex part around `centre`, or None if it is turned away from the
+    camera.
+    """
+    (x0, y0, z0), (x1, y1, z1), (x2, y2, z2) = points[:3]
+    ax, ay, az, bx, by, bz = x1 - x0, y1 - y0, z1 - z0, x2 - x1, y2 - y1, z2 - z1
+    nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    length = math.sqrt(nx * nx + ny * ny + nz * nz)
+    if length == 0:
+        return None
+    outwards = nx * (x0 - centre[0]) + ny * (y0 - centre[1]) + nz * (z0 - centre[2])
+    sign = 1 if outwards >= 0 else -1
+    area = 0.0
+    for (u, v), (next_u, next_v) in zip(pixels, pixels[1:] + pixels[:1], strict=True):
+        area += u * next_v - v * next_u
+    if area * sign <= 0:  # (x right, y up, z away) is left-handed, and pixels run downwards
+        return None
+    return sign * nx / length, sign * ny / length, sign * nz / length

@@ -1,4 +1,4 @@
-"""Cars, trucks and buses as solids with windows, wheels and lights. Their own z runs from rear (-length / 2) to front."""
+"""Cars, trucks and buses as solids with windows, wheels and lights. Their own z runs from rear to front."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import numpy as np
 
 from lightseg.data.mini.camera import RGB, Camera, Light
 from lightseg.data.mini.canvas import Canvas
-from lightseg.data.mini.solids import Part, box, draw_part, place, prism
+from lightseg.data.mini.solids import Part, box, draw_solid, prism
 
 GLASS, RUBBER, RIM = (52.0, 62.0, 74.0), (26.0, 26.0, 28.0), (150.0, 152.0, 155.0)
+_ANGLES = np.linspace(0, 2 * np.pi, 14, endpoint=False)
+_CIRCLE = np.stack([np.zeros(14), np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
 TAIL, HEAD, PLATE = (196.0, 24.0, 22.0), (240.0, 240.0, 226.0), (228.0, 226.0, 205.0)
 
 
@@ -35,30 +37,19 @@ class Vehicle:
 
 
 def draw_vehicle(canvas: Canvas, camera: Camera, light: Light, vehicle: Vehicle) -> None:
-    index = canvas.add_object(vehicle.kind)
-    parts = place({"car": _car, "truck": _truck, "bus": _bus}[vehicle.kind](vehicle), vehicle.x, vehicle.z, vehicle.yaw)
-    eye = np.array([camera.x - float(camera.drift(np.asarray(vehicle.z))), 0, 0])
-    # A cabin stands on its body: what starts higher is drawn later; at one height, what is nearer.
-    parts.sort(
-        key=lambda part: (
-            round(min(f.points[:, 1].min() for f in part.faces.values()), 1),
-            -np.linalg.norm(part.centre() - eye),
-        )
-    )
-    for part in parts:
-        draw_part(canvas, camera, light, part, index)
+    parts = {"car": _car, "truck": _truck, "bus": _bus}[vehicle.kind](vehicle)
+    draw_solid(canvas, camera, light, parts, (vehicle.x, vehicle.z), vehicle.yaw, canvas.add_object(vehicle.kind))
 
 
-def _disc(x: float, y: float, z: float, radius: float, corners: int = 14) -> np.ndarray:
-    angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
-    return np.stack([np.full(corners, x), y + radius * np.cos(angle), z + radius * np.sin(angle)], axis=1)
+def _disc(x: float, y: float, z: float, radius: float) -> np.ndarray:
+    return _CIRCLE * (1, radius, radius) + (x, y, z)
 
 
 def _wheels(part: Part, half_width: float, at: list[float], radius: float) -> None:
     for side, sign in (("left", -1), ("right", 1)):
         for z in at:
             part.faces[side].paint(_disc(sign * half_width, radius, z, radius), RUBBER)
-            part.faces[side].paint(_disc(sign * half_width, radius, z, radius * 0.6, 10), RIM)
+            part.faces[side].paint(_disc(sign * half_width, radius, z, radius * 0.6), RIM)
 
 
 def _across(half: float, y: tuple[float, float], z: float | tuple[float, float], x: float = 0.0) -> list[list[float]]:
@@ -83,7 +74,8 @@ def _car(vehicle: Vehicle) -> list[Part]:
     end, half, belt = length / 2, width / 2, 0.58 * high + 0.05
     dark = (vehicle.rgb[0] * 0.45, vehicle.rgb[1] * 0.45, vehicle.rgb[2] * 0.45)
     body = prism(
-        [(-end + 0.06, 0.22), (-end, 0.55), (-end + 0.1, belt), (end - 1.25, belt), (end - 0.12, belt * 0.84), (end, 0.5), (end - 0.06, 0.22)],
+        [(-end + 0.06, 0.22), (-end, 0.55), (-end + 0.1, belt), (end - 1.25, belt), (end - 0.12, belt * 0.84),
+         (end, 0.5), (end - 0.06, 0.22)],
         half, vehicle.rgb, "bumper_rear rear deck hood front bumper_front bottom",
     )  # fmt: skip
     _wheels(body, half + 0.01, [-end + 0.75, end - 0.8], 0.34)
@@ -177,8 +169,8 @@ def _truck(vehicle: Vehicle) -> list[Part]:
 def _bus(vehicle: Vehicle) -> list[Part]:
     length, width, high = vehicle.size
     end, half = length / 2, width / 2
-    body = prism([(-end, 0.35), (-end, high - 0.1), (-end + 0.2, high), (end - 0.2, high), (end, high - 0.5), (end, 0.35)],
-                 half, vehicle.rgb, "rear back roof brow front bottom")  # fmt: skip
+    body = prism([(-end, 0.35), (-end, high - 0.1), (-end + 0.2, high), (end - 0.2, high), (end, high - 0.5),
+                  (end, 0.35)], half, vehicle.rgb, "rear back roof brow front bottom")  # fmt: skip
     _along(body, half + 0.004, (-end, end), (0.35, 0.95), vehicle.second_rgb)
     _along(body, half + 0.006, (-end + 0.3, end - 0.15), (1.3, high - 0.55), GLASS)
     for z in np.arange(-end + 1.6, end - 0.8, 1.45):

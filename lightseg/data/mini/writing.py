@@ -28,8 +28,8 @@ from lightseg.errors import DataError
 VERSION = 1  # of the world: raise it with every change to what a seed looks like
 # The evaluated classes that occur; the others of Cityscapes' 19 (wall, fence, train, motorcycle) never do.
 CLASSES = (
-    "road", "sidewalk", "building", "pole", "traffic light", "traffic sign", "vegetation", "terrain", "sky", "person", "rider", "car",
-    "truck", "bus", "bicycle",
+    "road", "sidewalk", "building", "pole", "traffic light", "traffic sign", "vegetation", "terrain", "sky", "person",
+    "rider", "car", "truck", "bus", "bicycle",
 )  # fmt: skip
 SPLITS = ("train", "val")
 
@@ -46,9 +46,9 @@ def write_cityscapes(
 ) -> Path:
     """Make the data set at `root` unless it is there already, and return `root` as a Path.
 
-    The files depend on the settings alone, not on `workers`. The set appears whole or not at all: it is drawn in a folder beside
-    `root` and renamed, and several processes may do so at once. A `root` with a set of other settings, or with something else in it,
-    is left alone: DataError.
+    The files depend on the settings alone, not on `workers`. The set appears whole or not at all: it is drawn in a
+    folder beside `root` and renamed, and several processes may do so at once. A `root` with a set of other
+    settings, or with something else in it, is left alone: DataError.
     """
     root = Path(root)
     settings = {
@@ -57,8 +57,8 @@ def write_cityscapes(
     }  # fmt: skip
     if train < 0 or val < 0 or train + val == 0 or seed < 0 or min(height, width) < 32:
         raise DataError(
-            f"a mini data set needs pictures of at least 32 x 32 and a seed of at least 0, got seed={seed}, train={train}, val={val}, "
-            f"height={height}, width={width}"
+            "a mini data set needs pictures of at least 32 x 32 and a seed of at least 0, "
+            f"got seed={seed}, train={train}, val={val}, height={height}, width={width}"
         )
     if _is_there(root, settings):
         return root
@@ -130,7 +130,9 @@ def _write_png(path: Path, pixels: np.ndarray) -> None:
 
 
 def _draw_all(folder: Path, settings: dict[str, Any], workers: int) -> None:
-    """Fresh interpreters, this one's own threads and `__main__` left out of it: neither fork nor spawn is safe under torch and pytest."""
+    """Fresh interpreters, this one's own threads and `__main__` left out of it: neither fork nor spawn is safe under
+    torch and pytest.
+    """
     if workers == 1:
         write_share(folder, settings, 0, 1)
         return
