@@ -35,8 +35,9 @@ CHOICES: dict[str, tuple[Any, ...]] = {  # keys with a closed list of values
 def compose(overrides: list[str]) -> DictConfig:
     """The configuration that `key=value` words describe, with `data.name`, `trainer.name`, `logger.name` filled in.
 
-    `resume=<run folder>` and `mode=test ckpt=<file of a run folder>` start from that run's own config.yaml instead of the
-    defaults. Raises LightsegError, one line, for anything that is not a key, a choice or a value of the right kind.
+    `resume=<run folder>` and `mode=test ckpt=<file of a run folder>` start from that run's own config.yaml
+    instead of the defaults. Raises LightsegError, one line, for anything that is not a key, a choice or a value of the
+    right kind.
     """
     words = _split(overrides)
     saved = _saved_config(words)
@@ -71,7 +72,7 @@ def help_text() -> str:
         "python train.py [key=value ...]      train, evaluate and record one backbone on one task",
         "",
         "  python train.py task=seg backbone=mobilenetv3_large",
-        "  python train.py backbone=mobilenetv3_small data=cityscapes data.root=/data/cityscapes trainer.max_epochs=100",
+        "  python train.py backbone=mobilenetv3_small data=cityscapes data.root=/data/cityscapes",
         "  python train.py resume=runs/seg/mini_seg/mobilenetv3_large/<time>",
         "  python train.py mode=test ckpt=runs/seg/.../checkpoints/best.ckpt evaluation.flip=true",
         "",
@@ -197,7 +198,7 @@ def _apply(config: DictConfig, values: dict[str, Any], origin: str) -> None:
 
 def _keys(config: DictConfig, prefix: str = "") -> list[str]:
     keys = []
-    for key, value in config.items():
+    for key, value in ((str(k), v) for k, v in config.items()):
         keys.append(f"{prefix}{key}")
         if isinstance(value, DictConfig):
             keys += _keys(value, f"{prefix}{key}.")
@@ -206,7 +207,11 @@ def _keys(config: DictConfig, prefix: str = "") -> list[str]:
 
 def _wrong_kind(default: Any, value: Any, key: str) -> str | None:
     """What the value must be, where it is not of its default's kind; None where it fits."""
-    if key in ("pretrained",) or default is None or (value is None and not isinstance(default, bool | int | DictConfig)):
+    if (
+        key in ("pretrained",)
+        or default is None
+        or (value is None and not isinstance(default, bool | int | DictConfig))
+    ):
         return None
     if value is None and key.startswith("trainer."):
         return None
@@ -219,7 +224,9 @@ def _wrong_kind(default: Any, value: Any, key: str) -> str | None:
     if isinstance(default, str):
         return None if not isinstance(value, list | dict) else "a single word"
     if isinstance(default, DictConfig):
-        return None if isinstance(value, dict) else f"given key by key, as in {key}.{next(iter(default), 'key')}=..."
+        return (
+            None if isinstance(value, dict) else f"given key by key, as in {key}.{next(map(str, default), 'key')}=..."
+        )
     return None if isinstance(value, list) else "a list, as in [1, 2]"
 
 
@@ -234,7 +241,9 @@ def _check(config: DictConfig) -> None:
     if "root" in config.data:
         _check_root(config)
     if isinstance(config.pretrained, str) and not Path(config.pretrained).is_file():
-        raise LightsegError(f"pretrained={config.pretrained}: no such file; give true, false or the path of a weight file")
+        raise LightsegError(
+            f"pretrained={config.pretrained}: no such file; give true, false or the path of a weight file"
+        )
 
 
 def _check_root(config: DictConfig) -> None:
@@ -245,7 +254,8 @@ def _check_root(config: DictConfig) -> None:
         )
     if not config.data.format.startswith("mini") and not Path(config.data.root).is_dir():
         raise LightsegError(
-            f"data.root={config.data.root}: no such folder ({Path(config.data.root).absolute()}); data={default} needs none"
+            f"data.root={config.data.root}: no such folder ({Path(config.data.root).absolute()}); "
+            f"data={default} needs none"
         )
 
 

@@ -22,7 +22,9 @@ def overlay_mask(image: np.ndarray, mask: np.ndarray, palette: Palette, opacity:
     return np.where((mask < len(palette))[..., None], mixed, image)
 
 
-def segmentation_row(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, palette: Palette) -> list[np.ndarray]:
+def segmentation_row(
+    image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, palette: Palette
+) -> list[np.ndarray]:
     """Image, truth and prediction of one picture. Pixels without a label are black in the truth only."""
     return [image, overlay_mask(image, truth, palette, 0.8), overlay_mask(image, prediction, palette, 0.8)]
 
@@ -33,7 +35,7 @@ def contact_sheet(
     legend: Sequence[tuple[str, Sequence[int]]] = (),
     width: int = 480,
 ) -> np.ndarray:
-    """Rows of pictures under headings, each picture `width` pixels wide, with a legend of (name, colour) at the foot."""
+    """Rows of pictures under headings, each picture `width` pixels wide, a legend of (name, colour) at the foot."""
     cells = [[_resize(picture, width) for picture in row] for row in rows]
     gap, bar = 4, 22
     columns = len(headings)

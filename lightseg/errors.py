@@ -1,4 +1,4 @@
-"""What a user did that cannot work, said in one line. `train.py` prints it and exits with code 2, without a traceback."""
+"""What a user did that cannot work, said in one line, which `train.py` prints before it exits with code 2."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

@@ -1,7 +1,7 @@
 """Model: normalise, backbone, head. The only place where a backbone meets a head; it has no training state.
 
-`create_model` builds one; `load_model` rebuilds one from a checkpoint of a run, without Lightning and without unpickling
-anything but tensors and plain values.
+`create_model` builds one; `load_model` rebuilds one from a checkpoint of a run, without Lightning and without
+unpickling anything but tensors and plain values.
 """
 
 import inspect
@@ -34,6 +34,8 @@ class Model(nn.Module):
         self.head = head
         self.spec = spec or {}
         # in 0..255 units and not saved: they belong to the backbone's name
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", _per_channel(backbone.mean), persistent=False)
         self.register_buffer("std", _per_channel(backbone.std), persistent=False)
 
@@ -121,8 +123,8 @@ def create_model(
 def load_model(checkpoint: str | Path) -> Model:
     """The model of a run's checkpoint (`.../checkpoints/best.ckpt`), in evaluation mode on the CPU.
 
-    With an exponential moving average the averaged weights are the ones loaded. A file that holds anything but tensors and
-    plain values is refused, never run.
+    With an exponential moving average the averaged weights are the ones loaded. A file that holds anything but tensors
+    and plain values is refused, never run.
 
     Raises:
         LightsegError: no such file, not a checkpoint of lightseg, damaged, or holding code.

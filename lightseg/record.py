@@ -1,8 +1,8 @@
-"""`record.json`: what one finished run leaves for comparison. Written last and atomically: a run without one did not finish.
+"""`record.json`: what a finished run leaves for comparison. Written last, atomically: without it a run did not finish.
 
 Top level (schema 1): `schema, task, data, backbone, head, setting` (what differs from the defaults), `metrics`
-(`{"val/mIoU": 0.71}`, 0..1), `protocol` (how the metrics were measured), `cost` (`params, madds, latency_ms, peak_memory_mb`
-and how measured), `config, config_hash, seed, started, wall_s, versions, git, data_fingerprint`.
+(`{"val/mIoU": 0.71}`, 0..1), `protocol` (how the metrics were measured), `cost` (`params, madds, latency_ms,
+peak_memory_mb` and how measured), `config, config_hash, seed, started, wall_s, versions, git, data_fingerprint`.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ def config_hash(config: dict[str, Any]) -> str:
 
 
 def setting(config: dict[str, Any], defaults: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The dotted keys in which a configuration differs from its defaults; task, data and backbone have places of their own."""
+    """The dotted keys in which a configuration differs from its defaults; task, data, backbone stand elsewhere."""
     ignored = ("task", "backbone", "data.name", "data.root", "head.name", *NOT_HASHED)
     changed: dict[str, Any] = {}
     for key, value in config.items():
@@ -63,7 +63,15 @@ def finite(metrics: dict[str, Any]) -> dict[str, float | None]:
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that can change a number."""
     found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
-    packages = ("lightseg", "torch", "timm", "pytorch-lightning", "torchmetrics", "albumentations", "opencv-python-headless")
+    packages = (
+        "lightseg",
+        "torch",
+        "timm",
+        "pytorch-lightning",
+        "torchmetrics",
+        "albumentations",
+        "opencv-python-headless",
+    )
     for package in packages:
         try:
             found[package] = importlib.metadata.version(package)

@@ -28,6 +28,7 @@ class Task(pl.LightningModule):
     Args:
         model: the arguments of `lightseg.model.create_model`.
         optimizer, schedule: the groups of configs/train.yaml.
+        palette: an RGB colour a class, for pictures.
         freeze_bn: keep the backbone's batch-norm layers as they were loaded.
         channels_last: NHWC memory format.
     """
@@ -41,11 +42,14 @@ class Task(pl.LightningModule):
         optimizer: dict[str, Any],
         schedule: dict[str, Any],
         *,
+        palette: list[list[int]],
         freeze_bn: bool = False,
         channels_last: bool = True,
     ) -> None:
         super().__init__()
         self.model = create_model(**model)
+        self.class_names: list[str] = model["class_names"]
+        self.palette = palette
         # a checkpoint rebuilds the net from its own weights: it must not ask for the pretrained ones again
         self.save_hyperparameters(
             {"model": self.model.spec, "optimizer": optimizer, "schedule": schedule, "freeze_bn": freeze_bn}
@@ -73,11 +77,12 @@ class Task(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         outputs = self.model(batch["images"])
-        losses = self.model.head.loss(outputs, batch)
+        losses = self.head.loss(outputs, batch)
         loss = losses["loss"]
         if not math.isfinite(value := float(loss.detach())):
             raise NonFiniteLoss(
-                f"the loss is {value} at step {self.global_step} (epoch {self.current_epoch}) on {', '.join(batch['names'])}: "
+                f"the loss is {value} at step {self.global_step} (epoch {self.current_epoch}) on "
+                f"{', '.join(batch['names'])}: "
                 "lower optimizer.lr, set trainer.gradient_clip_val, or look at these images; last.ckpt is untouched"
             )
         self.log_dict({f"train/{k}": v.detach() for k, v in losses.items()}, batch_size=len(batch["names"]))
@@ -98,6 +103,10 @@ class Task(pl.LightningModule):
         self.log_dict({f"{self.trainer.datamodule.evaluation_split}/{k}": v for k, v in self.metric.compute().items()})  # type: ignore[attr-defined]
         self.metric.reset()
 
+    @property
+    def head(self) -> Any:
+        return self.model.head
+
     def describe(self) -> str:
         spec = self.model.spec
         params = sum(p.numel() for p in self.model.parameters())
@@ -114,7 +123,7 @@ class Task(pl.LightningModule):
     # -- randomness and batch norm -----------------------------------------------------------------------------------
 
     def on_train_epoch_start(self) -> None:
-        # dropout and stochastic depth depend on (seed, epoch, rank) alone, so that a resumed run draws what the first one drew
+        # dropout and stochastic depth depend on (seed, epoch, rank) alone: a resumed run draws what the first one drew
         torch.manual_seed(self._seed + 1_000_003 * (self.current_epoch + 1) + self.global_rank)
 
     def train(self, mode: bool = True) -> "Task":
@@ -160,7 +169,7 @@ class Task(pl.LightningModule):
         except (ValueError, AssertionError) as error:
             from timm.optim import list_optimizers
 
-            raise LightsegError(f"optimizer.name={name}: {nearest(name, list_optimizers())}") from error
+            raise LightsegError(f"optimizer.name={name}: {nearest(name, map(str, list_optimizers()))}") from error
 
 
 def build_schedule(
@@ -174,12 +183,16 @@ def build_schedule(
     min_lr: float,
     warmup_steps: int,
 ) -> Scheduler | None:
-    """timm's schedulers, counted in optimizer steps; `milestones` are fractions of the run. None for a constant rate."""
+    """timm's schedulers, counted in optimizer steps; `milestones` are fractions of the run. None: a constant rate."""
     if warmup_steps >= steps:
-        raise LightsegError(f"schedule.warmup_steps={warmup_steps} is not shorter than the run of {steps} optimizer steps")
+        raise LightsegError(
+            f"schedule.warmup_steps={warmup_steps} is not shorter than the run of {steps} optimizer steps"
+        )
     warmup: dict[str, Any] = {"warmup_t": warmup_steps, "warmup_lr_init": 0.0, "t_in_epochs": False}
     kinds: dict[str, Callable[[], Scheduler]] = {
-        "poly": lambda: PolyLRScheduler(optimizer, t_initial=steps, power=power, lr_min=min_lr, cycle_limit=1, **warmup),
+        "poly": lambda: PolyLRScheduler(
+            optimizer, t_initial=steps, power=power, lr_min=min_lr, cycle_limit=1, **warmup
+        ),
         "cosine": lambda: CosineLRScheduler(optimizer, t_initial=steps, lr_min=min_lr, cycle_limit=1, **warmup),
         "step": lambda: MultiStepLRScheduler(
             optimizer, decay_t=[round(m * steps) for m in milestones], decay_rate=gamma, **warmup

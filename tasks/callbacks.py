@@ -17,7 +17,7 @@ from lightseg.draw import contact_sheet, save_picture
 
 class EMA(WeightAveraging):
     """Exponential moving average of weights and buffers, as timm's ModelEmaV3: with `warmup` the decay at update t is
-    min(decay, (1 + t) / (10 + t)). Lightning's EMAWeightAveraging has no warm-up and loops over the weights one by one."""
+    min(decay, (1 + t) / (10 + t)). Lightning's EMAWeightAveraging has no warm-up and loops weight by weight."""
 
     def __init__(self, decay: float, warmup: bool = True) -> None:
         def average(averages: Any, currents: Any, count: Tensor | int) -> None:
@@ -32,8 +32,8 @@ class EMA(WeightAveraging):
 
 
 class RunProgress(ProgressBar):
-    """One bar for the whole run: loss, the monitored metric, images per second, time left. Away from a terminal: one line
-    an epoch."""
+    """One bar for the whole run: loss, the monitored metric, images per second, time left. Away from a terminal: one
+    line an epoch."""
 
     def __init__(self, monitor: str) -> None:
         super().__init__()
@@ -74,7 +74,9 @@ class RunProgress(ProgressBar):
         self._images_seconds += now - self._last
         self._last = now
         if self._bar is not None:
-            self._bar.update(self._task, advance=1, epoch=f"{trainer.current_epoch + 1}", figures=self._figures(trainer))
+            self._bar.update(
+                self._task, advance=1, epoch=f"{trainer.current_epoch + 1}", figures=self._figures(trainer)
+            )
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         if self._enabled and self._bar is None and not trainer.sanity_checking and trainer.is_global_zero:
@@ -116,8 +118,8 @@ class RunProgress(ProgressBar):
 
 
 class Pictures(Callback):
-    """Draws the first `count` evaluation images: a contact sheet in the run folder, and a panel for the loggers that take
-    pictures. In training after the last epoch only; the final evaluation draws the checkpoint that is reported."""
+    """Draws the first `count` evaluation images: a contact sheet in the run folder, and a panel for the loggers that
+    take pictures. Only in the final evaluation, of the checkpoint that is reported."""
 
     def __init__(self, folder: Path, count: int) -> None:
         self.folder, self.count = folder, count

@@ -16,8 +16,9 @@ class SaveError(LightsegError):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Written beside the target, flushed to the disk, renamed. (Lightning's own goes through the system's temporary folder,
-    and where that is another disk the last move is a plain copy.) Reading back admits tensors and plain values only."""
+    """Written beside the target, flushed to the disk, renamed. (Lightning's own goes through the system's temporary
+    folder, and where that is another disk the last move is a plain copy.) Reading back admits tensors and plain values
+    only."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         target = Path(path)
@@ -33,13 +34,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             temporary.unlink(missing_ok=True)
             kept = "the previous one is untouched" if target.exists() else "there was none before it"
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "is the disk full?"
-            raise SaveError(f"cannot write {target}: {reason}; {kept}. Make room, then resume={target.parent.parent}") from error
+            raise SaveError(
+                f"cannot write {target}: {reason}; {kept}. Make room, then resume={target.parent.parent}"
+            ) from error
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
         try:
             return torch.load(path, map_location=map_location, weights_only=True)
         except Exception as error:
-            raise LightsegError(f"{path} is not a checkpoint that can be read safely ({type(error).__name__})") from error
+            raise LightsegError(
+                f"{path} is not a checkpoint that can be read safely ({type(error).__name__})"
+            ) from error
 
 
 def checkpoint_callbacks(folder: Path, monitor: str) -> list[ModelCheckpoint]:

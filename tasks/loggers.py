@@ -3,6 +3,7 @@
 import csv
 import netrc
 import os
+import secrets
 import warnings
 from argparse import Namespace
 from pathlib import Path
@@ -16,8 +17,8 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 class MetricsCSV(Logger):
     """`metrics.csv`: one row an optimizer step that logged something, columns added as they appear.
 
-    Lightning's CSVLogger throws the file of an interrupted run away when that run goes on; this one keeps the rows up to the
-    checkpoint and appends.
+    Lightning's CSVLogger drops the file of an interrupted run when that run goes on; this one keeps the rows up to
+    the checkpoint and appends.
     """
 
     def __init__(self, path: Path, resume_step: int | None = None) -> None:
@@ -87,7 +88,6 @@ class Wandb(WandbLogger):
     def finalize(self, status: str) -> None:
         _harmless(lambda: WandbLogger.finalize(self, status))
 
-
     def finish(self) -> None:
         _harmless(lambda: self.experiment.finish(quiet=True))
 
@@ -97,7 +97,9 @@ class TensorBoard(TensorBoardLogger):
         self.experiment.add_image("val/pictures", sheet, dataformats="HWC")
 
 
-def build_loggers(options: dict[str, Any], folder: Path, config: dict[str, Any], resume_step: int | None) -> list[Logger]:
+def build_loggers(
+    options: dict[str, Any], folder: Path, config: dict[str, Any], resume_step: int | None
+) -> list[Logger]:
     loggers: list[Logger] = [MetricsCSV(folder / "metrics.csv", resume_step)]
     if options["name"] == "tensorboard":
         loggers.append(TensorBoard(save_dir=folder, name="", version="tensorboard"))
@@ -108,14 +110,14 @@ def build_loggers(options: dict[str, Any], folder: Path, config: dict[str, Any],
 
 @rank_zero_only
 def wandb_logger(options: dict[str, Any], folder: Path, config: dict[str, Any]) -> Wandb | None:
-    """Online where the user is logged in or asks for it, offline otherwise, and None with a warning where W&B cannot start."""
+    """Online where the user is logged in or asks for it, else offline; None with a warning where W&B cannot start."""
     import wandb
 
     mode = options["mode"]
     if mode == "auto":
         mode = "online" if logged_in() else "offline"
     identity = folder / "wandb_id"
-    run_id = identity.read_text() if identity.is_file() else wandb.util.generate_id()
+    run_id = identity.read_text() if identity.is_file() else secrets.token_hex(4)
     for attempt in dict.fromkeys((mode, "offline")):
         try:
             run = wandb.init(

@@ -8,7 +8,7 @@ from pytorch_lightning.callbacks import Callback
 
 
 class WritePredictions(Callback):
-    """During the final evaluation, one file a picture in `folder`, in the form that the data set's own evaluator takes."""
+    """During the final evaluation, one file a picture, in the form that the data set's own evaluator takes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from lightseg.profile import profile_model
 from omegaconf import OmegaConf
 
 from lightseg import record
 from lightseg.errors import LightsegError
-from lightseg.profile import profile_model
 from tasks.base import Task
 from tasks.callbacks import EMA, Pictures, RunProgress
 from tasks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
@@ -31,7 +31,9 @@ def run_folder(config: dict[str, Any]) -> Path:
     if config["resume"] is not None:
         folder = Path(config["resume"])
         if not (folder / "checkpoints" / "last.ckpt").is_file():
-            raise LightsegError(f"resume={folder}: it has no checkpoints/last.ckpt (no epoch was finished); start it again")
+            raise LightsegError(
+                f"resume={folder}: it has no checkpoints/last.ckpt (no epoch was finished); start it again"
+            )
         return folder
     backbone = Path(str(config["backbone"])).stem.replace(":", "_") or "backbone"
     parent = Path(config["runs_dir"]) / config["task"] / config["data"]["name"] / backbone
@@ -58,7 +60,8 @@ def build_task(config: dict[str, Any], data: DataModule) -> Task:
             raise LightsegError(f"{config['ckpt']} is not a checkpoint of a lightseg run")
         if model["num_classes"] != dataset.num_classes:
             raise LightsegError(
-                f"{config['ckpt']} knows {model['num_classes']} classes, data={config['data']['name']} has {dataset.num_classes}"
+                f"{config['ckpt']} knows {model['num_classes']} classes, "
+                f"data={config['data']['name']} has {dataset.num_classes}"
             )
     else:
         model = {
@@ -115,7 +118,9 @@ def build_trainer(config: dict[str, Any], folder: Path, task: Task) -> pl.Traine
         raise LightsegError(f"trainer: {' '.join(str(error).split())}") from error
 
 
-def evaluate(trainer: pl.Trainer, task: Task, data: DataModule, config: dict[str, Any], folder: Path) -> dict[str, float]:
+def evaluate(
+    trainer: pl.Trainer, task: Task, data: DataModule, config: dict[str, Any], folder: Path
+) -> dict[str, float]:
     """The figures of the record: `{"val/mIoU": ...}` of the chosen checkpoint under the full protocol."""
     options = config["evaluation"]
     if config["mode"] == "train":
@@ -174,7 +179,9 @@ def write_record(
     try:
         record.write_json(folder / "record.json", content)
     except OSError as error:
-        raise LightsegError(f"cannot write {folder / 'record.json'}: {error.strerror}; resume={folder} writes it again") from error
+        raise LightsegError(
+            f"cannot write {folder / 'record.json'}: {error.strerror}; resume={folder} writes it again"
+        ) from error
     return content
 
 

@@ -16,10 +16,8 @@ class SegmentationTask(Task):
     monitor = "val/mIoU"
     headings = ("image", "truth", "prediction")
 
-    def __init__(self, model: dict[str, Any], *args: Any, palette: list[list[int]], **options: Any) -> None:
+    def __init__(self, model: dict[str, Any], *args: Any, **options: Any) -> None:
         super().__init__(model, *args, **options)
-        self.class_names: list[str] = model["class_names"]
-        self.palette = palette
         self.metric = SegmentationMetric(model["num_classes"], self.class_names)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_index: int) -> Batch:
@@ -35,7 +33,7 @@ class SegmentationTask(Task):
         size = tuple(images.shape[-2:])
         views = [(scale, mirrored) for scale in self.scales for mirrored in ((False, True) if self.flip else (False,))]
         if views == [(1.0, False)]:
-            return self.model.head.decode(self.model(images), size)
+            return self.head.decode(self.model(images), size)
         total = torch.zeros(())
         for scale, mirrored in views:
             view = _resize(images, scale)

@@ -31,5 +31,5 @@ def test_forward_and_backward(name):
                 assert parameter.grad is not None and parameter.grad.isfinite().all(), key
             assert sum(float(p.grad.abs().sum()) for p in model.backbone.parameters() if p.grad is not None) > 0
             prediction = model.head.decode(logits, (height, width))
-            assert prediction.shape == (2, height, width) and 0 <= prediction.min() and prediction.max() < 19
+            assert prediction.shape == (2, height, width) and prediction.min() >= 0 and prediction.max() < 19
     assert isinstance(lraspp.head, LRASPP)

@@ -61,7 +61,7 @@ def test_a_checkpoint_that_holds_code_is_refused_and_not_run(tmp_path):
             return (open, (str(tmp_path / "was_run"), "w"))
 
     torch.save({"hyper_parameters": Evil()}, tmp_path / "evil.ckpt")
-    with pytest.raises(LightsegError, match="cannot be read safely|can be read safely"):
+    with pytest.raises(LightsegError, match="can be read safely"):
         load_model(tmp_path / "evil.ckpt")
     assert not (tmp_path / "was_run").exists()
 

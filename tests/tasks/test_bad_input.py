@@ -19,7 +19,9 @@ def own(mini_seg, words, tmp_path):
     """A copy of the tiny set that a test may spoil, read as plain Cityscapes."""
     root = tmp_path / "cityscapes"
     shutil.copytree(mini_seg, root)
-    kept = [w for w in words(f"data.root={root}", "trainer.max_epochs=1") if not w.startswith(("data.size", "data.count"))]
+    kept = [
+        w for w in words(f"data.root={root}", "trainer.max_epochs=1") if not w.startswith(("data.size", "data.count"))
+    ]
     return root, [*kept, "data=cityscapes"]
 
 
@@ -113,7 +115,9 @@ def test_a_full_disk_leaves_the_previous_checkpoint_whole(tmp_path):
     path = tmp_path / "run" / "checkpoints" / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"epoch": 1}, path)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))  # a file may not grow past this: a disk that is full
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (100_000, limits[1])
+    )  # a file may not grow past this: a disk that is full
     try:
         with pytest.raises(SaveError, match="untouched"):
             AtomicCheckpointIO().save_checkpoint({"epoch": 2, "weights": torch.zeros(1_000_000)}, path)

@@ -70,7 +70,13 @@ def test_two_runs_with_one_seed_are_the_same(words, tmp_path):
 
 @pytest.mark.parametrize("ema", ["0.0", "0.9"])
 def test_killed_and_resumed_ends_like_the_uninterrupted_run(words, tmp_path, ema):
-    options = ["trainer.max_epochs=4", f"ema.decay={ema}", "head.dropout=0.2", "drop_path_rate=0.1", "trainer.log_every_n_steps=1"]
+    options = [
+        "trainer.max_epochs=4",
+        f"ema.decay={ema}",
+        "head.dropout=0.2",
+        "drop_path_rate=0.1",
+        "trainer.log_every_n_steps=1",
+    ]
     whole = run(words(*options, f"runs_dir={tmp_path / 'whole'}"))
     command = [sys.executable, "train.py", *words(*options, f"runs_dir={tmp_path / 'cut'}")]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -137,7 +143,9 @@ def test_a_folder_of_images_and_masks(words, tmp_path):
                 path = root / folder / f"{number}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(picture).save(path)
-    base = [w for w in words("trainer.max_epochs=1", f"data.root={root}") if not w.startswith(("data.size", "data.count"))]
+    base = [
+        w for w in words("trainer.max_epochs=1", f"data.root={root}") if not w.startswith(("data.size", "data.count"))
+    ]
     record = run([*base, "data=camvid", "head.name=raspp", "evaluation.predictions=true"])
     assert record["data"] == "camvid" and record["head"] == "raspp"
     assert len(list((only_run(tmp_path / "runs") / "predictions").glob("*.png"))) == 4
@@ -148,7 +156,12 @@ def test_a_folder_of_images_and_masks(words, tmp_path):
     [
         ["optimizer.name=sgd", "schedule.name=cosine", "schedule.warmup_steps=2", "trainer.accumulate_grad_batches=3"],
         ["optimizer.name=rmsproptf", "schedule.name=step", "freeze_bn=true", "optimizer.backbone_lr_mult=0.1"],
-        ["schedule.name=constant", "trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1.0", "channels_last=false"],
+        [
+            "schedule.name=constant",
+            "trainer.precision=bf16-mixed",
+            "trainer.gradient_clip_val=1.0",
+            "channels_last=false",
+        ],
         ["loss.ohem=0.7", "loss.dice=0.5", "loss.label_smoothing=0.1", "output_stride=8", "logger=tensorboard"],
         ["logger=wandb", "logger.mode=offline", "data.cache=true", "output_stride=32"],
     ],
