@@ -28,7 +28,7 @@ class Camera:
     width: int
     height: int
     focal: float  # px
-    horizon: float  # px from the top, at the middle column
+    horizon: float  # px below the top edge, at the middle column
     eye: float  # m
     x: float  # m
     yaw: float  # m of sideways drift per m ahead
@@ -54,13 +54,13 @@ class Camera:
         cos, sin = math.cos(self.roll), math.sin(self.roll)
         pixels = np.empty((*z.shape, 2))
         pixels[..., 0] = self.width / 2 - 0.5 + right * cos - down * sin
-        pixels[..., 1] = self.horizon + right * sin + down * cos
+        pixels[..., 1] = self.horizon - 0.5 + right * sin + down * cos
         return np.minimum(np.maximum(pixels, -FAR_OUT, out=pixels), FAR_OUT, out=pixels)
 
     def ground(self) -> tuple[np.ndarray, np.ndarray]:
         """The road coordinates x, z (float32 [H, W]) that each pixel sees on the ground; z is inf above the horizon."""
         right = np.arange(self.width, dtype=np.float32)[None, :] - (self.width / 2 - 0.5)
-        down = np.arange(self.height, dtype=np.float32)[:, None] - self.horizon
+        down = np.arange(self.height, dtype=np.float32)[:, None] - (self.horizon - 0.5)
         cos, sin = np.float32(np.cos(self.roll)), np.float32(np.sin(self.roll))
         below = down * cos - right * sin
         with np.errstate(divide="ignore"):

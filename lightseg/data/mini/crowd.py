@@ -41,11 +41,11 @@ def add_people(
     for i in range(int(rng.integers(5, 9))):
         if street.zebra and rng.random() < 0.3:
             span = (-street.left.kerb, street.right.kerb)
-            place = _find(rng, camera, taken, *street.zebra, span, 0.35)
+            place = _find(rng, camera, taken, *street.zebra, span, 0.35, margin=0.0)
             heading, pose = sign(rng) * np.pi / 2 + rng.normal(0, 0.2), "walk"
         else:
             near, far = (4.5, 9.0) if i < 3 else (6.0, 16.0)
-            place = _find(rng, camera, taken, near, far, _sidewalk(rng, street, 0.3), 0.35)
+            place = _find(rng, camera, taken, near, far, _sidewalk(rng, street, 0.3), 0.35, margin=0.0)
             heading, pose = rng.integers(2) * np.pi + rng.normal(0, 0.4), POSES[rng.integers(len(POSES))]
         if place:
             people.append(_person(rng, *place, heading, pose))
@@ -67,11 +67,12 @@ def _find(
     far: float,
     x_range: tuple[float, float],
     radius: float,
+    margin: float = 0.4,
 ) -> tuple[float, float] | None:
-    """A free place (x, z) in view, now taken; None after 30 tries."""
+    """A free place (x, z) in view, `margin` m inside the frame, now taken; None after 30 tries."""
     for _ in range(30):
         x, z = rng.uniform(*x_range), rng.uniform(near, far)
-        if camera.sees(x, z, radius * 0.8) and is_free(taken, x, z, radius):
+        if camera.sees(x, z, margin) and is_free(taken, x, z, radius):
             taken.append((x, z, radius))
             return x, z
     return None

@@ -78,6 +78,7 @@ class Limb:
     radii: tuple[float, ...]
     rgb: RGB
     depth: float
+    carries: tuple[int, ...] = ()  # joints on it that it is not drawn between
 
 
 def draw_person(canvas: Canvas, camera: Camera, light: Light, person: Person) -> Body:
@@ -100,11 +101,8 @@ def draw_body(canvas: Canvas, camera: Camera, light: Light, person: Person, join
 
     covered = np.zeros(17, bool)
     for joint, at in enumerate(pixels[:17].tolist()):
-        last = max((i for i, limb in enumerate(limbs) if joint in limb.points), default=-1)
+        last = max((i for i, limb in enumerate(limbs) if joint in limb.points + limb.carries), default=-1)
         covered[joint] = any(cv2.pointPolygonTest(outline, at, False) >= 0 for outline in outlines[last + 1 :])
-    # The face is drawn as chin and brow, the ears' sides as head and hair: they go by where the head looks.
-    away = float(np.cos(person.heading))
-    covered[[NOSE, L_EYE, R_EYE]] |= away > 0.35
     return Body(index, pixels[:17], covered)
 
 
@@ -168,7 +166,9 @@ def _limbs(person: Person, points: np.ndarray) -> list[Limb]:
     seen_from_behind = away > 0.35
     limbs += [
         Limb((NECK, HEAD), (0.036, 0.032), person.skin, head + 0.02),
-        Limb((CHIN, BROW), (0.04, 0.052), person.skin, head - (0.03 if seen_from_behind else 0.04)),
-        Limb((NAPE, CROWN), (0.06, 0.056), person.hair, head - (0.04 if seen_from_behind else 0.03)),
+        Limb(
+            (CHIN, BROW), (0.04, 0.052), person.skin, head - (0.03 if seen_from_behind else 0.04), (NOSE, L_EYE, R_EYE)
+        ),
+        Limb((NAPE, CROWN), (0.06, 0.056), person.hair, head - (0.04 if seen_from_behind else 0.03), (L_EAR, R_EAR)),
     ]
     return limbs
