@@ -88,7 +88,7 @@ def real_stages(pyramid: FeaturePyramid, image_size: tuple[int, int], in_chans: 
 
 
 def per_channel(values: tuple[float, ...], in_chans: int) -> tuple[float, ...]:
-    """RGB statistics for `in_chans` channels, the way timm adapts RGB weights: one takes their mean, more repeat them."""
+    """RGB statistics for `in_chans` channels, as timm adapts RGB weights: one takes their mean, more repeat them."""
     if in_chans == 1:
         return (sum(values) / len(values),)
     return tuple(values[i % len(values)] for i in range(in_chans))

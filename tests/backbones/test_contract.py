@@ -1,0 +1,141 @@
+"""What every row of the catalog promises: its declared stages are real at every output stride and image size, it trains."""
+
+import copy
+import math
+
+import pytest
+import timm
+import torch
+
+from lightseg.backbones import FeaturePyramid, Stage, create_backbone, list_backbones
+from lightseg.backbones.catalog import CATALOG
+
+# Their forward and backward on a CPU take seconds each; their shapes are checked on the meta device like all others.
+HEAVY = {"efficientnet_b4", "efficientnet_b5", "efficientnet_b6", "efficientnet_b7", *list_backbones("xception*")}
+HEAVY |= {"efficientnetv2_b3", "efficientnetv2_s", "efficientnetv2_m", "efficientnetv2_l", "efficientnetv2_xl"}
+REAL = [pytest.param(name, marks=[pytest.mark.slow] if name in HEAVY else []) for name in CATALOG]
+
+
+def expected_size(name: str, pixels: int, stride: int) -> int:
+    if name != "xception":
+        return math.ceil(pixels / stride)
+    # Neither of its first two 3 x 3 convolutions pads; its poolings do.
+    return math.ceil(((pixels - 3) // 2 + 1 - 2) / (stride / 2))
+
+
+def randomise(module: torch.nn.Module) -> None:
+    """Other statistics than 0 and 1, so that a lost buffer shows."""
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.running_mean.normal_(0, 0.1)
+            layer.running_var.uniform_(0.5, 2)
+
+
+@pytest.mark.parametrize("name", CATALOG)
+def test_declared_stages_are_real(name):
+    for output_stride, sizes in ((32, [(67, 101), (224, 224)]), (16, [(67, 101)]), (8, [(64, 96)])):
+        with torch.device("meta" if name in HEAVY else "cpu"), torch.no_grad():
+            pyramid = create_backbone(name, output_stride=output_stride).eval()
+            for size in sizes:
+                maps = pyramid(torch.ones(1, 3, *size))
+                expected = [(c, *(expected_size(name, pixels, s) for pixels in size)) for c, s in pyramid.stages]
+                assert [tuple(m.shape[1:]) for m in maps] == expected
+        assert isinstance(pyramid, FeaturePyramid) and isinstance(pyramid.stages[0], Stage)
+        assert [stage.stride for stage in pyramid.stages] == [min(s, output_stride) for s in (2, 4, 8, 16, 32)]
+        assert pyramid.output_stride == output_stride
+        config = timm.get_pretrained_cfg(CATALOG[name].timm_name)
+        assert (pyramid.mean, pyramid.std, pyramid.name) == (tuple(config.mean), tuple(config.std), name)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_it_trains_and_its_state_moves_to_a_twin(name):
+    torch.manual_seed(0)
+    pyramid = create_backbone(name, output_stride=16).train()
+    images = torch.randn(2, 3, 67, 101)
+    maps = pyramid(images)
+    sum((m * torch.randn_like(m)).mean() for m in maps).backward()
+    without = [key for key, p in pyramid.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == []
+    assert all(m.isfinite().all() for m in maps)
+    assert all(p.grad.isfinite().all() for p in pyramid.parameters())
+
+    twin = create_backbone(name, output_stride=16).eval()
+    assert not torch.equal(twin(images)[-1], pyramid.eval()(images)[-1])
+    twin.load_state_dict(pyramid.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(twin(images), pyramid(images), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "taps"), [("mobilenetv3_small", "last"), ("mobilenetv3_small", "first"), ("xception", "last")]
+)
+def test_copies_compiles_and_exports_to_the_same_maps(name, taps):
+    pyramid = create_backbone(name, output_stride=16, taps=taps).eval()
+    randomise(pyramid)
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        expected = pyramid(images)
+        twin = copy.deepcopy(pyramid)
+        next(pyramid.parameters()).zero_()  # a copy whose hooks still wrote to the original would now go wrong
+        assert all(torch.equal(a, b) for a, b in zip(twin(images), expected, strict=True))
+        exported = torch.export.export(twin, (images,)).module()
+        compiled = torch.compile(twin, backend="eager")
+        for a, b, c in zip(exported(images), compiled(images), expected, strict=True):
+            torch.testing.assert_close(a, c)
+            torch.testing.assert_close(b, c)
+        assert len(twin(images)) == len(expected)  # and the net still works after being traced
+
+
+@pytest.mark.parametrize(
+    "name", ["mobilenetv3_large", "efficientnet_lite0", "efficientnetv2_b0", "fbnet_c", "xception41"]
+)
+@pytest.mark.parametrize("output_stride", [8, 16])
+def test_dilation_equals_timms_own_to_the_bit(name, output_stride):
+    ours = create_backbone(name, output_stride=output_stride).eval()
+    theirs = timm.create_model(CATALOG[name].timm_name, features_only=True, output_stride=output_stride).eval()
+    randomise(ours)
+    theirs.load_state_dict(ours.net.state_dict())
+    images = torch.randn(1, 3, 67, 101)
+    with torch.no_grad():
+        assert all(torch.equal(a, b) for a, b in zip(ours(images), theirs(images), strict=True))
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2_035", "xception"])
+def test_dilated_maps_contain_the_strided_ones(name):
+    """The à trous property: every other sample of the map at stride 16 is the map at stride 32. Padding differs, so it is
+    compared in the middle, away from the borders."""
+    torch.manual_seed(0)
+    strided, dilated = create_backbone(name).eval(), create_backbone(name, output_stride=16).eval()
+    randomise(strided)
+    dilated.load_state_dict(strided.state_dict())
+    images = torch.randn(1, 3, 512, 512)
+    with torch.no_grad():
+        coarse, fine = strided(images)[-1], dilated(images)[-1]
+    inside = slice(coarse.shape[-1] // 2 - 1, coarse.shape[-1] // 2 + 1)
+    torch.testing.assert_close(fine[..., ::2, ::2][..., inside, inside], coarse[..., inside, inside])
+
+
+def test_input_channels_and_their_statistics():
+    for in_chans, mean in ((1, (0.4490,)), (4, (0.485, 0.456, 0.406, 0.485))):
+        pyramid = create_backbone("mobilenetv3_small", in_chans=in_chans)
+        assert pyramid(torch.rand(2, in_chans, 64, 64))[0].shape[1] == pyramid.stages[0].channels
+        assert pyramid.mean == pytest.approx(mean)
+        assert len(pyramid.std) == in_chans
+    lite = create_backbone("efficientnet_lite0")
+    assert lite.mean == lite.std == (0.5, 0.5, 0.5)
+
+
+def test_options_reach_the_net():
+    pyramid = create_backbone("efficientnet_b0", bn_eps=0.01, drop_path_rate=0.2)
+    assert {layer.eps for layer in pyramid.modules() if isinstance(layer, torch.nn.BatchNorm2d)} == {0.01}
+    assert any(type(layer).__name__ == "DropPath" for layer in pyramid.modules())
+    assert pyramid.net.pretrained_cfg["architecture"] == "tf_efficientnet_b0"  # the catalog's name, not timm's
+
+
+def test_any_timm_name_is_measured():
+    resnet = create_backbone("resnet18", output_stride=8)
+    assert resnet.stages == ((64, 2), (64, 4), (128, 8), (256, 8), (512, 8))
+    assert [m.shape[-1] for m in resnet(torch.rand(1, 3, 96, 96))] == [48, 24, 12, 12, 12]
+    swin = create_backbone("swin_tiny_patch4_window7_224").eval()
+    assert [tuple(m.shape[1:]) for m in swin(torch.rand(1, 3, 224, 224))] == [
+        (c, 224 // s, 224 // s) for c, s in swin.stages
+    ]
