@@ -1,15 +1,13 @@
 """Reading pictures and label pictures from files, exactly and fast, or saying why a file cannot be read.
 
-Pictures come back as uint8 RGB as a person would see them (EXIF orientation applied), label pictures as the stored
-ids. OpenCV decodes JPEG and PNG, where it is faster than PIL and equal to it to the bit (a test holds them against
-each other); PIL does the
-rest, and the two things OpenCV gets otherwise: CMYK JPEG (another colour conversion) and palette labels (colours,
-    not indices).
+Pictures come back as uint8 RGB as a person would see them (EXIF orientation applied), label pictures as the stored ids.
+OpenCV decodes JPEG and PNG, where it is faster than PIL and equal to it to the bit (a test holds them against each
+other). PIL does the rest, and two things that OpenCV does otherwise: CMYK JPEG (another colour conversion) and palette
+labels (colours, not indices).
 
 A cut JPEG is not an error to every OpenCV version: it may come back with its lower part grey. The end of the file is
-    therefore
-checked before decoding, which costs nothing: a whole JPEG has an end marker after its last scan, a whole PNG an IEND
-    chunk.
+therefore looked for before decoding, which costs nothing: a whole JPEG has an end marker after its last scan, a whole
+PNG an IEND chunk.
 """
 
 import io
@@ -24,7 +22,7 @@ from lightseg.errors import DataError
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"  # the last chunk's name and checksum
 _JPEG = b"\xff\xd8\xff"
-_PNG_GREY, _PNG_PALETTE = 0, 3
+_PNG_GREY = 0  # colour type in the header
 _EXIF_ORIENTATION = 0x0112
 
 

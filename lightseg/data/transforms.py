@@ -24,20 +24,16 @@ import numpy as np
 from lightseg.errors import LightsegError
 
 IGNORE = 255
-MEAN_COLOUR = (
-    124,
-    116,
-    104,
-)  # ImageNet's mean: what padding is filled with, 0 or near it after any backbone's normalisation
+MEAN_COLOUR = (124, 116, 104)  # ImageNet's mean: padding of this colour is about 0 after any backbone's normalisation
 _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma, as in every colour jitter
 
 
 class Augmentation:
     """A chain of albumentations steps whose randomness is the seed's alone.
 
-    albumentations can reseed a chain itself (`set_random_seed`), but that builds two generators for every step (120
-    us for a chain of three) and gives each the same seed, so that a strong zoom would always come with the same
-    brightness. Here the steps share one Python and one NumPy generator, which are set back in place (9 us).
+    albumentations can reseed a chain itself (`set_random_seed`), but that builds two generators for every step (70 us for a
+    chain of three) and gives each the same seed, so that a strong zoom would always come with the same brightness. Here
+    the steps share one Python and one NumPy generator, which are set back in place (9 us).
     Not for several threads at once; processes are fine.
     """
 

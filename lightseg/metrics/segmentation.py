@@ -22,7 +22,7 @@ class SegmentationMetric(Metric):
     int64 matrix [num_classes, num_classes], rows = labels, columns = predictions, which is summed over processes.
 
     One `torch.bincount` over `label * 256 + prediction`: ignored pixels and ids outside the map fall into bins of
-    their own, so nothing is filtered. 1024x2048 pixels take 8 ms on one core where torchmetrics'
+    their own, so nothing is filtered. 1024x2048 pixels take 9 to 13 ms on one core where torchmetrics'
     MulticlassConfusionMatrix takes 40 ms.
     """
 
