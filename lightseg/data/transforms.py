@@ -31,9 +31,9 @@ _GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma, as in every colour
 class Augmentation:
     """A chain of albumentations steps whose randomness is the seed's alone.
 
-    albumentations can reseed a chain itself (`set_random_seed`), but that builds two generators for every step (70 us for a
-    chain of three) and gives each the same seed, so that a strong zoom would always come with the same brightness. Here
-    the steps share one Python and one NumPy generator, which are set back in place (9 us).
+    albumentations can reseed a chain itself (`set_random_seed`), but that builds two generators for every step (70 us
+    for a chain of three) and gives each the same seed, so that a strong zoom would always come with the same
+    brightness. Here the steps share one Python and one NumPy generator, which are set back in place (9 us).
     Not for several threads at once; processes are fine.
     """
 
