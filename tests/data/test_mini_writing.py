@@ -1,4 +1,4 @@
-"""The procedural data set on disk: the same bytes however it is made, whole or not at all, never another than asked for."""
+"""The procedural data set on disk: the same bytes however it is made, whole or not at all."""
 
 import hashlib
 import json
@@ -145,7 +145,7 @@ def test_a_failure_leaves_nothing(tmp_path, monkeypatch, workers):
         monkeypatch.setattr(writing, "scene_seed", None)  # here only: the workers fail for a folder that is gone
         original = writing._draw_all
         monkeypatch.setattr(writing, "_draw_all", lambda folder, *rest: original(folder / "gone", *rest))
-    with pytest.raises(RuntimeError if workers == 1 else DataError, match="no more ink|No such file"):
+    with pytest.raises(RuntimeError if workers == 1 else DataError, match=r"no more ink|No such file"):
         write_cityscapes(tmp_path / "set", **SMALL, workers=workers)
     assert not list(tmp_path.iterdir())
 

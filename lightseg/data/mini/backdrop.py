@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -14,16 +16,19 @@ FAR = 130.0  # m, where the far houses and woods stand
 def draw_sky(canvas: Canvas, camera: Camera, light: Light, zenith: RGB, cloud: float, rng: np.random.Generator) -> None:
     """A gradient from `zenith` to the haze, with clouds over about the share `cloud` of it."""
     height, width = canvas.pixels.shape[:2]
-    bottom = min(height, int(camera.horizon + abs(np.sin(camera.roll)) * width / 2) + 3)
-    up = np.clip(1 - np.arange(bottom, dtype=np.float32) / np.float32(camera.horizon), 0, 1)[:, None, None] ** 0.7
-    sky = np.asarray(light.haze_rgb, np.float32) * (1 - up) + np.asarray(zenith, np.float32) * up
-    sky = np.repeat(sky, width, axis=1)
-    drift = sum(noise(rng, bottom, width, width / n, stretch=3.0) / n * 6 for n in (6, 13, 28, 60))
-    cover = np.clip(drift * 0.45 + (cloud - 0.5) * 3, 0, 1)[..., None] * 0.8
-    bright = np.asarray(light.ambient_rgb, np.float32) * 0.5 + np.asarray(light.sun_rgb, np.float32) * 0.7
-    belly = noise(rng, bottom, width, width / 20, stretch=3.0)[..., None] * 12
-    sky = sky * (1 - cover) + np.clip(np.float32(225) * bright / bright.max() - belly, 0, 255) * cover
-    canvas.pixels[:bottom, :, :3] = np.clip(sky, 0, 255).astype(np.uint8)
+    bottom = min(height, int(camera.horizon + abs(math.sin(camera.roll)) * width / 2) + 3)
+    rows, columns = -(-bottom // 2), -(-width // 2)  # at half the size: a sky is smooth
+    up = np.clip(1 - np.arange(rows, dtype=np.float32) * np.float32(2 / camera.horizon), 0, 1)[:, None] ** 0.7
+    drift = sum(noise(rng, rows, columns, columns / n, stretch=3.0) * np.float32(2.7 / n) for n in (6, 13, 28))
+    cover = np.clip(drift + np.float32((cloud - 0.5) * 3), 0, 1) * np.float32(0.8)
+    belly = noise(rng, rows, columns, columns / 20, stretch=3.0) * 12
+    bright = [a * 0.5 + s * 0.7 for a, s in zip(light.ambient_rgb, light.sun_rgb, strict=True)]
+    planes = []
+    for channel in range(3):
+        clear = light.haze_rgb[channel] * (1 - up) + zenith[channel] * up
+        planes.append(clear + cover * (np.float32(225 * bright[channel] / max(bright)) - belly - clear))
+    sky = np.clip(cv2.merge(planes), 0, 255).astype(np.uint8)
+    canvas.pixels[:bottom, :, :3] = cv2.resize(sky, (columns * 2, rows * 2))[:bottom, :width]
     canvas.pixels[:bottom, :, 3] = LABEL_IDS["sky"]
 
 

@@ -95,10 +95,10 @@ def _lay_facade(canvas: Canvas, camera: Camera, light: Light, house: House, near
     height, width = canvas.pixels.shape[:2]
     x0, y0 = (max(0, int(v)) for v in np.floor(target.min(axis=0)))
     x1, y1 = min(width, int(np.ceil(target[:, 0].max())) + 1), min(height, int(np.ceil(target[:, 1].max())) + 1)
-    if x1 <= x0 or y1 <= y0:
+    if x1 - x0 < 2 or y1 - y0 < 2:
         return
-    # Fine enough for the facade's middle; near its closer end the texture is magnified a little.
-    per_metre = float(np.clip(camera.scale((near + house.z[1]) / 2) * 0.8, 5, 40))
+    # Fine enough for the facade's middle in the picture, which is half the canvas.
+    per_metre = float(np.clip(camera.scale((near + house.z[1]) / 2) * 0.6, 5, 40))
     flat = _facade(house, house.z[1] - near, per_metre)
     normal = (-float(house.sign), 0.0, 0.0)
     facing = max(0.0, normal[0] * light.sun[0])

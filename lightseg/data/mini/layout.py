@@ -98,12 +98,12 @@ def _street(rng: np.random.Generator) -> Street:
     def side(kerb: float) -> Side:
         return Side(
             kerb=kerb,
-            lawn=rng.uniform(1.6, 3.0) if rng.random() < 0.35 else 0.0,
-            sidewalk=rng.uniform(3.2, 5.5),
+            lawn=rng.uniform(1.6, 3.0) if rng.random() < 0.28 else 0.0,
+            sidewalk=rng.uniform(3.5, 6.0),
             garden=rng.uniform(3.0, 7.0) if rng.random() < 0.65 else 0.0,
         )
 
-    half = rng.uniform(1.7, 2.3) if one_way else rng.uniform(2.8, 3.5)
+    half = rng.uniform(1.6, 2.1) if one_way else rng.uniform(2.5, 3.1)
     left = side(half + rng.uniform(0, 0.4) + 2.3 * parking[0])
     right = side(half + cycle_lane + 2.3 * parking[1])
     crossing = zebra = None
@@ -118,7 +118,7 @@ def _street(rng: np.random.Generator) -> Street:
         left=left,
         right=right,
         one_way=one_way,
-        lane=rng.uniform(-0.3, 0.3) if one_way else half * rng.uniform(0.45, 0.6),
+        lane=rng.uniform(-0.3, 0.3) if one_way else half * rng.uniform(0.5, 0.65),
         parking=parking,
         crossing=crossing,
         zebra=zebra,
@@ -182,8 +182,9 @@ def _trees(
     def grow(x: float, z: float, bush: bool, room: float) -> None:
         if street.crossing and street.crossing[0] - 2 < z < street.crossing[1] + 2:
             return
-        if any(abs(x - tx) < r + room and abs(z - tz) < r + 0.8 for tx, tz, r in taken):
-            return
+        for other_x, other_z, radius in taken:
+            if abs(x - other_x) < radius + room and abs(z - other_z) < radius + 0.8:
+                return
         tone = rng.uniform(0.85, 1.15)
         if bush:
             trunk, crown = 0.0, (rng.uniform(0.7, 1.3), rng.uniform(0.45, 0.8))
@@ -208,15 +209,15 @@ def _trees(
         side = street.side(right)
         z = rng.uniform(6, 14)
         avenue = rng.random() < (0.85 if side.lawn else 0.4)
-        while avenue and z < 50:
+        while avenue and z < 42:
             grow(sign * (side.kerb + max(0.8, side.lawn / 2)), z, False, 0.3)
             z += rng.uniform(7, 13)
         if side.garden:
             z = rng.uniform(4, 8)
-            while z < 45:
+            while z < 34:
                 x = sign * (side.walk[1] + rng.uniform(0.7, side.garden * 0.6))
                 grow(x, z, rng.random() < 0.75, 0.2)
-                z += rng.uniform(1.2, 5)
+                z += rng.uniform(1.5, 5)
     for start, end, right in gaps:
         side, sign = street.side(right), 1 if right else -1
         for _ in range(3):

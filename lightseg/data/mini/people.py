@@ -115,7 +115,7 @@ def _more_points(person: Person, joints: np.ndarray) -> np.ndarray:
     shoulders = (joints[L_SHO] + joints[R_SHO]) / 2
     face, back = head + forward * (0.025 * s), head - forward * (0.014 * s)
     bag = (shoulders + (joints[L_HIP] + joints[R_HIP]) / 2) / 2 - forward * (0.09 * s)
-    return np.stack(
+    return np.array(
         [
             joints[L_ANK] + forward * (0.11 * s) - up * 0.02,
             joints[R_ANK] + forward * (0.11 * s) - up * 0.02,

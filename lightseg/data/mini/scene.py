@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from lightseg.data.mini import backdrop, layout
@@ -186,10 +187,10 @@ def _objects(canvas: Canvas, indices: np.ndarray, bodies: list[Body]) -> tuple[n
     by_index = {body.index: body for body in bodies}
     objects = []
     for i, name in enumerate(canvas.names):
-        rows, columns = np.nonzero(instances == i + 1)
-        if not len(rows):
+        x0, y0, box_width, box_height = cv2.boundingRect((instances == i + 1).view(np.uint8))
+        if not box_width:
             continue
-        box = (int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1)
+        box = (x0, y0, x0 + box_width, y0 + box_height)
         thing = SceneObject(name, LABEL_IDS[name], i + 1, box)
         body = by_index.get(FIRST_OBJECT + i)
         if body is not None:

@@ -22,7 +22,10 @@ METAL: tuple[RGB, ...] = ((118, 120, 122), (84, 88, 90), (62, 66, 64), (150, 152
 
 
 def is_free(taken: Taken, x: float, z: float, radius: float) -> bool:
-    return all((x - tx) ** 2 + (z - tz) ** 2 > (radius + r) ** 2 for tx, tz, r in taken)
+    for other_x, other_z, other_radius in taken:
+        if (x - other_x) ** 2 + (z - other_z) ** 2 <= (radius + other_radius) ** 2:
+            return False
+    return True
 
 
 def pick(rng: np.random.Generator, colours: tuple[RGB, ...]) -> RGB:
@@ -55,7 +58,7 @@ def add_vehicles(rng: np.random.Generator, camera: Camera, street: Street, taken
                 vehicles.append(vehicle)
                 break
     for vehicle in vehicles:
-        half_x, half_z = _extent(vehicle)
+        half_x, half_z = vehicle.extent()
         long, short = max(half_x, half_z), min(half_x, half_z)
         for step in np.arange(-long, long + 0.1, 0.8).tolist():
             taken.append(
@@ -98,15 +101,8 @@ def _try_slot(
     return Vehicle(kind, x, z, yaw + rng.normal(0, 0.03), pick(rng, PAINT), pick(rng, PAINT), size, variant)
 
 
-def _extent(vehicle: Vehicle) -> tuple[float, float]:
-    """Half its size in x and in z."""
-    corners = vehicle.footprint()
-    half_x, half_z = ((corners.max(axis=0) - corners.min(axis=0)) / 2).tolist()
-    return half_x, half_z
-
-
 def _fits(camera: Camera, street: Street, vehicle: Vehicle, others: list[Vehicle]) -> bool:
-    half_x, half_z = _extent(vehicle)
+    half_x, half_z = vehicle.extent()
     x, z = vehicle.x, vehicle.z
     drives_along = half_z > half_x
     if drives_along and street.zebra and z - half_z < street.zebra[1] and z + half_z > street.zebra[0]:
@@ -114,7 +110,7 @@ def _fits(camera: Camera, street: Street, vehicle: Vehicle, others: list[Vehicle
     if not camera.sees(x, z - half_z * 0.5, 0.4):
         return False
     for other in others:
-        other_x, other_z = _extent(other)
+        other_x, other_z = other.extent()
         if abs(x - other.x) < half_x + other_x + 0.15 and abs(z - other.z) < half_z + other_z + 0.8:
             return False
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,12 @@ class Vehicle:
     second_rgb: RGB
     size: tuple[float, float, float]  # length, width, height in m
     variant: int
+
+    def extent(self) -> tuple[float, float]:
+        """Half its size in x and in z, m."""
+        length, width, _ = self.size
+        cos, sin = abs(math.cos(self.yaw)), abs(math.sin(self.yaw))
+        return (width * cos + length * sin) / 2, (width * sin + length * cos) / 2
 
     def footprint(self) -> np.ndarray:
         length, width, _ = self.size
