@@ -103,6 +103,10 @@ def draw_body(canvas: Canvas, camera: Camera, light: Light, person: Person, join
     for joint, at in enumerate(pixels[:17].tolist()):
         last = max((i for i, limb in enumerate(limbs) if joint in limb.points + limb.carries), default=-1)
         covered[joint] = any(cv2.pointPolygonTest(outline, at, False) >= 0 for outline in outlines[last + 1 :])
+    # A head is a ball: what looks away from the camera is behind it.
+    out = joints[: R_EAR + 1, ::2] - points[HEAD, ::2]
+    to_camera = np.array([camera.x - camera.drift_at(person.z) - points[HEAD, 0], -points[HEAD, 2]])
+    covered[: R_EAR + 1] |= out @ to_camera < -0.15 * np.linalg.norm(out, axis=1) * np.linalg.norm(to_camera)
     return Body(index, pixels[:17], covered)
 
 
