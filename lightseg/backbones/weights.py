@@ -104,12 +104,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise LightsegError(
             f"{path} holds no state_dict: a dictionary of tensors, alone or under 'state_dict' or 'model'"
         )
-    # From DataParallel or torch.compile; then a checkpoint of a run here, whose head is left out.
-    for prefix in ("module.", "_orig_mod.", "model."):
+    for prefix in ("module.", "_orig_mod."):  # of DataParallel, of torch.compile
         if all(key.startswith(prefix) for key in tensors):
             tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    ours = "backbone.net."
-    return {key.removeprefix(ours): value for key, value in tensors.items() if key.startswith(ours)} or tensors
+    ours = "backbone.net."  # a checkpoint of a run, of which the head is left out
+    return {key.partition(ours)[2]: value for key, value in tensors.items() if ours in key} or tensors
 
 
 def match_by_name(source: State, target: State) -> dict[str, Tensor]:
@@ -132,8 +131,7 @@ def match_by_name(source: State, target: State) -> dict[str, Tensor]:
     ]
     if surplus:
         raise LightsegError(f"the net has no {_first(sorted(surplus))}")
-    stem = next((key for key, value in target.items() if value.ndim == 4), "")
-    return {key: _fitted(source[alias], target[key], alias, key == stem) for key, alias in found.items()}
+    return _fitted(found, source, target)
 
 
 def match_in_order(source: State, target: State) -> dict[str, Tensor]:
@@ -152,17 +150,29 @@ def match_in_order(source: State, target: State) -> dict[str, Tensor]:
     for a, b in zip(theirs, ours, strict=False):
         if a.rpartition(".")[2] != b.rpartition(".")[2]:
             raise LightsegError(f"where the net has {b}, it has {a}")
-    stem = next((key for key in ours if target[key].ndim == 4), "")
-    return {b: _fitted(source[a], target[b], a, b == stem) for a, b in zip(theirs, ours, strict=False)}
+    return _fitted(dict(zip(ours, theirs, strict=False)), source, target)
 
 
-def _fitted(value: Tensor, like: Tensor, name: str, is_stem: bool) -> Tensor:
-    """`value` in the shape of `like`; the first convolution's three input channels become as many as are wanted."""
-    if value.shape == like.shape:
-        return value
-    if is_stem and value.ndim == 4 and value.shape[1] == 3 and value[:, :1].shape == like[:, :1].shape:
-        return adapt_input_conv(like.shape[1], value)
-    raise LightsegError(f"its {name} is {tuple(value.shape)}, the net's {tuple(like.shape)}")
+def _fitted(names: Mapping[str, str], source: State, target: State) -> dict[str, Tensor]:
+    """The tensors of `source` for the names of `target`. The first convolution's three input channels become as many as
+    the net has."""
+    fitted, wrong = {}, []
+    stem = next((name for name in names if target[name].ndim == 4), None)
+    for name, theirs in names.items():
+        value, wanted = source[theirs], target[name].shape
+        if (
+            name == stem
+            and value.ndim == 4
+            and value.shape[1] == 3 != wanted[1]
+            and value[:, 0].shape == target[name][:, 0].shape
+        ):
+            value = adapt_input_conv(wanted[1], value)
+        if value.shape != wanted:
+            wrong.append(f"{theirs} {tuple(value.shape)} where the net has {tuple(wanted)}")
+        fitted[name] = value
+    if wrong:
+        raise LightsegError(f"it has {_first(wrong)}")
+    return fitted
 
 
 def _aliases(key: str) -> list[str]:

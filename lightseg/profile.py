@@ -1,0 +1,155 @@
+"""What a model costs: parameters, multiply-adds, memory and latency, in figures that can be compared between runs.
+
+Multiply-adds (MAdds) are those of convolutions and linear layers, as the papers of lightweight nets count them: torch
+counts two operations for each. They and the memory are measured on the meta device, so that they do not depend on the
+machine, take a fraction of a second for any net and image size, and leave the module as it was.
+"""
+
+import statistics
+import time
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+LATENCY_BUDGET_S = 10.0  # a large image on a slow machine is timed fewer times than asked for
+WARM_UP = 2  # runs
+
+
+def count_params(module: nn.Module) -> int:
+    """Number of weights, trainable or frozen, shared ones once; batch norm's statistics are buffers and not counted."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def count_madds(module: nn.Module, input_shape: Sequence[int], dtype: torch.dtype = torch.float32) -> int:
+    """Multiply-adds of convolutions, linear layers and matrix products in one forward in evaluation mode.
+
+    Args:
+        input_shape: of the one tensor that `module` takes, [B, C, H, W].
+        dtype: uint8 for a `lightseg.model.Model`.
+    """
+    with FlopCounterMode(display=False) as counter:
+        _meta_forward(module, input_shape, dtype)
+    return counter.get_total_flops() // 2
+
+
+def peak_memory(module: nn.Module, input_shape: Sequence[int], dtype: torch.dtype = torch.float32) -> int:
+    """Bytes of weights, buffers, input and living intermediate results at the fullest moment of one forward without
+    gradients. An allocator and the workspace of convolutions come on top, on every machine otherwise."""
+    with _LivingBytes() as memory:
+        _meta_forward(module, input_shape, dtype)
+    return memory.peak
+
+
+def measure_latency(
+    module: nn.Module,
+    input_shape: Sequence[int],
+    *,
+    threads: int | None = None,
+    runs: int = 20,
+    dtype: torch.dtype = torch.float32,
+) -> dict[str, Any]:
+    """Median time of a forward in evaluation mode on the device where the module is.
+
+    Args:
+        threads: torch's threads on the CPU while measuring; None leaves them.
+
+    Returns:
+        `latency_ms` (median), `latency_min_ms`, and how they were measured: `runs` (fewer than asked for if those would
+        take over 10 s), `threads`, `device`, `input`.
+    """
+    device = next(module.parameters()).device
+    images = torch.zeros(*input_shape, dtype=dtype, device=device)
+    before = torch.get_num_threads()
+    times: list[float] = []
+    try:
+        torch.set_num_threads(threads or before)
+        with _evaluation(module), torch.inference_mode():
+            for _ in range(min(WARM_UP, runs)):
+                _timed(module, images)
+            while len(times) < runs and sum(times) < LATENCY_BUDGET_S:
+                times.append(_timed(module, images))
+    finally:
+        torch.set_num_threads(before)
+    return {
+        "latency_ms": round(statistics.median(times) * 1000, 3),
+        "latency_min_ms": round(min(times) * 1000, 3),
+        "runs": len(times),
+        "threads": threads or before,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "input": f"{'x'.join(map(str, input_shape))} {str(dtype).removeprefix('torch.')}",
+    }
+
+
+def profile_model(
+    module: nn.Module, image_size: tuple[int, int], in_chans: int = 3, *, threads: int | None = None, runs: int = 20
+) -> dict[str, Any]:
+    """The cost of a `lightseg.model.Model` for one image of `image_size` (height, width) pixels.
+
+    Returns:
+        `params`, `madds`, `peak_memory_mb`, `latency_ms`, and in `measured` how the last two were.
+    """
+    shape = (1, in_chans, *image_size)
+    latency = measure_latency(module, shape, threads=threads, runs=runs, dtype=torch.uint8)
+    return {
+        "params": count_params(module),
+        "madds": count_madds(module, shape, torch.uint8),
+        "peak_memory_mb": round(peak_memory(module, shape, torch.uint8) / 2**20, 2),
+        "latency_ms": latency.pop("latency_ms"),
+        "measured": {**latency, "peak_memory": "weights and living tensors of one forward, without workspace"},
+    }
+
+
+def _timed(module: nn.Module, images: Tensor) -> float:
+    start = time.perf_counter()
+    module(images)
+    if images.is_cuda:
+        torch.cuda.synchronize(images.device)
+    return time.perf_counter() - start
+
+
+@contextmanager
+def _evaluation(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and then for each submodule the mode it had."""
+    modes = {child: child.training for child in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for child, training in modes.items():
+            child.training = training
+
+
+@torch.no_grad()
+def _meta_forward(module: nn.Module, input_shape: Sequence[int], dtype: torch.dtype) -> None:
+    """One forward with tensors that have shapes and no values, in place of the module's own."""
+    state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in state.items()}
+    with _evaluation(module):
+        torch.func.functional_call(module, shapes, (torch.empty(*input_shape, dtype=dtype, device="meta"),))
+
+
+class _LivingBytes(TorchDispatchMode):
+    """Follows the storages that operations return until they are freed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.living: dict[int, int] = {}
+        self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor):
+                storage = tensor.untyped_storage()
+                if id(storage) not in self.living:
+                    self.living[id(storage)] = storage.nbytes()
+                    weakref.finalize(storage, self.living.pop, id(storage), None)
+        self.peak = max(self.peak, sum(self.living.values()))
+        return result

@@ -1,0 +1,72 @@
+"""Costs of layers small enough to be counted by hand, and that measuring leaves no trace."""
+
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from lightseg.profile import count_madds, count_params, measure_latency, peak_memory, profile_model
+
+
+class Pixels(nn.Module):
+    """uint8 images in, as lightseg's models take them: convolution 3 -> 8, depthwise with stride 2, linear 8 -> 5."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(8)
+        self.depthwise = nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=8)
+        self.dropout = nn.Dropout(0.5)
+        self.fc = nn.Linear(8, 5)
+        self.register_buffer("scale", torch.tensor(255.0), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = self.norm(self.conv(images.float() / self.scale))
+        return self.fc(self.dropout(self.depthwise(x)).mean((2, 3)))
+
+
+PARAMS = 3 * 8 * 9 + 2 * 8 + 8 * 9 + 8 + 8 * 5 + 5
+MADDS = 3 * 8 * 9 * 16 * 32 + 8 * 9 * 8 * 16 + 8 * 5  # of one 16 x 32 image
+
+
+def test_counts_are_those_made_by_hand():
+    assert count_params(Pixels()) == PARAMS
+    assert count_madds(Pixels(), (1, 3, 16, 32), torch.uint8) == MADDS
+    assert count_madds(Pixels(), (4, 3, 16, 32), torch.uint8) == 4 * MADDS
+
+
+def test_shared_weights_count_once_and_run_twice():
+    layer = nn.Linear(10, 10, bias=False)
+    assert (count_params(nn.Sequential(layer, layer)), count_madds(nn.Sequential(layer, layer), (1, 10))) == (100, 200)
+
+
+def test_memory_is_that_of_the_fullest_moment():
+    def chain(*channels: int) -> nn.Module:
+        return nn.Sequential(*[nn.Conv2d(a, b, 1, bias=False) for a, b in pairwise(channels)])
+
+    weights, pixel = 4 * (2 * 8 + 8 * 64 + 64 * 4 + 4 * 2), 4 * 16 * 16
+    # The input lives throughout: its caller holds it. The fullest moment has the maps of 8 and 64 channels beside it.
+    expected = weights + pixel * (2 + 8 + 64)
+    assert peak_memory(chain(2, 8, 64, 4, 2), (1, 2, 16, 16)) == expected
+
+
+def test_measuring_leaves_no_trace():
+    torch.manual_seed(0)
+    module = Pixels().train()
+    module.norm.eval()
+    before = {key: value.clone() for key, value in module.state_dict().items()}
+    random, threads = torch.get_rng_state(), torch.get_num_threads()
+    cost = profile_model(module, (16, 32), threads=1, runs=3)
+    assert torch.equal(torch.get_rng_state(), random) and torch.get_num_threads() == threads
+    assert module.training and module.dropout.training and not module.norm.training
+    assert all(torch.equal(before[key], value) for key, value in module.state_dict().items())
+    assert all(p.device.type == "cpu" and p.requires_grad for p in module.parameters())
+    assert (cost["params"], cost["madds"]) == (PARAMS, MADDS)
+    assert cost["latency_ms"] >= cost["measured"]["latency_min_ms"] > 0
+    assert cost["measured"]["runs"] == 3 and cost["measured"]["threads"] == 1
+    assert cost["measured"]["input"] == "1x3x16x32 uint8"
+
+
+def test_slow_models_are_timed_fewer_times(monkeypatch):
+    monkeypatch.setattr("lightseg.profile.LATENCY_BUDGET_S", 1e-9)
+    assert measure_latency(nn.Linear(2, 2), (1, 2), runs=50)["runs"] == 1
