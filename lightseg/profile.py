@@ -19,7 +19,6 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 LATENCY_BUDGET_S = 10.0  # a large image on a slow machine is timed fewer times than asked for
-WARM_UP = 2  # runs
 
 
 def count_params(module: nn.Module) -> int:
@@ -71,8 +70,7 @@ def measure_latency(
     try:
         torch.set_num_threads(threads or before)
         with _evaluation(module), torch.inference_mode():
-            for _ in range(min(WARM_UP, runs)):
-                _timed(module, images)
+            _timed(module, images)  # the first run also allocates and chooses kernels
             while len(times) < runs and sum(times) < LATENCY_BUDGET_S:
                 times.append(_timed(module, images))
     finally:

@@ -56,7 +56,7 @@ class DataModule(pl.LightningDataModule):
         return self._sets[split]
 
     def describe(self) -> str:
-        counts = ", ".join(f"{len(dataset)} {split}" for split, dataset in self._sets.items())
+        counts = ", ".join(f"{len(dataset)} {split}" for split, dataset in sorted(self._sets.items()))
         left_out = f"; {len(self.skipped)} unreadable left out, the first: {self.skipped[0][1]}" if self.skipped else ""
         return f"data={self.options['name']}: {counts} images{left_out}"
 

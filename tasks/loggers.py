@@ -89,7 +89,7 @@ class Wandb(WandbLogger):
         _harmless(lambda: WandbLogger.finalize(self, status))
 
     def finish(self) -> None:
-        _harmless(lambda: self.experiment.finish(quiet=True))
+        _harmless(lambda: self.experiment.finish())
 
 
 class TensorBoard(TensorBoardLogger):

@@ -51,8 +51,10 @@ def run_folder(config: dict[str, Any]) -> Path:
 
 
 def build_task(config: dict[str, Any], data: DataModule) -> Task:
-    """The task over a new model, or over the model of `ckpt` in test mode."""
-    dataset = data.dataset("val" if config["mode"] == "test" else "train")
+    """The task over a new model, or over the model of `ckpt` in test mode. Reads the data's lists of files first."""
+    dataset = data.dataset(data.evaluation_split)
+    if config["mode"] == "train":
+        data.dataset("train")
     if config["mode"] == "test":
         checkpoint = AtomicCheckpointIO().load_checkpoint(config["ckpt"])
         model = checkpoint.get("hyper_parameters", {}).get("model")
@@ -229,4 +231,5 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
     warnings.filterwarnings("ignore", ".*loading a checkpoint outside the 'fit' stage.*")
+    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", ".*LeafSpec.*")

@@ -20,9 +20,6 @@ class SegmentationTask(Task):
         super().__init__(model, *args, **options)
         self.metric = SegmentationMetric(model["num_classes"], self.class_names)
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_index: int) -> Batch:
-        return batch | {"masks": batch["masks"].long()}
-
     def evaluate(self, batch: Batch) -> Tensor:
         prediction = self.predict_masks(batch["images"])
         self.metric.update(prediction, batch["masks"])

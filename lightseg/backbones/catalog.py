@@ -39,70 +39,81 @@ V2_SLIM = "MobileNetV2's released models (tensorflow/models, slim/nets/mobilenet
 V3 = "MobileNetV3 (arXiv:1905.02244), Table 3"
 V3_SLIM = "MobileNetV3's released models (tensorflow/models, slim/nets/mobilenet)"
 MNAS = "MnasNet (arXiv:1807.11626), Table 1"
-MNAS_SMALL = "MnasNet (arXiv:1807.11626), Table 4, the net of search 2"
-TV = "torchvision's MNASNet weights"
+MNAS_TPU = "MnasNet's released models (tensorflow/tpu, models/official/mnasnet)"
+MNAS_SMALL = "MnasNet (arXiv:1807.11626), Table 4"
+MNAS_TV = "torchvision's MNASNet weights"
 EN = "EfficientNet (arXiv:1905.11946), Table 2"
-LITE = "EfficientNet-Lite's released models (tensorflow/tpu, efficientnet/lite)"
+LITE = "EfficientNet-Lite's released models (tensorflow/tpu, models/official/efficientnet/lite)"
 EV2 = "EfficientNetV2's released models (google/automl, efficientnetv2)"
 FBN = "FBNet (arXiv:1812.03443), Table 3"
 XC = "Xception (arXiv:1610.02357), Tables 1 and 3"
-TIMM = "timm's results-imagenet.csv"
-NONE = "nothing published"
+TIMM = "timm's published results"
 
 # Why a count differs by more than 1 %.
-ROUNDED = "the paper prints two figures"
-NO_BN = "the published list leaves out batch norm's scale and shift"
-SMALL_TAIL = (
-    "the paper's Table 2 has a 1280-channel last layer and an SE block on the last 1x1; "
-    "the released net, as here, has 1024 channels and none"
+ROUNDED = "published in two figures"
+NO_BN = "the published count leaves out batch norm's scale and shift"
+V2_PAPER = "the paper's 3.4 M is 3.47 M in its released models' list, which leaves out batch norm's scale and shift"
+V3_LARGE = "torchvision's net of the same table counts 5.48 M and 217 M as well"
+V3_SMALL = (
+    "the paper's Table 2 has a 1280-channel last layer and SE on the last 1x1 convolution (2.95 M, 57 M); "
+    "the released nets, as here, have 1024 channels and no such SE; 66 M remains unexplained"
 )
-LITE_COUNT = "the published count is 3 to 5 % above conv + linear multiply-adds in all five nets"
-EN_RES = "counted at the released resolution; the paper does not say how its figure was counted"
+V3_SMALL_MIN = "unexplained; 65 M is about what was published for the full net, which counts 56.5 M"
+MNAS_COUNT = "the released list counts 1 to 2 % more throughout (315.2 M for the paper's 312 M at width 1)"
+EN_RES = "published in two figures, without the resolution they were counted at; this is the released one"
+LITE_COUNT = "the published count is 3 to 5 % above convolutions and linear layers in all five nets"
+FBNET_TIMM = "timm's blocks without expansion keep a 1x1 convolution that the published table has not"
 
+# fmt: off
 # name, timm_name, family, params M, MAdds M, top-1 %, resolution, source, note
 ROWS = (
     Row("mobilenetv1", "mobilenetv1_100", "mobilenetv1", 4.2, 569, 70.6, 224, V1),
+    Row("mobilenetv1_100h", "mobilenetv1_100h", "mobilenetv1", None, None, 75.7, 224, TIMM),
     Row("mobilenetv1_125", "mobilenetv1_125", "mobilenetv1", None, None, 76.9, 224, TIMM),
-    Row("mobilenetv1_100h", "mobilenetv1_100h", "mobilenetv1", None, None, None, 224, NONE),
-    Row("mobilenetv2", "mobilenetv2_100", "mobilenetv2", 3.4, 300, 72.0, 224, V2, "3.4 M " + NO_BN),
+
+    Row("mobilenetv2", "mobilenetv2_100", "mobilenetv2", 3.4, 300, 72.0, 224, V2, V2_PAPER),
     Row("mobilenetv2_035", "mobilenetv2_035", "mobilenetv2", 1.66, 59, 60.3, 224, V2_SLIM, NO_BN),
-    Row("mobilenetv2_050", "mobilenetv2_050", "mobilenetv2", 1.95, 97, 65.4, 224, V2_SLIM),
+    Row("mobilenetv2_050", "mobilenetv2_050", "mobilenetv2", 1.95, 97, 65.4, 224, V2_SLIM, NO_BN),
     Row("mobilenetv2_075", "mobilenetv2_075", "mobilenetv2", 2.61, 209, 69.8, 224, V2_SLIM, NO_BN),
+    Row("mobilenetv2_140", "mobilenetv2_140", "mobilenetv2", 6.06, 582, 75.0, 224, V2_SLIM, NO_BN),
     Row("mobilenetv2_110d", "mobilenetv2_110d", "mobilenetv2", None, None, 75.1, 224, TIMM),
     Row("mobilenetv2_120d", "mobilenetv2_120d", "mobilenetv2", None, None, 77.3, 224, TIMM),
-    Row("mobilenetv2_140", "mobilenetv2_140", "mobilenetv2", 6.06, 582, 75.0, 224, V2_SLIM),
-    Row("mobilenetv3_large", "mobilenetv3_large_100", "mobilenetv3", 5.4, 219, 75.2, 224, V3, "rounding"),
+
+    Row("mobilenetv3_large", "mobilenetv3_large_100", "mobilenetv3", 5.4, 219, 75.2, 224, V3, V3_LARGE),
     Row("mobilenetv3_large_075", "tf_mobilenetv3_large_075", "mobilenetv3", 4.0, 155, 73.3, 224, V3),
-    Row("mobilenetv3_large_150d", "mobilenetv3_large_150d", "mobilenetv3", None, None, None, 256, NONE),
+    Row("mobilenetv3_large_150d", "mobilenetv3_large_150d", "mobilenetv3", None, None, 80.9, 256, TIMM),
     Row("mobilenetv3_large_minimal", "tf_mobilenetv3_large_minimal_100", "mobilenetv3", 3.9, 209, 72.3, 224, V3_SLIM),
-    Row("mobilenetv3_small", "mobilenetv3_small_100", "mobilenetv3", 2.9, 66, 67.4, 224, V3, SMALL_TAIL),
-    Row("mobilenetv3_small_075", "mobilenetv3_small_075", "mobilenetv3", 2.4, 44, 65.4, 224, V3, SMALL_TAIL),
+    Row("mobilenetv3_small", "mobilenetv3_small_100", "mobilenetv3", 2.9, 66, 67.4, 224, V3, V3_SMALL),
+    Row("mobilenetv3_small_075", "mobilenetv3_small_075", "mobilenetv3", 2.4, 44, 65.4, 224, V3, V3_SMALL),
     Row("mobilenetv3_small_050", "mobilenetv3_small_050", "mobilenetv3", None, None, 57.9, 224, TIMM),
-    Row(
-        "mobilenetv3_small_minimal", "tf_mobilenetv3_small_minimal_100", "mobilenetv3", 2.0, 65, 61.9, 224, V3_SLIM, "x"
-    ),
+    Row("mobilenetv3_small_minimal", "tf_mobilenetv3_small_minimal_100", "mobilenetv3", 2.0, 65, 61.9, 224, V3_SLIM,
+        V3_SMALL_MIN),
+
     Row("mnasnet_a1", "semnasnet_100", "mnasnet", 3.9, 312, 75.2, 224, MNAS),
-    Row("mnasnet_a1_050", "semnasnet_050", "mnasnet", None, None, None, 224, NONE),
-    Row("mnasnet_a1_075", "semnasnet_075", "mnasnet", None, None, 73.0, 224, TIMM),
-    Row("mnasnet_a1_140", "semnasnet_140", "mnasnet", None, None, None, 224, NONE),
-    Row("mnasnet_b1", "mnasnet_100", "mnasnet", 4.38, 314, 73.5, 224, TV),
-    Row("mnasnet_b1_050", "mnasnet_050", "mnasnet", 2.22, 104, 67.7, 224, TV),
-    Row("mnasnet_b1_075", "mnasnet_075", "mnasnet", 3.17, 215, 71.2, 224, TV),
-    Row("mnasnet_b1_140", "mnasnet_140", "mnasnet", None, None, None, 224, NONE),
+    Row("mnasnet_a1_050", "semnasnet_050", "mnasnet", 2.1, 105.2, 68.9, 224, MNAS_TPU, MNAS_COUNT),
+    Row("mnasnet_a1_075", "semnasnet_075", "mnasnet", 2.9, 226.7, 73.3, 224, MNAS_TPU, MNAS_COUNT),
+    Row("mnasnet_a1_140", "semnasnet_140", "mnasnet", 6.1, 591.5, 77.2, 224, MNAS_TPU, MNAS_COUNT),
+    Row("mnasnet_b1", "mnasnet_100", "mnasnet", 4.38, 314, 73.5, 224, MNAS_TV),
+    Row("mnasnet_b1_050", "mnasnet_050", "mnasnet", 2.22, 104, 67.7, 224, MNAS_TV),
+    Row("mnasnet_b1_075", "mnasnet_075", "mnasnet", 3.17, 215, 71.2, 224, MNAS_TV),
+    Row("mnasnet_b1_140", "mnasnet_140", "mnasnet", None, None, None, 224, "nothing published"),
     Row("mnasnet_small", "mnasnet_small", "mnasnet", 2.0, 68, 66.0, 224, MNAS_SMALL, ROUNDED),
+
     Row("efficientnet_b0", "tf_efficientnet_b0", "efficientnet", 5.3, 390, 77.1, 224, EN, ROUNDED),
-    Row("efficientnet_b1", "tf_efficientnet_b1", "efficientnet", 7.8, 700, 79.1, 240, EN, ROUNDED),
+    Row("efficientnet_b1", "tf_efficientnet_b1", "efficientnet", 7.8, 700, 79.1, 240, EN, EN_RES),
     Row("efficientnet_b2", "tf_efficientnet_b2", "efficientnet", 9.2, 1000, 80.1, 260, EN),
     Row("efficientnet_b3", "tf_efficientnet_b3", "efficientnet", 12, 1800, 81.6, 300, EN, ROUNDED),
     Row("efficientnet_b4", "tf_efficientnet_b4", "efficientnet", 19, 4200, 82.9, 380, EN, EN_RES),
     Row("efficientnet_b5", "tf_efficientnet_b5", "efficientnet", 30, 9900, 83.6, 456, EN, EN_RES),
     Row("efficientnet_b6", "tf_efficientnet_b6", "efficientnet", 43, 19000, 84.0, 528, EN),
     Row("efficientnet_b7", "tf_efficientnet_b7", "efficientnet", 66, 37000, 84.3, 600, EN, EN_RES),
+
     Row("efficientnet_lite0", "tf_efficientnet_lite0", "efficientnet_lite", 4.7, 407, 75.1, 224, LITE, LITE_COUNT),
     Row("efficientnet_lite1", "tf_efficientnet_lite1", "efficientnet_lite", 5.4, 631, 76.7, 240, LITE, LITE_COUNT),
     Row("efficientnet_lite2", "tf_efficientnet_lite2", "efficientnet_lite", 6.1, 899, 77.6, 260, LITE, LITE_COUNT),
     Row("efficientnet_lite3", "tf_efficientnet_lite3", "efficientnet_lite", 8.2, 1440, 79.8, 280, LITE, LITE_COUNT),
     Row("efficientnet_lite4", "tf_efficientnet_lite4", "efficientnet_lite", 13.0, 2640, 81.5, 300, LITE, LITE_COUNT),
+
     Row("efficientnetv2_b0", "tf_efficientnetv2_b0", "efficientnetv2", 7.1, 720, 78.7, 224, EV2),
     Row("efficientnetv2_b1", "tf_efficientnetv2_b1", "efficientnetv2", 8.1, 1200, 79.8, 240, EV2),
     Row("efficientnetv2_b2", "tf_efficientnetv2_b2", "efficientnetv2", 10.1, 1700, 80.5, 260, EV2),
@@ -110,13 +121,17 @@ ROWS = (
     Row("efficientnetv2_s", "tf_efficientnetv2_s", "efficientnetv2", 21.5, 8400, 83.9, 384, EV2),
     Row("efficientnetv2_m", "tf_efficientnetv2_m", "efficientnetv2", 54.1, 24700, 85.2, 480, EV2),
     Row("efficientnetv2_l", "tf_efficientnetv2_l", "efficientnetv2", 119.5, 56300, 85.7, 480, EV2),
-    Row("efficientnetv2_xl", "tf_efficientnetv2_xl", "efficientnetv2", None, None, 87.2, 512, EV2),
-    Row("fbnet_c", "fbnetc_100", "fbnet", 5.5, 375, 74.9, 224, FBN, "timm keeps"),
-    Row("xception", "legacy_xception", "xception", 22.86, None, 79.0, 299, XC),
+    Row("efficientnetv2_xl", "tf_efficientnetv2_xl", "efficientnetv2", None, None, 87.2, 512, EV2,
+        "top-1 after training on ImageNet-21k"),
+
+    Row("fbnet_c", "fbnetc_100", "fbnet", 5.5, 375, 74.9, 224, FBN, FBNET_TIMM),
+
+    Row("xception", "legacy_xception", "xception", 22.856, None, 79.0, 299, XC),
     Row("xception41", "xception41", "xception", None, None, 78.5, 299, TIMM),
-    Row("xception65", "xception65", "xception", None, None, 79.6, 299, TIMM),
+    Row("xception65", "xception65", "xception", None, None, 79.6, 299, TIMM, "top-1 of the tf_in1k weights"),
     Row("xception71", "xception71", "xception", None, None, 79.9, 299, TIMM),
 )
+# fmt: on
 
 CATALOG: dict[str, Row] = {row.name: row for row in ROWS}
 

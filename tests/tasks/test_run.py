@@ -154,7 +154,7 @@ def test_a_folder_of_images_and_masks(words, tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        ["optimizer.name=sgd", "schedule.name=cosine", "schedule.warmup_steps=2", "trainer.accumulate_grad_batches=3"],
+        ["optimizer.name=sgd", "schedule.name=cosine", "schedule.warmup_steps=2", "trainer.accumulate_grad_batches=2"],
         ["optimizer.name=rmsproptf", "schedule.name=step", "freeze_bn=true", "optimizer.backbone_lr_mult=0.1"],
         [
             "schedule.name=constant",
@@ -168,5 +168,5 @@ def test_a_folder_of_images_and_masks(words, tmp_path):
 )
 def test_every_knob_runs(words, options, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    record = run(words("trainer.max_epochs=1", *options))
+    record = run(words("trainer.max_epochs=2", *options))
     assert 0 <= record["metrics"]["val/mIoU"] <= 1

