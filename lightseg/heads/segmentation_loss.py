@@ -47,9 +47,9 @@ class SegmentationLoss(nn.Module):
         self.label_smoothing = label_smoothing
 
     def forward(self, logits: Tensor, masks: Tensor) -> dict[str, Tensor]:
-        """`logits` [B,C,h,w] at any size, `masks` [B,H,W] class ids of any integer type -> `loss` with its gradient, and its parts without.
+        """`logits` [B,C,h,w] at any size, `masks` [B,H,W] class ids -> `loss` with its gradient, and its parts without.
 
-        A batch without one labelled pixel has loss 0 and zero gradients.
+        Class ids may be of any integer type. A batch without one labelled pixel has loss 0 and zero gradients.
         """
         masks = masks.long()  # labels come from the loader as bytes
         self._check(logits, masks)

