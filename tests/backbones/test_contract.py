@@ -10,14 +10,15 @@ import torch
 from lightseg.backbones import FeaturePyramid, Stage, create_backbone, list_backbones
 from lightseg.backbones.catalog import CATALOG
 
-# Seconds a forward and backward on a CPU. The fast suite checks their shapes, on the meta device, at one stride.
+# Seconds a forward and backward on a CPU. The fast suite checks their shapes, on the meta device, at stride 16.
 HEAVY = {f"efficientnet_b{i}" for i in range(3, 8)} | {
     f"efficientnetv2_{size}" for size in ("b2", "b3", "s", "m", "l", "xl")
 }
 HEAVY |= {"efficientnet_lite3", "efficientnet_lite4", *list_backbones("xception*")}
+HUGE = {"efficientnetv2_m", "efficientnetv2_l", "efficientnetv2_xl"}  # not even that
 REAL = [pytest.param(name, marks=[pytest.mark.slow] if name in HEAVY else []) for name in CATALOG]
 STRIDES = [
-    pytest.param(name, stride, marks=[pytest.mark.slow] if name in HEAVY and stride != 16 else [])
+    pytest.param(name, stride, marks=[pytest.mark.slow] if name in HEAVY and (stride != 16 or name in HUGE) else [])
     for name in CATALOG
     for stride in (8, 16, 32)
 ]
@@ -83,11 +84,12 @@ def test_copies_compiles_and_exports_to_the_same_maps(name, taps):
         twin = copy.deepcopy(pyramid)
         next(pyramid.parameters()).zero_()  # a copy whose hooks still wrote to the original would now go wrong
         assert all(torch.equal(a, b) for a, b in zip(twin(images), expected, strict=True))
-        exported = torch.export.export(twin, (images,)).module()
-        compiled = torch.compile(twin, backend="eager")
-        for a, b, c in zip(exported(images), compiled(images), expected, strict=True):
-            torch.testing.assert_close(a, c)
-            torch.testing.assert_close(b, c)
+        traced = [torch.export.export(twin, (images,)).module()]
+        if taps == "first":
+            traced.append(torch.compile(twin, backend="eager"))
+        for graph in traced:
+            for a, b in zip(graph(images), expected, strict=True):
+                torch.testing.assert_close(a, b)
         assert len(twin(images)) == len(expected)  # and the net still works after being traced
 
 
