@@ -41,9 +41,10 @@ def draw_far_end(
     end = left + span + 10
     woods: list[tuple[np.ndarray, np.ndarray]] = []
     rectangles: list[tuple[float, float, float, float, tuple[int, int, int]]] = []  # x0, y0, x1, y1 in m
+    woods_share = rng.choice((0.0, 0.3, 1.0))
     while left < end:
         width = rng.uniform(8, 24)
-        if rng.random() < 0.6:
+        if rng.random() >= woods_share:
             height = rng.uniform(6, 20)
             rgb = light.colour(walls[rng.integers(len(walls))], (0, 0, -1), FAR * 0.7)
             rectangles.append((left, -1, left + width, height, rgb))
@@ -59,10 +60,8 @@ def draw_far_end(
             rgbs = light.colours(np.asarray(leaves) * rng.uniform(0.7, 1.1, (count, 1)), FAR * 0.6)
             woods.append((np.column_stack([camera.project(points), radii]), rgbs))
         left += width * 0.9
-    corners = np.array(
-        [[[x0, y0, FAR], [x0, y1, FAR], [x1, y1, FAR], [x1, y0, FAR]] for x0, y0, x1, y1, _ in rectangles]
-    )
-    for outline, rectangle in zip(camera.project(corners), rectangles, strict=True):
+    corners = [[(x0, y0, FAR), (x0, y1, FAR), (x1, y1, FAR), (x1, y0, FAR)] for x0, y0, x1, y1, _ in rectangles]
+    for outline, rectangle in zip(camera.project(np.array(corners).reshape(-1, 4, 3)), rectangles, strict=True):
         canvas.polygon(outline, rectangle[4], LABEL_IDS["building"])
     for xyr, rgbs in woods:
         canvas.circles(xyr, rgbs, LABEL_IDS["vegetation"])

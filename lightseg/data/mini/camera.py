@@ -121,11 +121,11 @@ class Light:
 
 
 def draw_camera(rng: np.random.Generator, height: int, width: int, x: float) -> Camera:
-    """A car's camera: 45 to 60 degrees wide, 1.25 to 1.75 m above the road, never quite straight."""
+    """A car's camera: 54 to 68 degrees wide, 1.25 to 1.75 m above the road, never quite straight."""
     return Camera(
         width=width,
         height=height,
-        focal=width * rng.uniform(0.88, 1.12),
+        focal=width * rng.uniform(0.74, 0.98),
         horizon=height * rng.uniform(0.36, 0.5),
         eye=rng.uniform(1.25, 1.75),
         x=x,

@@ -22,10 +22,10 @@ HAIR: tuple[RGB, ...] = ((40, 30, 26), (74, 52, 36), (128, 94, 56), (26, 24, 26)
 def add_people(
     rng: np.random.Generator, camera: Camera, street: Street, taken: Taken
 ) -> tuple[list[Person], list[Bicycle]]:
-    """One or two riders, up to three parked bicycles, and four to eight people on sidewalks and crossings."""
+    """One or two riders, one or two parked bicycles, and four to eight people on sidewalks and crossings."""
     bicycles: list[Bicycle] = []
     for i in range(int(rng.integers(1, 3))):
-        near, far = (5.5, 11.0) if i == 0 else (6.0, 15.0)
+        near, far = (4.5, 8.0) if i == 0 else (5.5, 11.0)
         place = _find(rng, camera, taken, near, far, (-street.left.kerb + 0.6, street.right.kerb - 0.5), 0.6)
         if place:
             heading = sign(rng) * rng.uniform(0.7, 2.4)  # turning or crossing: seen from the side
@@ -33,8 +33,8 @@ def add_people(
                 heading = rng.integers(2) * np.pi + rng.normal(0, 0.25)
             rider = _person(rng, *place, heading, "stand")
             bicycles.append(_bicycle(rng, *place, heading, rider))
-    for _ in range(int(rng.integers(1, 4))):
-        place = _find(rng, camera, taken, 6.0, 14.0, _sidewalk(rng, street, 0.9), 0.6)
+    for _ in range(int(rng.integers(1, 3))):
+        place = _find(rng, camera, taken, 4.5, 10.0, _sidewalk(rng, street, 0.7), 0.6)
         if place:
             bicycles.append(_bicycle(rng, *place, sign(rng) * rng.uniform(0.6, 2.2), None))
     people: list[Person] = []
@@ -44,7 +44,7 @@ def add_people(
             place = _find(rng, camera, taken, *street.zebra, span, 0.35, margin=0.0)
             heading, pose = sign(rng) * np.pi / 2 + rng.normal(0, 0.2), "walk"
         else:
-            near, far = (4.5, 9.0) if i < 3 else (6.0, 16.0)
+            near, far = (4.0, 7.5) if i < 3 else (5.5, 12.0)
             place = _find(rng, camera, taken, near, far, _sidewalk(rng, street, 0.3), 0.35, margin=0.0)
             heading, pose = rng.integers(2) * np.pi + rng.normal(0, 0.4), POSES[rng.integers(len(POSES))]
         if place:

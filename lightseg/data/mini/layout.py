@@ -42,6 +42,7 @@ class Plan:
     cloud: float
     walls: list[RGB]
     leaves: RGB
+    far_end: int  # the seed of what closes the view
     houses: list[House]
     trees: list[Tree]
     fixtures: list[Fixture]
@@ -73,7 +74,8 @@ def draw_plan(rng: np.random.Generator, height: int, width: int) -> Plan:
     clear = (70 + 70 * pale, 120 + 50 * pale, 195 + 25 * pale)
     dull = (165 + 30 * pale, 172 + 28 * pale, 184 + 26 * pale)
     return Plan(
-        camera=camera, light=light, street=street, walls=walls, leaves=leaves, houses=houses, trees=trees,
+        camera=camera, light=light, street=street, walls=walls, leaves=leaves,
+        far_end=int(rng.integers(1 << 31)), houses=houses, trees=trees,
         fixtures=fixtures, vehicles=vehicles, people=people, bicycles=bicycles,
         zenith=clear if light.shadow > 0.25 else dull,
         cloud=rng.uniform(0.0, 0.75),
@@ -93,25 +95,25 @@ def _grey(rng: np.random.Generator, low: float, high: float, colourful: float) -
 def _street(rng: np.random.Generator) -> Street:
     one_way = rng.random() < 0.35
     cycle_lane = 1.6 if rng.random() < 0.3 else 0.0
-    parking = (one_way or rng.random() < 0.5, not cycle_lane and rng.random() < 0.25)
+    parking = (one_way or rng.random() < 0.3, not cycle_lane and rng.random() < 0.25)
 
-    def side(kerb: float) -> Side:
+    def side(kerb: float, lawn: float) -> Side:
         return Side(
             kerb=kerb,
-            lawn=rng.uniform(1.6, 3.0) if rng.random() < 0.28 else 0.0,
+            lawn=rng.uniform(2.2, 3.6) if rng.random() < lawn else 0.0,
             sidewalk=rng.uniform(3.5, 6.0),
-            garden=rng.uniform(3.0, 7.0) if rng.random() < 0.65 else 0.0,
+            garden=rng.uniform(4.0, 8.0) if rng.random() < 0.5 else 0.0,
         )
 
-    half = rng.uniform(1.6, 2.1) if one_way else rng.uniform(2.5, 3.1)
-    left = side(half + rng.uniform(0, 0.4) + 2.3 * parking[0])
-    right = side(half + cycle_lane + 2.3 * parking[1])
+    half = rng.uniform(1.6, 2.1) if one_way else rng.uniform(2.4, 2.9)
+    left = side(half + rng.uniform(0, 0.4) + 2.3 * parking[0], 0.5)
+    right = side(half + cycle_lane + 2.3 * parking[1], 0.35)
     crossing = zebra = None
     if rng.random() < 0.5:
-        start = rng.uniform(14, 34)
+        start = rng.uniform(14, 24)
         crossing = (start, start + rng.uniform(7, 11))
     if crossing or rng.random() < 0.5:
-        begin = crossing[0] - 5 if crossing else rng.uniform(7, 20)
+        begin = crossing[0] - 5 if crossing else rng.uniform(7, 15)
         zebra = (begin, begin + rng.uniform(3, 4))
     grey = rng.uniform(78, 128)
     return Street(
@@ -130,7 +132,7 @@ def _street(rng: np.random.Generator) -> Street:
         slabs=_grey(rng, 125, 185, 8),
         slab=rng.uniform(0.5, 1.1),
         kerb_rgb=_grey(rng, 150, 205, 4),
-        grass=((96, 122, 58), (112, 124, 66), (84, 106, 58), (132, 124, 78), (124, 106, 80))[rng.integers(5)],
+        grass=((96, 122, 58), (112, 124, 66), (84, 106, 58), (128, 128, 74))[rng.integers(4)],
     )
 
 

@@ -80,7 +80,7 @@ def render(seed: int, height: int, width: int) -> Scene:
 def _draw(canvas: Canvas, plan: layout.Plan, rng: np.random.Generator) -> list[Body]:
     camera, light = plan.camera, plan.light
     backdrop.draw_sky(canvas, camera, light, plan.zenith, plan.cloud, rng)
-    backdrop.draw_far_end(canvas, camera, light, plan.walls, plan.leaves, np.random.default_rng(len(plan.houses)))
+    backdrop.draw_far_end(canvas, camera, light, plan.walls, plan.leaves, np.random.default_rng(plan.far_end))
     draw_ground(canvas, camera, light, plan.street, _shadows(plan), rng)
     bodies: list[Body] = []
     jobs: list[tuple[np.ndarray, Callable[[], Body | None]]] = []

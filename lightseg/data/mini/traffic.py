@@ -42,7 +42,7 @@ def sign(rng: np.random.Generator) -> int:
 def add_vehicles(rng: np.random.Generator, camera: Camera, street: Street, taken: Taken) -> list[Vehicle]:
     """A bus, a truck and two to four cars in lanes, at the kerbs, or on the crossing street."""
     vehicles: list[Vehicle] = []
-    ahead_from = rng.uniform(8, 20)  # m; how far off the one in front drives
+    ahead_from = rng.uniform(8, 14)  # m; how far off the one in front drives
     big = ["bus"] * (rng.random() < 0.97) + ["truck"] * (rng.random() < 0.97)
     if rng.random() < 0.5:
         big.reverse()
@@ -52,7 +52,7 @@ def add_vehicles(rng: np.random.Generator, camera: Camera, street: Street, taken
             "truck": (rng.uniform(6.5, 8.5), 2.4, rng.uniform(3.0, 3.5)),
             "bus": (rng.uniform(8.5, 11), 2.5, rng.uniform(2.9, 3.2)),
         }[kind]
-        for _ in range(40):
+        for _ in range(80):
             vehicle = _try_slot(rng, camera, street, kind, size, ahead_from, any(v.kind != "car" for v in vehicles))
             if vehicle and _fits(camera, street, vehicle, vehicles):
                 vehicles.append(vehicle)
@@ -78,11 +78,11 @@ def _try_slot(
 ) -> Vehicle | None:
     length, width, _ = size
     slot = SLOTS[rng.integers(len(SLOTS))]
-    near = rng.uniform(6.0, 18) if kind == "car" else rng.uniform(8.5, 18)
+    near = rng.uniform(5.5, 14) if kind == "car" else rng.uniform(8, 15)
     z, yaw = near + length / 2, 0.0
     if slot == "ahead":
         x = street.lane + rng.uniform(-0.2, 0.2)
-        if near < (ahead_from if kind == "car" else 12):
+        if near < (ahead_from if kind == "car" else 10):
             return None
     elif slot == "oncoming":
         x, yaw = -street.lane + rng.uniform(-0.2, 0.2), np.pi
@@ -122,20 +122,21 @@ def add_fixtures(rng: np.random.Generator, camera: Camera, street: Street, taken
     metal = METAL[rng.integers(len(METAL))]
     stands: list[tuple[bool, float]] = []  # which side, z
     kinds = (
-        ("sign", "light", "sign", "light") + ("sign",) * int(rng.integers(0, 2)) + ("lamp",) * int(rng.integers(1, 3))
+        ("light", "sign", "light", "sign") + ("sign",) * int(rng.integers(0, 2)) + ("lamp",) * int(rng.integers(1, 3))
     )
-    kinds += ("bollard",) * int(rng.integers(0, 4)) + ("bin",) * int(rng.integers(0, 3))
+    kinds += ("bollard",) * int(rng.integers(0, 4)) + ("bin",) * int(rng.integers(0, 4))
     for kind in kinds:
         for _ in range(25):
             right = rng.random() < 0.5
             side, outwards = street.side(right), 1 if right else -1
-            z = rng.uniform(5.5, 15.0) if kind != "lamp" else rng.uniform(5.5, 20.0)
+            # Lights and signs hang high: too near, they would be above the frame.
+            z = rng.uniform(7.0, 14.0) if kind == "light" else rng.uniform(5.5 if kind == "sign" else 4.5, 12.0)
             x = outwards * (side.kerb + rng.uniform(0.45, 0.75))
             if kind == "bin":
                 x = outwards * rng.uniform(side.kerb + 0.6, side.walk[1] - 0.4)
             if street.crossing and street.crossing[0] - 1 < z < street.crossing[1] + 1:
                 continue
-            apart = 1.2 if kind in ("bollard", "bin") else 3.0
+            apart = 1.2 if kind in ("bollard", "bin") else 2.5
             if any(on_right == right and abs(z - other) < apart for on_right, other in stands):
                 continue
             if camera.sees(x, z, 0.4) and is_free(taken, x, z, 0.45):
@@ -156,7 +157,7 @@ def _fixture(rng: np.random.Generator, kind: str, x: float, z: float, outwards: 
     if kind == "light" and rng.random() < 0.4:
         reach = -outwards * rng.uniform(2.0, 3.2)
     return Fixture(
-        kind=kind, x=x, z=z, height=rng.uniform(low, high), thick=rng.uniform(0.24, 0.34), reach=reach,
+        kind=kind, x=x, z=z, height=rng.uniform(low, high), thick=rng.uniform(0.28, 0.4), reach=reach,
         rgb=pick(rng, PAINT) if kind == "bin" else metal, variant=int(rng.integers(42)),
         turn=rng.normal(0, 0.3) if kind == "bin" else rng.uniform(0, 0.25),
     )  # fmt: skip

@@ -193,6 +193,8 @@ def _bus(vehicle: Vehicle) -> list[Part]:
         (vehicle.second_rgb[0] * 0.5, vehicle.second_rgb[1] * 0.5, vehicle.second_rgb[2] * 0.5),
     )
     rear.paint(_across(half, (0.35, 0.55), -end), (50, 50, 52))
+    rear.paint(_across(half - 0.5, (high - 0.42, high - 0.16), -end), (22, 22, 24))
+    rear.paint(_across(half - 0.75, (high - 0.37, high - 0.21), -end), (250, 166, 40))
     front.paint(_across(half - 0.08, (1.15, high - 0.55), end), GLASS)
     front.paint(_across(0.03, (1.15, high - 0.55), end), (24, 24, 26))
     front.paint(_across(half, (0.35, 0.6), end), vehicle.second_rgb)
