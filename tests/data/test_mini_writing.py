@@ -62,6 +62,22 @@ def test_files_hold_the_scene(data_set):
         assert sorted(np.unique(instances[labels == label])) == [label * 1000 + n for n in range(count)]
 
 
+def test_the_cityscapes_reader_reads_it(data_set):
+    from lightseg.data.cityscapes import Cityscapes
+    from lightseg.data.segmentation import verify
+
+    for split, count in (("train", 4), ("val", 2)):
+        dataset = Cityscapes(data_set, split)
+        assert len(dataset) == count and verify(dataset) == []
+        sample = dataset[0]
+        scene = render(writing.scene_seed(3, split, 0), 48, 96)
+        assert np.array_equal(sample["image"].numpy(), scene.image.transpose(2, 0, 1))
+        mask = sample["mask"].numpy()
+        assert np.array_equal(mask == 255, scene.label_ids < 7)
+        for name in writing.CLASSES:
+            assert np.array_equal(mask == dataset.class_names.index(name), scene.label_ids == LABEL_IDS[name])
+
+
 def test_any_number_of_workers_writes_the_same_bytes(data_set, tmp_path):
     several = write_cityscapes(tmp_path / "several", **SMALL, workers=3)
     assert digest(several) == digest(data_set)

@@ -18,6 +18,7 @@ from lightseg.data.mini.writing import write_share
 
 def main(arguments: list[str]) -> None:
     if arguments[:1] == ["--share"]:
+        cv2.setNumThreads(1)  # the processes are the parallelism
         _, folder, settings, worker, workers = arguments
         write_share(Path(folder), json.loads(settings), int(worker), int(workers))
         return

@@ -52,9 +52,10 @@ def add_vehicles(rng: np.random.Generator, camera: Camera, street: Street, taken
             "truck": (rng.uniform(6.5, 8.5), 2.4, rng.uniform(3.0, 3.5)),
             "bus": (rng.uniform(8.5, 11), 2.5, rng.uniform(2.9, 3.2)),
         }[kind]
-        for _ in range(80):
-            vehicle = _try_slot(rng, camera, street, kind, size, ahead_from, any(v.kind != "car" for v in vehicles))
-            if vehicle and _fits(camera, street, vehicle, vehicles):
+        colours, variant = (pick(rng, PAINT), pick(rng, PAINT)), int(rng.integers(8))
+        for _ in range(40 if kind == "car" else 80):
+            slot = _slot(rng, street, kind, size, ahead_from)
+            if slot and _fits(camera, street, vehicle := Vehicle(kind, *slot, *colours, size, variant), vehicles):
                 vehicles.append(vehicle)
                 break
     for vehicle in vehicles:
@@ -67,15 +68,10 @@ def add_vehicles(rng: np.random.Generator, camera: Camera, street: Street, taken
     return vehicles
 
 
-def _try_slot(
-    rng: np.random.Generator,
-    camera: Camera,
-    street: Street,
-    kind: str,
-    size: tuple[float, float, float],
-    ahead_from: float,
-    has_big: bool,
-) -> Vehicle | None:
+def _slot(
+    rng: np.random.Generator, street: Street, kind: str, size: tuple[float, float, float], ahead_from: float
+) -> tuple[float, float, float] | None:
+    """A place and direction (x, z, yaw) for a vehicle; None if this street has not what was drawn."""
     length, width, _ = size
     slot = SLOTS[rng.integers(len(SLOTS))]
     near = rng.uniform(5.5, 14) if kind == "car" else rng.uniform(8, 15)
@@ -86,7 +82,7 @@ def _try_slot(
             return None
     elif slot == "oncoming":
         x, yaw = -street.lane + rng.uniform(-0.2, 0.2), np.pi
-        if street.one_way or (kind != "car" and has_big and near < 10):
+        if street.one_way:
             return None
     elif slot == "left" and street.parking[0]:
         x, yaw = -street.left.kerb + width / 2 + 0.15, 0.0 if street.one_way else np.pi
@@ -97,8 +93,7 @@ def _try_slot(
         yaw = sign(rng) * np.pi / 2
     else:
         return None
-    variant = int(rng.integers(8))
-    return Vehicle(kind, x, z, yaw + rng.normal(0, 0.03), pick(rng, PAINT), pick(rng, PAINT), size, variant)
+    return x, z, yaw + rng.normal(0, 0.03)
 
 
 def _fits(camera: Camera, street: Street, vehicle: Vehicle, others: list[Vehicle]) -> bool:

@@ -86,7 +86,6 @@ def write_cityscapes(
 
 def write_share(folder: Path, settings: dict[str, Any], worker: int, workers: int) -> None:
     """Draw every `workers`-th scene, and stop when the process that asked for them is gone."""
-    cv2.setNumThreads(1)  # the processes are the parallelism
     parent = os.getppid()
     scenes = [(split, i) for split in SPLITS for i in range(settings[split])]
     for split, i in scenes[worker::workers]:
