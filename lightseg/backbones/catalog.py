@@ -8,17 +8,16 @@ This file is pure data and imports neither torch nor timm, so that a name can be
 """
 
 import re
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from lightseg.errors import nearest
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A variant and its published figures; units in the module's docstring."""
 
     name: str

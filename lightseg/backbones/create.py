@@ -54,10 +54,10 @@ def create_backbone(
     if taps not in TAPS:
         raise LightsegError(f"no taps {taps!r}: choose from {', '.join(TAPS)}")
     net = timm_net(name, pretrained is True, in_chans, drop_path_rate)
-    if not isinstance(pretrained, bool):
-        load_weights(net, name, Path(pretrained))
     if bn_eps is not None:
         set_bn_eps(net, name, bn_eps)
+    if not isinstance(pretrained, bool):
+        load_weights(net, name, Path(pretrained))
     size = probe_size(net, name)
     if output_stride < 32:
         dilate(net, name, output_stride, size, in_chans, dilate_strided)

@@ -60,11 +60,14 @@ def dilate(
         if rate == (1, 1):
             continue
         layer.dilation = _each(int.__mul__, _pair(layer.dilation), rate)
+        if isinstance(layer.padding, str):
+            continue  # "same" and "valid" are worked out from the dilation
         # 0 in nets with TensorFlow's SAME padding, whose layers pad by stride and dilation as they run.
         padding = _each(int.__mul__, _pair(layer.padding), rate)
         if isinstance(layer, nn.MaxPool2d) and max(padding) > min(_pair(layer.kernel_size)) // 2:
             layer.padding = 0  # torch limits it to half the kernel, dilated or not
-            net.set_submodule(path, nn.Sequential(_pad_lowest(padding), layer))
+            parent, _, own = path.rpartition(".")
+            setattr(net.get_submodule(parent), own, nn.Sequential(_pad_lowest(padding), layer))
         else:
             layer.padding = padding
 

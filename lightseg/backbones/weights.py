@@ -70,10 +70,10 @@ def load_weights(net: nn.Module, name: str, path: Path) -> None:
         raise LightsegError(f"{path} does not hold weights of {name}: {error}") from error
     if not named:
         eps = sorted({m.eps for m in net.modules() if isinstance(m, nn.BatchNorm2d)})
-        padding = " and TensorFlow's SAME padding" if any(isinstance(m, Conv2dSame) for m in net.modules()) else ""
+        padding = ", and TensorFlow's SAME padding" if any(isinstance(m, Conv2dSame) for m in net.modules()) else ""
         log.warning(
             f"{path} has another layout and was matched to {name} by order and shape; it loses accuracy unless it was "
-            f"trained, like this net, with batch norm eps {', '.join(map(str, eps))} (bn_eps) {padding}"
+            f"trained, like this net, with batch norm eps {', '.join(map(str, eps))} (bn_eps){padding}"
         )
     net.load_state_dict({**target, **state})
 
