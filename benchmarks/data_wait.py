@@ -3,8 +3,9 @@
     python benchmarks/data_wait.py backbone=mobilenetv3_large
     python benchmarks/data_wait.py data=camvid data.root=/data/CamVid
 
-Takes the words of train.py. The step is the real one (Lightning, the configured data, model and optimiser); the time between
-the end of one step and the start of the next belongs to the loader. The first steps, which start the workers, do not count.
+Takes the words of train.py. The step is the real one (Lightning, the configured data, model and optimiser); the time
+between the end of one step and the start of the next belongs to the loader. The first steps, which start the workers,
+do not count.
 """
 
 import sys

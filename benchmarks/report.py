@@ -65,8 +65,8 @@ def first_command(run: Path) -> str:
     rows = "\n".join(f"| {name} | {100 * value:.1f} |" for name, value in classes.items())
     return (
         f"`python train.py task=seg backbone={record['backbone']}`: **val/mIoU {metrics['val/mIoU']:.3f}** on "
-        f"{record['data']} ({record['protocol']['images']} images, {record['protocol']['resolution']} resolution, one scale), "
-        f"pixel accuracy {metrics['val/pixel_accuracy']:.3f}, in {record['wall_s']:.0f} s and "
+        f"{record['data']} ({record['protocol']['images']} images, {record['protocol']['resolution']} resolution, "
+        f"one scale), pixel accuracy {metrics['val/pixel_accuracy']:.3f}, in {record['wall_s']:.0f} s and "
         f"{cost['run_peak_memory_mb']} MB; {cost['params'] / 1e6:.2f} M parameters, {cost['madds'] / 1e9:.2f} G "
         f"multiply-adds.\n\n| class | IoU % |\n|---|---|\n{rows}"
     )

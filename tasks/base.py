@@ -12,6 +12,7 @@ from timm.scheduler import CosineLRScheduler, MultiStepLRScheduler, PolyLRSchedu
 from timm.scheduler.scheduler import Scheduler
 from torch import Tensor, nn
 
+from lightseg.cpu_training import optimise_for_cpu
 from lightseg.errors import LightsegError, nearest
 from lightseg.model import create_model
 
@@ -125,6 +126,10 @@ class Task(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         # dropout and stochastic depth depend on (seed, epoch, rank) alone: a resumed run draws what the first one drew
         torch.manual_seed(self._seed + 1_000_003 * (self.current_epoch + 1) + self.global_rank)
+
+    def on_fit_start(self) -> None:
+        if self.device.type == "cpu":
+            optimise_for_cpu(self.model)
 
     def train(self, mode: bool = True) -> "Task":
         super().train(mode)

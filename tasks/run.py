@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from lightseg.profile import profile_model
 from omegaconf import OmegaConf
 
 from lightseg import record
 from lightseg.errors import LightsegError
+from lightseg.profile import profile_model
 from tasks.base import Task
 from tasks.callbacks import EMA, Pictures, RunProgress
 from tasks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
