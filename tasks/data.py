@@ -85,6 +85,9 @@ class DataModule(pl.LightningDataModule):
                 classes=options["classes"],
                 ignore=options["ignore"],
                 palette=options["palette"],
+                colors=options.get("colors"),
+                image_end=options.get("image_end", ""),
+                label_end=options.get("mask_end", ""),
                 transform=transform,
             )
         raise LightsegError(f"data.format={options['format']}: choose from cityscapes, folder, mini_seg")
@@ -127,12 +130,13 @@ class DataModule(pl.LightningDataModule):
 
 
 def to_batch(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Samples -> `images` uint8 [B, C, H, W], `masks` uint8 [B, H, W] (255 = ignored), `names`."""
+    """Samples -> `images` uint8 [B, C, H, W], `names`, and where there are labels `masks` uint8 [B, H, W]."""
     try:
         batch = collate(samples)
     except DataError as error:
         raise DataError(f"{one_line(error)}; for evaluation that is data.eval_batch_size=1") from error
-    return {"images": batch["image"], "masks": batch["mask"], "names": batch["name"]}
+    masks = {"masks": batch["mask"]} if "mask" in batch else {}
+    return {"images": batch["image"], "names": batch["name"], **masks}
 
 
 def _one_thread(worker: int) -> None:

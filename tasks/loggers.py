@@ -70,8 +70,9 @@ class Wandb(WandbLogger):
             wandb.Image(
                 sample["images"].permute(1, 2, 0).cpu().numpy(),
                 masks={
-                    "truth": {"mask_data": sample["masks"].cpu().numpy(), "class_labels": labels},
-                    "prediction": {"mask_data": prediction.cpu().numpy(), "class_labels": labels},
+                    name: {"mask_data": mask.cpu().numpy(), "class_labels": labels}
+                    for name, mask in (("truth", sample.get("masks")), ("prediction", prediction))
+                    if mask is not None
                 },
                 caption=sample["name"],
             )

@@ -54,7 +54,9 @@ def build_task(config: dict[str, Any], data: DataModule) -> Task:
     """The task over a new model, or over the model of `ckpt` in test mode. Reads the data's lists of files first."""
     dataset = data.dataset(data.evaluation_split)
     if config["mode"] == "train":
-        data.dataset("train")
+        for split in ("train", data.evaluation_split):
+            if not data.dataset(split).has_labels:
+                raise LightsegError(f"the {split} split has no labels: it serves mode=test evaluation.predictions=true")
     if config["mode"] == "test":
         checkpoint = AtomicCheckpointIO().load_checkpoint(config["ckpt"])
         model = checkpoint.get("hyper_parameters", {}).get("model")
