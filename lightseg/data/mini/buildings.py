@@ -143,6 +143,7 @@ def _facade(house: House, length: float, per_metre: float) -> np.ndarray:
     paint(0, 0, length, 0.5, dark)
     bay = length / max(1, round(house.bays * length / (house.z[1] - house.z[0])))
     share, tall = rng.uniform(0.4, 0.62), rng.uniform(0.5, 0.68)
+    fine = per_metre > 7  # else a frame is narrower than a pixel
     pane_rgb = GLASS[rng.integers(4)]
     for floor in range(1 if house.shop else 0, house.floors):
         base = floor * house.floor_height
@@ -151,7 +152,8 @@ def _facade(house: House, length: float, per_metre: float) -> np.ndarray:
         for i in range(max(1, round(length / bay))):
             x, y = (i + (1 - share) / 2) * bay, base + house.floor_height * 0.22
             width, height = share * bay, tall * house.floor_height
-            paint(x - 0.12, y - 0.12, width + 0.24, height + 0.24, house.trim)
+            if fine:
+                paint(x - 0.12, y - 0.12, width + 0.24, height + 0.24, house.trim)
             paint(x, y, width, height, pane_rgb)
             mood = rng.random()
             if mood < 0.25:  # curtains, blinds, or the sky in the glass
@@ -160,7 +162,8 @@ def _facade(house: House, length: float, per_metre: float) -> np.ndarray:
                 paint(x, y, width, height * 0.5, (125, 145, 165))
             elif mood < 0.58:
                 paint(x, y, width, height, (225, 190, 120))
-            paint(x + width / 2 - 0.05, y, 0.1, height, house.trim)
+            if fine:
+                paint(x + width / 2 - 0.05, y, 0.1, height, house.trim)
             if house.balconies and floor and i % 2:
                 paint(x - 0.3, base + 0.1, width + 0.6, 0.95, dark)
     if house.shop:

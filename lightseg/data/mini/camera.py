@@ -129,7 +129,7 @@ def draw_camera(rng: np.random.Generator, height: int, width: int, x: float) -> 
         horizon=height * rng.uniform(0.36, 0.5),
         eye=rng.uniform(1.25, 1.75),
         x=x,
-        yaw=rng.uniform(-0.06, 0.06),
+        yaw=rng.uniform(-0.14, 0.05),  # more often to the right, where the sidewalk is nearer
         bend=rng.uniform(-0.005, 0.005),
         roll=rng.normal(0, 0.012),
     )

@@ -25,16 +25,16 @@ def add_people(
     """One or two riders, one or two parked bicycles, and four to eight people on sidewalks and crossings."""
     bicycles: list[Bicycle] = []
     for i in range(int(rng.integers(1, 3))):
-        near, far = (4.5, 8.0) if i == 0 else (5.5, 11.0)
+        near, far = (4.5, 7.5) if i == 0 else (5.0, 9.0)
         place = _find(rng, camera, taken, near, far, (-street.left.kerb + 0.6, street.right.kerb - 0.5), 0.6)
         if place:
             heading = sign(rng) * rng.uniform(0.7, 2.4)  # turning or crossing: seen from the side
             if rng.random() < 0.3:
                 heading = rng.integers(2) * np.pi + rng.normal(0, 0.25)
-            rider = _person(rng, *place, heading, "stand")
+            rider = _person(rng, *place, heading, "ride")
             bicycles.append(_bicycle(rng, *place, heading, rider))
     for _ in range(int(rng.integers(1, 3))):
-        place = _find(rng, camera, taken, 4.5, 10.0, _sidewalk(rng, street, 0.7), 0.6)
+        place = _find(rng, camera, taken, 4.5, 9.0, _sidewalk(rng, street, 0.7), 0.6)
         if place:
             bicycles.append(_bicycle(rng, *place, sign(rng) * rng.uniform(0.6, 2.2), None))
     people: list[Person] = []
@@ -44,7 +44,7 @@ def add_people(
             place = _find(rng, camera, taken, *street.zebra, span, 0.35, margin=0.0)
             heading, pose = sign(rng) * np.pi / 2 + rng.normal(0, 0.2), "walk"
         else:
-            near, far = (4.0, 7.5) if i < 3 else (5.5, 12.0)
+            near, far = (4.0, 7.0) if i < 3 else (5.5, 9.5)
             place = _find(rng, camera, taken, near, far, _sidewalk(rng, street, 0.3), 0.35, margin=0.0)
             heading, pose = rng.integers(2) * np.pi + rng.normal(0, 0.4), POSES[rng.integers(len(POSES))]
         if place:
@@ -81,8 +81,10 @@ def _find(
 def _person(rng: np.random.Generator, x: float, z: float, heading: float, pose: str) -> Person:
     return Person(
         x=x, z=z, heading=heading, stature=float(np.clip(rng.normal(1.73, 0.1), 1.35, 1.98)), pose=pose,
-        phase=rng.uniform(0, 2 * np.pi), skin=pick(rng, SKIN), hair=pick(rng, HAIR if rng.random() < 0.8 else CLOTH),
-        top=pick(rng, CLOTH), legs=pick(rng, CLOTH), skirt=rng.random() < 0.2,
+        phase=rng.uniform(0, 2 * np.pi), skin=pick(rng, SKIN),
+        hair=pick(rng, HAIR if rng.random() < 0.8 and pose != "ride" else PAINT),
+        helmet=pose == "ride" and rng.random() < 0.75, top=pick(rng, CLOTH),
+        legs=pick(rng, CLOTH), skirt=rng.random() < 0.2,
         bag=pick(rng, CLOTH) if rng.random() < 0.3 else None,
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from lightseg.data.mini.camera import NEAR, RGB, Camera, Light
-from lightseg.data.mini.canvas import LABEL_IDS, Canvas, noise
+from lightseg.data.mini.canvas import LABEL_IDS, SUPERSAMPLING, Canvas, noise
 
 ASPHALT, CYCLE_LANE, KERB, SLABS, GRASS = range(5)
 _LABELS = [LABEL_IDS[name] for name in ("road", "road", "sidewalk", "sidewalk", "terrain")]
@@ -23,7 +23,7 @@ class Side:
     kerb: float  # distance of the kerb from the road's middle
     lawn: float  # grass between kerb and sidewalk; 0: none
     sidewalk: float
-    garden: float  # grass between sidewalk and houses; 0: houses stand at the sidewalk
+    yard: float  # paved, with bushes, between sidewalk and houses; 0: houses stand at the sidewalk
 
     @property
     def walk(self) -> tuple[float, float]:
@@ -32,7 +32,7 @@ class Side:
 
     @property
     def houses(self) -> float:
-        return self.walk[1] + self.garden
+        return self.walk[1] + self.yard
 
 
 @dataclass(frozen=True)
@@ -68,18 +68,22 @@ def draw_ground(
 ) -> None:
     """`shadows` are convex ground polygons ([N, 2] of x, z in m) with their darkness 0..1."""
     x, z = camera.ground()
-    top = int(np.argmax(np.isfinite(z).any(axis=1)))
+    top = int(np.argmax(np.isfinite(z).any(axis=1))) // SUPERSAMPLING * SUPERSAMPLING
     x, z = x[top:], z[top:]
-    seen = np.isfinite(z)
-    z = np.minimum(z, np.float32(2000))
-    metre = np.maximum(z / np.float32(camera.focal), np.float32(0.004))  # width of a pixel on the ground
-
     surface = _surfaces(x, z, street)
-    tone = _texture(x, z, metre, surface, street, rng)
-    tone *= 1 - _shadow_map(canvas, camera, shadows, top)
-    white = _markings(x, z, metre, surface, street)
+    seen = np.isfinite(z)
+
+    # Brightness and paint at the finished picture's size (paint has soft edges of its own): a quarter of the pixels.
+    coarse = (slice(None, None, SUPERSAMPLING),) * 2
+    x, z, below = x[coarse], np.minimum(z[coarse], np.float32(2000)), surface[coarse]
+    metre = np.maximum(z * np.float32(SUPERSAMPLING / camera.focal), np.float32(0.004))  # a pixel's width on the ground
     clear = np.exp(-z / np.float32(light.haze_distance))
-    tone *= clear
+    tone = _texture(x, z, metre, below, street, rng)
+    tone *= (1 - _shadow_map(camera, shadows, top, z.shape)) * clear
+    white = _markings(x, z, metre, below, street)
+    tone, white, clear = (np.repeat(np.repeat(a, SUPERSAMPLING, 0), SUPERSAMPLING, 1) for a in (tone, white, clear))
+    tone, white, clear = (a[: surface.shape[0], : surface.shape[1]] for a in (tone, white, clear))
+
     ground = canvas.pixels[top:]
     bases = (street.asphalt, street.cycle_rgb, street.kerb_rgb, street.slabs, street.grass)
     for i in range(3):  # plane by plane: three times as fast as [H, W, 3]
@@ -101,13 +105,11 @@ def _surfaces(x: np.ndarray, z: np.ndarray, street: Street) -> np.ndarray:
 
     kerb = by_side(street.left.kerb, street.right.kerb)
     walk_in = by_side(street.left.walk[0], street.right.walk[0])
-    walk_out = by_side(street.left.walk[1], street.right.walk[1])
     is_road = out < kerb
     if street.crossing:
-        # The other street, with sidewalks of its own.
-        walk_out[(z > street.crossing[0] - 3) & (z < street.crossing[1] + 3)] = 1e3
+        walk_in[(z > street.crossing[0] - 3) & (z < street.crossing[1] + 3)] = 0  # the other street's sidewalks
         is_road |= (z > street.crossing[0]) & (z < street.crossing[1])
-    surface = np.where(out < walk_out, np.where(out < walk_in, GRASS, SLABS), GRASS).astype(np.uint8)
+    surface = np.where(out < walk_in, GRASS, SLABS).astype(np.uint8)
     surface[out < kerb + np.float32(0.25)] = KERB
     surface[is_road] = ASPHALT
     if street.cycle_lane:
@@ -172,16 +174,17 @@ def _line(distance: np.ndarray, width: float, metre: np.ndarray) -> np.ndarray:
     )
 
 
-def _shadow_map(canvas: Canvas, camera: Camera, shadows: list[tuple[np.ndarray, float]], top: int) -> np.ndarray:
-    """Float32 [H - top, W], the darkest shadow on each pixel, with soft edges."""
-    height, width = canvas.pixels.shape[:2]
-    dark = np.zeros((height - top, width), np.uint8)
+def _shadow_map(
+    camera: Camera, shadows: list[tuple[np.ndarray, float]], top: int, shape: tuple[int, ...]
+) -> np.ndarray:
+    """Float32, the darkest shadow on each pixel of the finished picture below canvas row `top`, with soft edges."""
+    dark = np.zeros(shape, np.uint8)
     for outline, strength in sorted(shadows, key=lambda shadow: shadow[1]):
         points = np.zeros((len(outline), 3))
         points[:, 0], points[:, 2] = outline[:, 0], np.maximum(outline[:, 1], NEAR)
-        pixels = camera.project(points) - (0, top)
-        cv2.fillConvexPoly(dark, (pixels * 16).astype(np.int32), round(strength * 255), cv2.LINE_8, 4)
-    soft = max(3, width // 128 | 1)
+        pixels = (camera.project(points) - (0, top)) * (16 / SUPERSAMPLING)
+        cv2.fillConvexPoly(dark, pixels.astype(np.int32), round(strength * 255), cv2.LINE_8, 4)
+    soft = max(3, shape[1] // 128 | 1)
     return cv2.GaussianBlur(dark, (soft, soft), 0) * np.float32(1 / 255)
 
 

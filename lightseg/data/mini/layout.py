@@ -94,26 +94,28 @@ def _grey(rng: np.random.Generator, low: float, high: float, colourful: float) -
 
 def _street(rng: np.random.Generator) -> Street:
     one_way = rng.random() < 0.35
-    cycle_lane = 1.6 if rng.random() < 0.3 else 0.0
+    cycle_lane = 1.4 if rng.random() < 0.25 else 0.0
     parking = (one_way or rng.random() < 0.3, not cycle_lane and rng.random() < 0.25)
 
     def side(kerb: float, lawn: float) -> Side:
         return Side(
             kerb=kerb,
-            lawn=rng.uniform(2.2, 3.6) if rng.random() < lawn else 0.0,
+            lawn=lawn,
             sidewalk=rng.uniform(3.5, 6.0),
-            garden=rng.uniform(4.0, 8.0) if rng.random() < 0.5 else 0.0,
+            yard=rng.uniform(2.5, 6.0) if rng.random() < 0.5 else 0.0,
         )
 
-    half = rng.uniform(1.6, 2.1) if one_way else rng.uniform(2.4, 2.9)
-    left = side(half + rng.uniform(0, 0.4) + 2.3 * parking[0], 0.5)
-    right = side(half + cycle_lane + 2.3 * parking[1], 0.35)
+    lawn = rng.uniform(2.5, 4.0)  # one side has one: the left only where no parked cars would hide it
+    lawn_left = rng.random() < 0.7 and not parking[0]
+    half = rng.uniform(1.5, 1.9) if one_way else rng.uniform(2.4, 2.9)
+    left = side(half + rng.uniform(0, 0.4) + 2.3 * parking[0], lawn if lawn_left else 0.0)
+    right = side(half + cycle_lane + 2.3 * parking[1], 0.0 if lawn_left else lawn)
     crossing = zebra = None
-    if rng.random() < 0.5:
-        start = rng.uniform(14, 24)
+    if rng.random() < 0.4:
+        start = rng.uniform(14, 20)
         crossing = (start, start + rng.uniform(7, 11))
-    if crossing or rng.random() < 0.5:
-        begin = crossing[0] - 5 if crossing else rng.uniform(7, 15)
+    if crossing or rng.random() < 0.3:
+        begin = crossing[0] - 5 if crossing else rng.uniform(7, 12)
         zebra = (begin, begin + rng.uniform(3, 4))
     grey = rng.uniform(78, 128)
     return Street(
@@ -155,7 +157,7 @@ def _houses(
             if rng.random() < 0.16 and z > 4:
                 gaps.append((z, z + length, right))
             else:
-                shop = not side.garden and rng.random() < 0.6
+                shop = not side.yard and rng.random() < 0.6
                 houses.append(
                     House(
                         right=right, x=side.houses + 0.05 + rng.uniform(0, 0.4), z=(z, z + length),
@@ -191,7 +193,7 @@ def _trees(
         if bush:
             trunk, crown = 0.0, (rng.uniform(0.7, 1.3), rng.uniform(0.45, 0.8))
         else:
-            trunk, crown = rng.uniform(2.3, 3.2), (rng.uniform(1.4, 2.5), rng.uniform(1.4, 2.4))
+            trunk, crown = rng.uniform(2.3, 3.2), (rng.uniform(1.7, 2.9), rng.uniform(1.6, 2.6))
         conifer = not bush and rng.random() < 0.12
         if conifer:
             trunk, crown = 0.6, (crown[0] * 0.7, crown[1] * 1.4)
@@ -214,10 +216,10 @@ def _trees(
         while avenue and z < 42:
             grow(sign * (side.kerb + max(0.8, side.lawn / 2)), z, False, 0.3)
             z += rng.uniform(7, 13)
-        if side.garden:
+        if side.yard:
             z = rng.uniform(4, 8)
             while z < 34:
-                x = sign * (side.walk[1] + rng.uniform(0.7, side.garden * 0.6))
+                x = sign * (side.walk[1] + rng.uniform(0.7, side.yard * 0.6))
                 grow(x, z, rng.random() < 0.75, 0.2)
                 z += rng.uniform(1.5, 5)
     for start, end, right in gaps:

@@ -48,10 +48,11 @@ class Person:
     z: float
     heading: float  # rad; 0 walks away from the camera, pi towards it, pi / 2 to the right
     stature: float  # m
-    pose: str  # walk, stand or wave
+    pose: str  # walk, stand, wave or ride
     phase: float  # rad of the stride
     skin: RGB
-    hair: RGB
+    hair: RGB  # or hat
+    helmet: bool
     top: RGB
     legs: RGB
     skirt: bool
@@ -92,12 +93,16 @@ def draw_body(canvas: Canvas, camera: Camera, light: Light, person: Person, join
     pixels = camera.project(points)
     stature = camera.scale(person.z) * person.stature
     limbs = sorted(_limbs(person, points), key=lambda limb: -limb.depth)
-    outlines = []
+    ids = [i for limb in limbs for i in limb.points]
+    radii = np.array([radius for limb in limbs for radius in limb.radii]) * stature
+    circles = (pixels[ids][:, None] + _CIRCLE * radii[:, None, None]).astype(np.float32)
+    outlines, start = [], 0
     for limb in limbs:
-        circles = [pixels[i] + _CIRCLE * (radius * stature) for i, radius in zip(limb.points, limb.radii, strict=True)]
-        outline = cv2.convexHull(np.concatenate(circles).astype(np.float32)).reshape(-1, 2)
+        end = start + len(limb.points)
+        outline = cv2.convexHull(circles[start:end].reshape(-1, 2)).reshape(-1, 2)
         canvas.polygon(outline, light.colour(limb.rgb, None, person.z), index)
         outlines.append(outline)
+        start = end
 
     covered = np.zeros(17, bool)
     for joint, at in enumerate(pixels[:17].tolist()):
@@ -167,12 +172,13 @@ def _limbs(person: Person, points: np.ndarray) -> list[Limb]:
     if person.bag is not None:  # on the back
         limbs.append(Limb((BAG_TOP, BAG_BASE), (0.09, 0.1), person.bag, trunk - 0.2 * away))
     head = depth(HEAD)
+    cap = (0.07, 0.075) if person.helmet else (0.06, 0.056)
     seen_from_behind = away > 0.35
     limbs += [
         Limb((NECK, HEAD), (0.036, 0.032), person.skin, head + 0.02),
         Limb(
             (CHIN, BROW), (0.04, 0.052), person.skin, head - (0.03 if seen_from_behind else 0.04), (NOSE, L_EYE, R_EYE)
         ),
-        Limb((NAPE, CROWN), (0.06, 0.056), person.hair, head - (0.04 if seen_from_behind else 0.03), (L_EAR, R_EAR)),
+        Limb((NAPE, CROWN), cap, person.hair, head - (0.04 if seen_from_behind else 0.03), (L_EAR, R_EAR)),
     ]
     return limbs

@@ -13,7 +13,7 @@ from lightseg.data.mini.vehicles import Vehicle
 
 Taken = list[tuple[float, float, float]]  # x, z, radius (m) of what already stands
 
-SLOTS = ("ahead",) * 4 + ("oncoming",) * 4 + ("left",) * 3 + ("right",) * 3 + ("across",) * 2
+SLOTS = ("ahead",) * 4 + ("oncoming",) * 4 + ("left",) * 3 + ("right",) * 3 + ("across",) * 4
 PAINT: tuple[RGB, ...] = (
     (214, 214, 212), (26, 27, 30), (124, 128, 132), (172, 176, 180), (140, 24, 28), (30, 54, 112), (58, 62, 66),
     (196, 168, 40), (40, 84, 62), (150, 134, 112), (86, 112, 140), (206, 92, 36),
@@ -42,7 +42,7 @@ def sign(rng: np.random.Generator) -> int:
 def add_vehicles(rng: np.random.Generator, camera: Camera, street: Street, taken: Taken) -> list[Vehicle]:
     """A bus, a truck and two to four cars in lanes, at the kerbs, or on the crossing street."""
     vehicles: list[Vehicle] = []
-    ahead_from = rng.uniform(8, 14)  # m; how far off the one in front drives
+    ahead_from = rng.uniform(6, 10)  # m; how far off the one in front drives
     big = ["bus"] * (rng.random() < 0.97) + ["truck"] * (rng.random() < 0.97)
     if rng.random() < 0.5:
         big.reverse()
@@ -53,7 +53,7 @@ def add_vehicles(rng: np.random.Generator, camera: Camera, street: Street, taken
             "bus": (rng.uniform(8.5, 11), 2.5, rng.uniform(2.9, 3.2)),
         }[kind]
         colours, variant = (pick(rng, PAINT), pick(rng, PAINT)), int(rng.integers(8))
-        for _ in range(40 if kind == "car" else 80):
+        for _ in range(120):
             slot = _slot(rng, street, kind, size, ahead_from)
             if slot and _fits(camera, street, vehicle := Vehicle(kind, *slot, *colours, size, variant), vehicles):
                 vehicles.append(vehicle)
@@ -74,7 +74,7 @@ def _slot(
     """A place and direction (x, z, yaw) for a vehicle; None if this street has not what was drawn."""
     length, width, _ = size
     slot = SLOTS[rng.integers(len(SLOTS))]
-    near = rng.uniform(5.5, 14) if kind == "car" else rng.uniform(8, 15)
+    near = rng.uniform(4.5, 18) if kind == "car" else rng.uniform(7.5, 13)
     z, yaw = near + length / 2, 0.0
     if slot == "ahead":
         x = street.lane + rng.uniform(-0.2, 0.2)
