@@ -38,6 +38,7 @@ def words(mini_seg: Path, tmp_path: Path) -> Callable[..., list[str]]:
             "data.augment.crop_size": "[64,128]",
             "trainer.max_epochs": 2,
             "trainer.precision": "32-true",
+            "schedule.warmup_steps": 0,
             "profile.runs": 1,
             "logger": "csv",
             "runs_dir": tmp_path / "runs",
