@@ -23,15 +23,15 @@ The short OpenMP spin (runtime.shorten_spin) saves time on busy machines alone. 
 the peer's step took 2.7 times as long under libgomp's default as without any spin; on a quiet machine, ours took 1.00
 of the time with a count of 10000, 1.14 with 1000, 1.2 with none.
 
-The whole, run again later by this command: 2.06 / 1.65. Of that step 43 % are convolutions, at the speed of MKL's matrix
+The whole, run again later by this command: 2.06 / 1.65. Of that step 43 % are convolutions, at the speed of matrix
 products, 27 % batch norm, 9 % activations, 5 % the loss; more needs a native kernel for batch norm with activation.
 
 Did not help, or not enough to keep:
 
     bfloat16 autocast, channels_last               0.73 / 0.64: emulated here; try --bf16 where the CPU has it (AMX)
-    batch norm + activation fused by hand, in cache-sized bands of torch operations   0.6 to 0.9 of torch's own speed
+    batch norm + activation fused by hand, in cache-sized bands of torch operations   0.4 to 0.9 of torch's own speed
     the same unbanded, recomputing the output of batch norm                           0.90 to 1.02
-    1x1 convolutions as matrix products (MKL)      equal to oneDNN within a tenth, either way
+    1x1 convolutions as matrix products (MKL)      as oneDNN: the large ones within a fifth, either way
     huge pages under the allocator's heap          1.03
     huge pages per tensor (THP_MEM_ALLOC_ENABLE)   0.6 to 1.07
     bands of other sizes in the loss               0.7 (128 kB) and 0.85 (4 MB) of the speed at 1 MB
