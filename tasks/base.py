@@ -19,6 +19,9 @@ from lightseg.model import create_model
 Batch = dict[str, Any]  # images uint8 [B, C, H, W], names list[str], and the task's targets
 
 
+FUSED_ON_CPU = ("adam", "adamw", "momentum", "sgd")  # torch's own: timm's other optimisers have no such kernels
+
+
 class NonFiniteLoss(LightsegError):
     """The loss became NaN or infinite."""
 
@@ -169,8 +172,13 @@ class Task(pl.LightningModule):
             ):
                 if params:
                     groups.append({"params": params, "lr": rate, "weight_decay": weight_decay})
+        # one kernel a step instead of several a weight: 3 ms against 13 for 3 M weights on a CPU. On a GPU the fused
+        # kernels do not go with float16 and gradient clipping, and the default is as fast
+        fused = {"fused": True} if self.device.type == "cpu" and name in FUSED_ON_CPU else {}
         try:
-            return create_optimizer_v2(groups, opt=name, lr=lr, weight_decay=decay, momentum=options["momentum"])
+            return create_optimizer_v2(
+                groups, opt=name, lr=lr, weight_decay=decay, momentum=options["momentum"], **fused
+            )
         except (ValueError, AssertionError) as error:
             from timm.optim import list_optimizers
 
