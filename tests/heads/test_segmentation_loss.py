@@ -145,3 +145,16 @@ def test_what_cannot_be_a_loss_or_a_label_is_one_clear_line():
     with pytest.raises(LightsegError, match="label_smoothing"):
         SegmentationLoss(label_smoothing=1.0)
     assert list(SegmentationLoss(class_weights=[1, 2]).state_dict()) == []  # a head's weights stay torchvision's
+
+
+def test_autocast_does_not_reach_the_loss():
+    """Lightning's bf16-mixed puts the whole training step under autocast."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 5, 8, 16, generator=generator, requires_grad=True)
+    masks = torch.randint(0, 5, (2, 64, 128), generator=generator)
+    expected = SegmentationLoss(dice=0.5, ohem=0.7)(logits, masks)["loss"]
+    (gradient,) = torch.autograd.grad(expected, logits)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = SegmentationLoss(dice=0.5, ohem=0.7)(logits, masks)["loss"]
+    assert loss.dtype == torch.float32 and torch.equal(loss, expected)
+    assert torch.equal(torch.autograd.grad(loss, logits)[0], gradient)
