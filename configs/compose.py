@@ -166,6 +166,8 @@ def _saved_config(words: dict[str, Any]) -> DictConfig | None:
     if folder is None or not (folder / "config.yaml").is_file():
         return None
     saved = _read(folder / "config.yaml")
+    if not all(isinstance(saved.get(group), DictConfig) for group in ("data", "trainer", "logger", "evaluation")):
+        raise LightsegError(f"{folder / 'config.yaml'} is not the configuration of a run")
     saved.resume = saved.ckpt = None
     for group in ("task", "data", "trainer", "logger"):
         if isinstance(words.get(group), str) and words[group] != (saved.task if group == "task" else saved[group].name):

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from omegaconf import OmegaConf
 
-from lightseg import record
+from lightseg import record, runtime
 from lightseg.errors import LightsegError
 from lightseg.profile import profile_model
 from tasks.base import Task
@@ -105,6 +106,8 @@ def build_trainer(config: dict[str, Any], folder: Path, task: Task) -> pl.Traine
         callbacks.append(EMA(config["ema"]["decay"], config["ema"]["warmup"]))
     if config["evaluation"]["predictions"]:
         callbacks.append(WritePredictions(folder / "predictions"))
+    if "bf16" in str(options["precision"]) and not torch.cuda.is_available() and runtime.emulates_bfloat16():
+        print("this CPU has no bfloat16 instructions: trainer.precision=32-true is faster", flush=True)
     resume_step = None
     if config["resume"] is not None:
         resume_step = AtomicCheckpointIO().load_checkpoint(folder / "checkpoints" / "last.ckpt")["global_step"]

@@ -7,7 +7,7 @@ from lightseg.backbones.catalog import CATALOG
 from lightseg.heads.lraspp import LRASPP, RASPP
 from lightseg.model import Model, create_model
 
-LIGHT = [name for name, row in CATALOG.items() if (row.params_m or 0) <= 10]
+LIGHT = [name for name, row in CATALOG.items() if row.params_m is not None and row.params_m <= 10]
 HEAVY = [name for name in CATALOG if name not in LIGHT]
 
 

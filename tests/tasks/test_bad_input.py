@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
 import train
+from configs.compose import compose
 from tasks.checkpoints import AtomicCheckpointIO, SaveError
 from tests.conftest import only_run
 
@@ -104,10 +106,11 @@ def test_too_large_a_batch_a_warm_up_longer_than_the_run_an_unknown_optimizer(wo
     assert "class_weights" in refused(words("loss.class_weights=[1,2]"), capsys)
 
 
-def test_a_run_without_a_checkpoint_cannot_be_resumed(tmp_path, capsys):
-    (tmp_path / "config.yaml").write_text((Path(train.__file__).parent / "configs" / "train.yaml").read_text())
-    assert train.main([f"resume={tmp_path}"]) == 2
-    assert "\n" not in capsys.readouterr().err.strip()
+def test_a_run_without_a_checkpoint_cannot_be_resumed(words, tmp_path, capsys):
+    OmegaConf.save(compose(words()), tmp_path / "config.yaml")
+    assert "no epoch was finished" in refused([f"resume={tmp_path}"], capsys)
+    (tmp_path / "config.yaml").write_text("data: mini_seg\n")
+    assert "not the configuration of a run" in refused([f"resume={tmp_path}"], capsys)
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint_whole(tmp_path):
