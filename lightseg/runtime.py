@@ -50,8 +50,8 @@ def shorten_spin() -> bool:
 
 
 def emulates_bfloat16() -> bool:
-    """Whether this is an x86 CPU without bfloat16 instructions (Linux tells; elsewhere False): mixed precision is slower
-    than float32 there, 0.4 of its speed for a training step of LR-ASPP."""
+    """Whether this is an x86 CPU without bfloat16 instructions (Linux tells; elsewhere False): mixed precision is
+    slower than float32 there, 0.4 of its speed for a training step of LR-ASPP."""
     try:
         with open("/proc/cpuinfo") as file:
             flags = next((line.split() for line in file if line.startswith("flags")), [])

@@ -126,9 +126,11 @@ class Task(pl.LightningModule):
 
     # -- randomness and batch norm -----------------------------------------------------------------------------------
 
-    def on_train_epoch_start(self) -> None:
-        # dropout and stochastic depth depend on (seed, epoch, rank) alone: a resumed run draws what the first one drew
-        torch.manual_seed(self._seed + 1_000_003 * (self.current_epoch + 1) + self.global_rank)
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        # dropout and stochastic depth depend on (seed, epoch, step, rank) alone: a resumed run draws what the first one
+        # drew, whatever loaders and workers took from the global generator in between
+        step = (self.current_epoch + 1) * 1_000_003 + batch_index
+        torch.manual_seed((self._seed * 2_147_483_647 + step * 8191 + self.global_rank) % 2**63)
 
     def on_fit_start(self) -> None:
         if self.device.type == "cpu":

@@ -108,7 +108,8 @@ def test_killed_and_resumed_ends_like_the_uninterrupted_run(words, tmp_path, ema
 def test_it_learns(words):
     """Six pictures by heart: far from what any constant answer scores."""
     record = run(
-        words("trainer.max_epochs=60", "optimizer.lr=3e-3", "ema.decay=0.0", "data.augment.scale=[1.0,1.0]", "data.augment.color=0",
+        words("trainer.max_epochs=60", "optimizer.lr=3e-3", "ema.decay=0.0", "data.augment.scale=[1.0,1.0]",
+              "data.augment.color=0",
               "data.split={train: train, val: train}", "data.batch_size=3", "trainer.check_val_every_n_epoch=60")
     )  # fmt: skip
     assert record["metrics"]["val/pixel_accuracy"] > 0.7 and record["metrics"]["val/mIoU"] > 0.3
