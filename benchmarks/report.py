@@ -41,8 +41,8 @@ def main() -> None:
         result = subprocess.run(
             [sys.executable, *command.split()], cwd=ROOT, text=True, stdout=subprocess.PIPE, check=True
         )
-        shown = command.replace(str(arguments.camvid), "/data/CamVid")
-        parts += [f"## `python {shown}`", f"```\n{result.stdout.strip()}\n```"]
+        part = f"## `python {command}`\n\n```\n{result.stdout.strip()}\n```"
+        parts.append(part.replace(str(arguments.camvid), "/data/CamVid"))
     (ROOT / "docs" / "figures.md").write_text("\n\n".join(parts) + "\n")
     draw_prediction(run, ROOT / "docs" / "images" / "prediction.png")
     print("docs/figures.md and docs/images/prediction.png are written")
