@@ -249,7 +249,7 @@ def _check(config: DictConfig) -> None:
 
 
 def _check_root(config: DictConfig) -> None:
-    default = next(name for name in (_read(_choose("task", config.task)).data,))
+    default = _read(_choose("task", config.task)).data
     if config.data.root is None:
         raise LightsegError(
             f"data={config.data.name} needs data.root=<folder of the data set>; data={default} needs none"
