@@ -1,0 +1,106 @@
+"""Dynamic Shift-Max and channel shuffle, the activation and the permutation of MicroNet (arXiv:2108.05894, section 4).
+
+Shift-Max mixes a channel with one of the next group, by weights that depend on the image, and takes the larger of two
+such mixtures:
+
+    out_c = max over k = 1..K of  a_kc * x_c + b_kc * x_s(c)      K = 2 inside blocks, K = 1 on their outputs
+
+The paper shifts by one group (its equation 8, with J = 2). The released nets, and so this file, shift by one group and,
+within it, by one channel as well.
+
+A permutation here is one `index_select`, which costs as much as one multiplication of the map by a scalar; consecutive
+shuffles are one permutation. Its indices follow from the shape and are no part of the state dict. Maps in torch's
+channels_last layout are permuted four times slower: run these nets without it.
+"""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def shuffle_order(channels: int, *groups: int) -> Tensor:
+    """Where each channel comes from when channels are shuffled by each number of groups in turn: [channels] int64.
+
+    A shuffle by g reads the channels as g rows and writes them column by column.
+    """
+    order = torch.arange(channels)
+    for g in groups:
+        order = order.view(g, -1).T.flatten()
+    return order
+
+
+def shift_order(channels: int, groups: int) -> Tensor:
+    """Where each channel comes from when groups, and the channels within each, move up by one: [channels] int64."""
+    return torch.arange(channels).view(groups, -1).roll((-1, -1), (0, 1)).flatten()
+
+
+class ChannelShuffle(nn.Module):
+    """Shuffles by each of `groups` in turn, as one permutation of [B, channels, H, W]."""
+
+    def __init__(self, channels: int, *groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+        self.order: Tensor
+        self.register_buffer("order", shuffle_order(channels, *groups), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.index_select(1, self.order)
+
+
+class ShiftMax(nn.Module):
+    """Dynamic Shift-Max of [B, channels, H, W].
+
+    Args:
+        groups: of the shift.
+        squeeze: channels between the two linear layers that make the weights.
+        init_a, init_b: K numbers each, the middle of the ranges of a_k and b_k.
+    """
+
+    REACH = 2.0  # weights lie within this of their initial values
+
+    def __init__(
+        self, channels: int, groups: int, squeeze: int, init_a: tuple[float, ...], init_b: tuple[float, ...]
+    ) -> None:
+        super().__init__()
+        self.init = [value for pair in zip(init_a, init_b, strict=True) for value in pair]  # a1, b1, a2, b2
+        self.fc = nn.Sequential(
+            nn.Linear(channels, squeeze),
+            nn.ReLU(inplace=True),
+            nn.Linear(squeeze, channels * len(self.init)),
+            nn.Hardsigmoid(),
+        )
+        self.order: Tensor
+        self.register_buffer("order", shift_order(channels, groups), persistent=False)
+
+    @property
+    def madds(self) -> int:
+        """Multiply-adds an element of the map, beside those of the linear layers."""
+        return len(self.init)
+
+    def forward(self, x: Tensor) -> Tensor:
+        ranges = self.fc(x.mean((2, 3))).unflatten(1, (len(self.init), -1, 1, 1)).unbind(1)  # each [B, channels, 1, 1]
+        weights = [(r - 0.5) * (2 * self.REACH) + start for r, start in zip(ranges, self.init, strict=True)]
+        shifted = x.index_select(1, self.order)
+        mixtures = [torch.addcmul(x * a, shifted, b) for a, b in zip(weights[::2], weights[1::2], strict=True)]
+        return mixtures[0] if len(mixtures) == 1 else torch.maximum(*mixtures)
+
+
+def shift_max_madds(net: nn.Module, input_shape: tuple[int, int, int]) -> int:
+    """Multiply-adds of the Shift-Max products of a net, for one image of `input_shape` [channels, H, W].
+
+    Published MAdds of MicroNet are those of convolutions and linear layers plus these. 0 for nets without Shift-Max.
+    """
+    found: list[int] = []
+
+    def count(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        found.append(output.numel() * module.madds)
+
+    twin = copy.deepcopy(net).to("meta").eval()
+    for module in twin.modules():
+        if isinstance(module, ShiftMax):
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        twin(torch.empty(1, *input_shape, device="meta"))
+    return sum(found)
