@@ -4,10 +4,10 @@
 Every convolution is factorised. A k x k depthwise one is k x 1, then 1 x k ("micro-factorized"); a pointwise one is two
 1 x 1 convolutions in groups with channel shuffles between. Activations are Dynamic Shift-Max (shift_max.py).
 
-    Block A    depthwise that widens -> act -> shuffle -> grouped 1 x 1 to `out` -> act -> shuffle
-    Block B, C grouped 1 x 1 to `mid` -> act -> shuffle -> depthwise -> act -> shuffle -> grouped 1 x 1 to `out` -> act
-               -> shuffle; plus the input where shapes allow. B (the first, and the only one) and C differ in name alone.
-    Block C*   the first half of C, and the last block: grouped 1 x 1 to `mid` -> act
+    Block A     depthwise that widens, act, shuffle, grouped 1 x 1 to `out`, act, shuffle
+    Block B, C  grouped 1 x 1 that widens, act, shuffle, depthwise, act, shuffle, grouped 1 x 1 to `out`, act, shuffle;
+                plus the input where shapes are equal. B is the first of them, and no different from C.
+    Block C*    the last: grouped 1 x 1 that widens, act
 
     net  params    MAdds (convolutions and linear layers, + Shift-Max = published)   ImageNet-1k top-1
     M0   1.020 M    3.449 +  .60 =  4.05 M                                           46.6
