@@ -1,0 +1,175 @@
+"""ShuffleNetV1 (Zhang et al., arXiv:1707.01083): 1x1 convolutions in g groups, and a shuffle that mixes the groups.
+
+Layers, keys and the order of channels are those of the authors' released nets (megvii-model/ShuffleNet-Series). They
+shuffle after the depthwise convolution, where the paper draws it before: the two commute. They read the channels as
+[n, g] and transpose, the inverse of the paper's [g, n]: with released weights only this order gives their outputs.
+Those weights were trained on BGR pixels in 0..255, without normalisation.
+
+Channels. At 1x the paper's Table 1 (143, 140.8, 137.5, 134.3, 138.4 M multiply-adds for g = 1, 2, 3, 4, 8; printed 143,
+140, 137, 133, 137). At 0.5x to 2x with g = 3 and 8 the released nets, whose stem stays at 24 channels at 1.5x. Neither
+lists the others. They are 1x times the width, with the released nets' stems at 1.5x and 2x, as long as g divides each
+grouped convolution: the unit's output, a quarter of it, and output minus input where the stride is 2. Where it does
+not, the first stage has a multiple of 4 g next to that, chosen here: 0.25x, 0.5x and 1.5x with g = 2 and 4 (50, 100,
+300 and 68, 136, 408 channels do not divide); and the stem is rounded up to 8 at 0.25x with g = 4 and 8.
+The paper's 13 M at 0.25x is 18 % above plain scaling (11.0 M with g = 1 and 3).
+
+Not as released: the global pooling takes maps of any size.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lightseg.backbones.register import register
+
+UNITS = (4, 8, 4)  # in stages 2, 3 and 4, of which the first has stride 2
+
+# groups, width: channels of the stem; of stage 2. Stages 3 and 4 have two and four times as many as stage 2.
+CHANNELS = {
+    (1, "0_25"): (6, 36),
+    (1, "0_5"): (12, 72),
+    (1, "1_0"): (24, 144),
+    (1, "1_5"): (24, 216),
+    (1, "2_0"): (48, 288),
+    (2, "0_25"): (6, 56),
+    (2, "0_5"): (12, 96),
+    (2, "1_0"): (24, 200),
+    (2, "1_5"): (24, 304),
+    (2, "2_0"): (48, 400),
+    (3, "0_25"): (6, 60),
+    (3, "0_5"): (12, 120),
+    (3, "1_0"): (24, 240),
+    (3, "1_5"): (24, 360),
+    (3, "2_0"): (48, 480),
+    (4, "0_25"): (8, 64),
+    (4, "0_5"): (12, 144),
+    (4, "1_0"): (24, 272),
+    (4, "1_5"): (24, 416),
+    (4, "2_0"): (48, 544),
+    (8, "0_25"): (8, 96),
+    (8, "0_5"): (16, 192),
+    (8, "1_0"): (24, 384),
+    (8, "1_5"): (24, 576),
+    (8, "2_0"): (48, 768),
+}
+
+
+class Unit(nn.Module):
+    """Figure 2 b (stride 1, added to its input) and c (stride 2, beside its pooled input, which comes first)."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int, groups: int, first: bool) -> None:
+        """
+        Args:
+            channels: of the output; the bottleneck has a quarter of them, at stride 2 too.
+            first: of the net: its input has too few channels for a grouped convolution (section 3.2).
+        """
+        super().__init__()
+        middle = channels // 4
+        branch = channels - in_channels if stride == 2 else channels
+        self.groups = groups
+        self.branch_main_1 = nn.Sequential(
+            nn.Conv2d(in_channels, middle, 1, groups=1 if first else groups, bias=False),
+            nn.BatchNorm2d(middle),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(middle, middle, 3, stride, 1, groups=middle, bias=False),
+            nn.BatchNorm2d(middle),
+        )
+        self.branch_main_2 = nn.Sequential(
+            nn.Conv2d(middle, branch, 1, groups=groups, bias=False),
+            nn.BatchNorm2d(branch),
+        )
+        self.pool = nn.AvgPool2d(3, 2, 1) if stride == 2 else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.branch_main_1(x)
+        if self.groups > 1:
+            # Every g-th channel, from the first, then from the second, ...: [n, g] transposed.
+            y = torch.channel_shuffle(y, y.shape[1] // self.groups)
+        y = self.branch_main_2(y)
+        if self.pool is None:
+            return functional.relu(x + y)
+        return torch.cat((self.pool(x), functional.relu(y)), 1)
+
+
+class ShuffleNetV1(nn.Module):
+    def __init__(
+        self,
+        groups: int,
+        stem_channels: int,
+        stage2_channels: int,
+        num_classes: int = 1000,
+        in_chans: int = 3,
+        drop_rate: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.in_chans = in_chans
+        self.drop_rate = drop_rate
+        self.first_conv = nn.Sequential(
+            nn.Conv2d(in_chans, stem_channels, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(stem_channels),
+            nn.ReLU(inplace=True),
+        )
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        self.feature_info = [
+            {"num_chs": stem_channels, "reduction": 2, "module": "first_conv.2"},
+            {"num_chs": stem_channels, "reduction": 4, "module": "maxpool"},
+        ]
+        units: list[nn.Module] = []
+        before, channels = stem_channels, stage2_channels
+        for stage, count in enumerate(UNITS):
+            for i in range(count):
+                units.append(Unit(before, channels, 2 if i == 0 else 1, groups, first=not units))
+                before = channels
+            module = f"features.{len(units) - 1}"
+            self.feature_info.append({"num_chs": channels, "reduction": 8 << stage, "module": module})
+            channels *= 2
+        self.features = nn.Sequential(*units)
+        self.num_features = before
+        self.classifier = nn.Sequential(self._linear(num_classes))
+        self._initialise()
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """x: [B, in_chans, H, W]. Returns [B, num_features, H/32, W/32]."""
+        x = self.maxpool(self.first_conv(x))
+        return self.features(x)
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        x = functional.dropout(x.mean((2, 3)), self.drop_rate, self.training)
+        return x if pre_logits else self.classifier(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(x))
+
+    def get_classifier(self) -> nn.Module:
+        return self.classifier[0]
+
+    def reset_classifier(self, num_classes: int) -> None:
+        self.num_classes = num_classes
+        self.classifier[0] = self._linear(num_classes)
+
+    def _linear(self, num_classes: int) -> nn.Module:
+        if num_classes == 0:
+            return nn.Identity()
+        linear = nn.Linear(self.num_features, num_classes, bias=False)
+        nn.init.normal_(linear.weight, 0, 0.01)
+        return linear
+
+    def _initialise(self) -> None:
+        """As the released code does."""
+        for name, layer in self.named_modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.normal_(layer.weight, 0, 0.01 if name == "first_conv.0" else 1 / layer.weight.shape[1])
+            elif isinstance(layer, nn.BatchNorm2d):
+                nn.init.constant_(layer.bias, 0.0001)
+
+
+for (groups, width), (stem_channels, stage2_channels) in CHANNELS.items():
+    register(
+        ShuffleNetV1,
+        f"shufflenetv1_g{groups}_x{width}",
+        {"groups": groups, "stem_channels": stem_channels, "stage2_channels": stage2_channels},
+        first_conv="first_conv.0",
+        classifier="classifier.0",
+        flatten_sequential=True,
+    )
