@@ -1,0 +1,286 @@
+"""FBNet A, B, C and FBNetV2 F0-F4, L1-L3, and any net of their blocks that is described by an `Arch`.
+
+FBNet: Hardware-Aware Efficient ConvNet Design via Differentiable Neural Architecture Search (arXiv:1812.03443), and
+FBNetV2: Differentiable Neural Architecture Search for Spatial and Channel Dimensions (arXiv:2004.05565). The tables are
+in `fbnet_tables.py`; parameters in millions and multiply-adds (at `input_size`) in millions, counted here:
+
+    fbnet_a 4.321, 244.5    fbnet_b 4.818, 291.0    fbnet_c 5.593, 378.1
+    fbnetv2_f0 2.822, 66.3 (224)    f1 6.025, 56.2 (128)    f2 6.025, 85.2 (160)    f3 6.925, 121.4 (192)
+    fbnetv2_f4 7.023, 237.6 (224)   l1 8.539, 325.0 (224)   l2 8.539, 422.6 (256)   l3 9.451, 748.6 (288)
+
+FBNet's convolutions have a bias before their batch norm, as the released nets have (timm's `fbnetc_100` has none, and
+keeps 1x1 convolutions in blocks without expansion). FBNetV2's have none.
+
+Weights: those released are under CC-BY-NC 4.0, so no variant names a file; `pretrained=True` has nothing to load.
+
+Initialisation: convolutions He-normal over the fan out, biases 0, classifier normal with deviation 0.01. FBNetV2 was
+trained with the last batch norm of each residual block at 0 in the beginning; that is `zero_init_last=True` and not the
+default, because such a block passes no gradient to its convolutions in the first step.
+"""
+
+from collections import OrderedDict
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch.nn.functional as F
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.layers import DropPath, make_divisible
+from timm.models import build_model_with_cfg
+from torch import Tensor, nn
+
+from lightseg.backbones.arch import Act, Arch, Block, IRPoolHead, Skip, check_arch, levels, read_arch
+from lightseg.backbones.fbnet_tables import ARCHS
+from lightseg.backbones.register import limit_stride, register
+
+FIRST_CONV, CLASSIFIER = "stem.conv", "classifier"
+
+
+def activation(act: Act) -> nn.Module:
+    return nn.Hardswish() if act == "hswish" else nn.ReLU(inplace=True)
+
+
+def conv_bn(
+    in_chans: int, out_chans: int, kernel: int, *, stride: int = 1, groups: int = 1, bias: bool, act: Act | None = None
+) -> nn.Sequential:
+    """Convolution, batch norm, activation."""
+    layers: dict[str, nn.Module] = {
+        "conv": nn.Conv2d(in_chans, out_chans, kernel, stride, kernel // 2, groups=groups, bias=bias),
+        "bn": nn.BatchNorm2d(out_chans),
+    }
+    if act:
+        layers["act"] = activation(act)
+    return nn.Sequential(OrderedDict(layers))
+
+
+class ChannelShuffle(nn.Module):
+    """The channels of `groups` groups interleaved: [B, groups * n, H, W] in the order of [B, n * groups, H, W]."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
+
+
+class SqueezeExcite(nn.Module):
+    """Channels weighted by their means, through a quarter of them; the gate is a hard sigmoid."""
+
+    def __init__(self, channels: int, act: Act) -> None:
+        super().__init__()
+        squeezed = make_divisible(channels / 4, 8)
+        self.squeeze = nn.Conv2d(channels, squeezed, 1)
+        self.act = activation(act)
+        self.excite = nn.Conv2d(squeezed, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = self.excite(self.act(self.squeeze(x.mean((2, 3), keepdim=True))))
+        return x * F.hardsigmoid(gate)
+
+
+class InvertedResidual(nn.Sequential):
+    """`expand`, `depthwise`, `se`, `project`, each with its batch norm; what a block has not is not there.
+
+    The input is added where stride and channels allow it.
+    """
+
+    def __init__(self, in_chans: int, block: Block, bias: bool, drop_path: float) -> None:
+        mid = block.mid
+        layers: dict[str, nn.Module] = {}
+        if mid != in_chans:
+            layers["expand"] = conv_bn(in_chans, mid, 1, bias=bias, act=block.act)
+        if block.groups > 1:
+            layers["shuffle"] = ChannelShuffle(block.groups)
+        layers["depthwise"] = conv_bn(mid, mid, block.kernel, stride=block.stride, groups=mid, bias=bias, act=block.act)
+        if block.se:
+            layers["se"] = SqueezeExcite(mid, block.act)
+        layers["project"] = conv_bn(mid, block.out, 1, groups=block.groups, bias=bias)
+        residual = block.stride == 1 and in_chans == block.out
+        if residual and drop_path:
+            layers["drop_path"] = DropPath(drop_path)
+        super().__init__(OrderedDict(layers))
+        self.residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [B, in_chans, H, W]. Returns [B, out, ceil(H / stride), ceil(W / stride)]."""
+        y: Tensor = super().forward(x)
+        return x + y if self.residual else y
+
+
+def make_block(in_chans: int, block: Block | Skip, bias: bool, drop_path: float) -> nn.Module:
+    if isinstance(block, Block):
+        return InvertedResidual(in_chans, block, bias, drop_path)
+    if block.stride == 1 and in_chans == block.out:
+        return nn.Identity()
+    return conv_bn(in_chans, block.out, 1, stride=block.stride, bias=bias, act="relu")
+
+
+class Classifier(nn.Conv2d):
+    """1x1 convolution over the pooled map, as released; a linear layer's weight [classes, in] loads too."""
+
+    def __init__(self, in_chans: int, num_classes: int) -> None:
+        super().__init__(in_chans, num_classes, 1)
+        nn.init.normal_(self.weight, 0, 0.01)
+        nn.init.zeros_(self.bias)  # type: ignore[arg-type]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        weight = state_dict.get(f"{prefix}weight")
+        if weight is not None and weight.ndim == 2:
+            state_dict[f"{prefix}weight"] = weight[:, :, None, None]
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+class FBNet(nn.Module):
+    """A net as its `Arch` says: `stem`, `stages`, `head` (1x1 convolution), pooling, `project` (FBNetV2), `classifier`.
+
+    Args:
+        drop_rate: dropout before the classifier.
+        drop_path_rate: stochastic depth, the rate of the deepest block; it grows linearly with depth.
+        zero_init_last: start with the last batch norm of each residual block at 0.
+
+    Raises:
+        LightsegError: `arch` is no net.
+    """
+
+    def __init__(
+        self,
+        arch: Arch,
+        num_classes: int = 1000,
+        in_chans: int = 3,
+        drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        zero_init_last: bool = False,
+    ) -> None:
+        super().__init__()
+        check_arch(arch)
+        bias, head = arch.conv_bias, arch.head
+        self.num_classes = num_classes
+        self.drop_rate = drop_rate
+        self.stem = conv_bn(in_chans, arch.stem.out, 3, stride=2, bias=bias, act=arch.stem.act)
+        deepest = max(1, sum(map(len, arch.stages)) - 1)
+        channels, depth = arch.stem.out, 0
+        stages = []
+        for stage in arch.stages:
+            blocks = []
+            for block in stage:
+                blocks.append(make_block(channels, block, bias, drop_path_rate * depth / deepest))
+                channels, depth = block.out, depth + 1
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.Sequential(*stages)
+        self.feature_info = [
+            {
+                "num_chs": level.channels,
+                "reduction": level.stride,
+                "module": "stem.act" if level.stage < 0 else f"stages.{level.stage}",
+            }
+            for level in levels(arch)
+        ]
+        if isinstance(head, IRPoolHead):
+            self.num_features = head.mid
+            self.head = conv_bn(channels, head.mid, 1, bias=bias, act="hswish")
+            self.project: nn.Module = nn.Sequential(
+                OrderedDict(conv=nn.Conv2d(head.mid, head.out, 1, bias=False), act=nn.Hardswish())
+            )
+        else:
+            self.num_features = head.out
+            self.head = conv_bn(channels, head.out, 1, bias=bias, act="relu")
+            self.project = nn.Identity()
+        self.head_hidden_size = head.out
+        self.initialise(zero_init_last)
+        self.classifier: nn.Module = Classifier(head.out, num_classes) if num_classes else nn.Identity()
+
+    def initialise(self, zero_init_last: bool) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, InvertedResidual) and module.residual and zero_init_last:
+                nn.init.zeros_(module.get_parameter("project.bn.weight"))
+
+    def get_classifier(self) -> nn.Module:
+        return self.classifier
+
+    def reset_classifier(self, num_classes: int) -> None:
+        self.num_classes = num_classes
+        self.classifier = Classifier(self.head_hidden_size, num_classes) if num_classes else nn.Identity()
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """x: normalised images [B, in_chans, H, W]. Returns [B, num_features, ~H/32, ~W/32]."""
+        features: Tensor = self.head(self.stages(self.stem(x)))
+        return features
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Logits [B, num_classes]; with `pre_logits`, or without classes, their input [B, head_hidden_size]."""
+        x = self.project(x.mean((2, 3), keepdim=True))
+        x = F.dropout(x, self.drop_rate, self.training)
+        return x.flatten(1) if pre_logits else self.classifier(x).flatten(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(x))
+
+
+def fbnet_from_arch(
+    arch: Arch | str | PathLike[str],
+    *,
+    features_only: bool = False,
+    num_classes: int = 1000,
+    in_chans: int = 3,
+    drop_rate: float = 0.0,
+    drop_path_rate: float = 0.0,
+    output_stride: int = 32,
+) -> nn.Module:
+    """What `timm.create_model` would build if the architecture, or the YAML file of one, were registered.
+
+    Raises:
+        LightsegError: the file cannot be read or holds no net.
+    """
+    if not isinstance(arch, Arch):
+        arch = read_arch(Path(arch))
+    options: dict[str, Any] = {"features_only": True} if features_only else {"num_classes": num_classes}
+    model: nn.Module = build_model_with_cfg(
+        FBNet,
+        arch.name,
+        False,
+        pretrained_cfg={
+            "architecture": arch.name,
+            "num_classes": 1000,
+            "input_size": (3, arch.input_size, arch.input_size),
+            "pool_size": pool_size(arch),
+            "crop_pct": 0.875,
+            "interpolation": "bilinear",
+            "mean": IMAGENET_DEFAULT_MEAN,
+            "std": IMAGENET_DEFAULT_STD,
+            "first_conv": FIRST_CONV,
+            "classifier": CLASSIFIER,
+        },
+        feature_cfg={"out_indices": tuple(range(len(levels(arch)))), "flatten_sequential": True},
+        arch=arch,
+        in_chans=in_chans,
+        drop_rate=drop_rate,
+        drop_path_rate=drop_path_rate,
+        **options,
+    )
+    if output_stride < 32:
+        limit_stride(model, arch.name, output_stride, in_chans)
+    return model
+
+
+def pool_size(arch: Arch) -> tuple[int, int]:
+    """Cells of the map before the pooling at `input_size`."""
+    cells = -(-arch.input_size // levels(arch)[-1].stride)
+    return cells, cells
+
+
+for _arch in ARCHS:
+    register(
+        FBNet,
+        _arch.name,
+        {"arch": _arch},
+        first_conv=FIRST_CONV,
+        classifier=CLASSIFIER,
+        flatten_sequential=True,
+        input_size=(3, _arch.input_size, _arch.input_size),
+        pool_size=pool_size(_arch),
+    )
