@@ -4,8 +4,6 @@ The published tables (`fbnet_tables.py`) and whatever a search over channels, ex
 activation, skips and input size finds are an `Arch`; `fbnet.py` builds it. As a file it is YAML to read and edit:
 
     name: tiny
-    input_size: 128
-    conv_bias: false
     stem: {out: 8, act: hswish}
     stages:
     - # stage 1, stride 2
@@ -246,7 +244,7 @@ def _one_of(key: str, data: Any, where: str) -> Any:
     default = next(iter(kinds))
     kind = data.get(key, default) if isinstance(data, dict) else default
     if not isinstance(kind, str) or kind not in kinds:
-        raise LightsegError(f"{where}unknown {key} {_short(kind)}: {nearest(str(kind), kinds)}")
+        raise LightsegError(f"{where}unknown {key} {_short(kind)}: {nearest(_short(kind).strip("'"), kinds)}")
     return kinds[kind](**_values(kinds[kind], data, where, extra=(key,)))
 
 
@@ -258,7 +256,7 @@ def _values(cls: Any, data: Any, where: str, extra: tuple[str, ...] = ()) -> dic
         raise LightsegError(f"{where}should have the keys {', '.join(keys)}, not be {_short(data)}")
     for key in data:
         if key not in keys:
-            raise LightsegError(f"{where}unknown key {_short(key)}: {nearest(str(key), keys)}")
+            raise LightsegError(f"{where}unknown key {_short(key)}: {nearest(_short(key).strip("'"), keys)}")
     for name, field in known.items():
         if name not in data and field.default is MISSING:
             raise LightsegError(f"{where}{name} is missing")
@@ -273,7 +271,9 @@ def _check_type(kind: Any, name: str, value: Any, where: str) -> None:
     if kind in words and type(value) is not kind:  # not isinstance: True is an int
         raise LightsegError(f"{where}{name} should be {words[kind]}, not {_short(value)}")
     if kind is Act and value not in get_args(Act):
-        raise LightsegError(f"{where}unknown {name} {_short(value)}: {nearest(str(value), get_args(Act))}")
+        raise LightsegError(
+            f"{where}unknown {name} {_short(value)}: {nearest(_short(value).strip("'"), get_args(Act))}"
+        )
 
 
 def _list(data: Any, where: str, of: str) -> list[Any]:
@@ -293,5 +293,7 @@ def _flow(item: Any) -> str:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, list | dict):  # written out, a small file's aliases of aliases fill the memory
+        return "a list" if isinstance(value, list) else "a mapping"
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
