@@ -18,6 +18,7 @@ before they are loaded.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields
 from os import PathLike
 from pathlib import Path
@@ -244,7 +245,7 @@ def _one_of(key: str, data: Any, where: str) -> Any:
     default = next(iter(kinds))
     kind = data.get(key, default) if isinstance(data, dict) else default
     if not isinstance(kind, str) or kind not in kinds:
-        raise LightsegError(f"{where}unknown {key} {_short(kind)}: {nearest(_short(kind).strip("'"), kinds)}")
+        raise LightsegError(f"{where}{_unknown(key, kind, kinds)}")
     return kinds[kind](**_values(kinds[kind], data, where, extra=(key,)))
 
 
@@ -256,7 +257,7 @@ def _values(cls: Any, data: Any, where: str, extra: tuple[str, ...] = ()) -> dic
         raise LightsegError(f"{where}should have the keys {', '.join(keys)}, not be {_short(data)}")
     for key in data:
         if key not in keys:
-            raise LightsegError(f"{where}unknown key {_short(key)}: {nearest(_short(key).strip("'"), keys)}")
+            raise LightsegError(f"{where}{_unknown('key', key, keys)}")
     for name, field in known.items():
         if name not in data and field.default is MISSING:
             raise LightsegError(f"{where}{name} is missing")
@@ -271,9 +272,7 @@ def _check_type(kind: Any, name: str, value: Any, where: str) -> None:
     if kind in words and type(value) is not kind:  # not isinstance: True is an int
         raise LightsegError(f"{where}{name} should be {words[kind]}, not {_short(value)}")
     if kind is Act and value not in get_args(Act):
-        raise LightsegError(
-            f"{where}unknown {name} {_short(value)}: {nearest(_short(value).strip("'"), get_args(Act))}"
-        )
+        raise LightsegError(f"{where}{_unknown(name, value, get_args(Act))}")
 
 
 def _list(data: Any, where: str, of: str) -> list[Any]:
@@ -297,3 +296,7 @@ def _short(value: Any) -> str:
         return "a list" if isinstance(value, list) else "a mapping"
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _unknown(what: str, value: Any, choices: Iterable[str]) -> str:
+    return f"unknown {what} {_short(value)}: {nearest(value if isinstance(value, str) else '', choices)}"
