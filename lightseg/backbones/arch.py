@@ -34,7 +34,6 @@ MAX_BYTES = 200_000  # of a file: a published net takes 2 kB, weights passed by 
 CHANNELS = (1, 16384)
 KERNELS = (1, 31)
 INPUT_SIZES = (16, 4096)  # pixels
-MAX_STRIDE = 32
 HEADER = """\
 # A net for `backbone=<this file>`, top to bottom, one block a line.
 # Inverted residual: 1x1 convolution to `mid` channels (none where `mid` is what comes in), depthwise `kernel`,
@@ -192,8 +191,8 @@ def check_arch(arch: Arch) -> None:
             if block.stride != 1 and number > 1:
                 raise LightsegError(f"{where}: stride {block.stride} inside a stage: start a new stage here")
             channels, stride = block.out, stride * block.stride
-        if stride > MAX_STRIDE:
-            raise LightsegError(f"stage {stage_number}: stride {stride} in all, and a pyramid ends at {MAX_STRIDE}")
+        if stride > 32:
+            raise LightsegError(f"stage {stage_number}: stride {stride} in all, and a pyramid ends at 32")
     for field in fields(arch.head):
         _in_range(f"head: {field.name}", getattr(arch.head, field.name), *CHANNELS)
 
@@ -284,11 +283,10 @@ def _list(data: Any, where: str, of: str) -> list[Any]:
 def _flow(item: Any) -> str:
     """`{kernel: 3, mid: 48, out: 24}`, defaults left out."""
     kinds = [(key, name) for key, classes in KINDS.items() for name, cls in classes.items() if cls is type(item)]
-    values = {key: name for key, name in kinds if (key, name) != ("op", "ir")}
-    for field in fields(item):
-        if getattr(item, field.name) != field.default:
-            values[field.name] = getattr(item, field.name)
-    return str(yaml.safe_dump(values, default_flow_style=True, sort_keys=False, width=1000).strip())
+    kind = {key: name for key, name in kinds if name != "ir"}
+    values = {field.name: getattr(item, field.name) for field in fields(item)}
+    told = {field.name: values[field.name] for field in fields(item) if values[field.name] != field.default}
+    return str(yaml.safe_dump(kind | told, default_flow_style=True, sort_keys=False, width=1000).strip())
 
 
 def _short(value: Any) -> str:
