@@ -10,10 +10,10 @@ Every convolution is factorised. A k x k depthwise one is k x 1, then 1 x k ("mi
     Block C*    the last: grouped 1 x 1 that widens, act
 
     net  params    MAdds (convolutions and linear layers, + Shift-Max = published)   ImageNet-1k top-1
-    M0   1.020 M    3.449 +  .60 =  4.05 M                                           46.6
-    M1   1.778 M    5.314 +  .81 =  6.12 M                                           51.4
-    M2   2.394 M   10.338 + 2.40 = 12.74 M                                           59.4
-    M3   2.623 M   18.236 + 2.58 = 20.81 M                                           62.5
+    M0   1.020 M    3.449 +  .605 =  4.05 M                                          46.6
+    M1   1.778 M    5.314 +  .806 =  6.12 M                                          51.4
+    M2   2.394 M   10.338 + 2.405 = 12.74 M                                          59.4
+    M3   2.623 M   18.236 + 2.572 = 20.81 M                                          62.5
 
 Logits pass batch norm and h-swish, as released, so a batch of one cannot be trained on. Initialisation is the released
 one. Maps are taken before C*, whose 384 to 864 channels serve the classifier.
