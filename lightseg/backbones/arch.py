@@ -153,7 +153,7 @@ def read_arch(path: str | PathLike[str]) -> Arch:
         arch = _parse(data)
         check_arch(arch)
         return arch
-    except LightsegError as error:
+    except ValueError as error:  # LightsegError is one; so is a number with too many digits to print
         raise LightsegError(f"{path}: {error}") from error
 
 

@@ -151,6 +151,7 @@ WHOLE = [  # (the file, the message after its name)
     (b"name: tiny\nstages: [\n", " is not YAML: line 3, column 1: "),
     (b"\xff\xfe\x00", " is not YAML: "),
     (b"name: 2001-99-99", " is not YAML: month must be in 1..12"),
+    (b"name: tiny\nstem: {out: 0x" + b"f" * 9000 + b"}\nstages: []\nhead: {out: 8}", ": Exceeds the limit"),
     (b"[" * 5000, " is not YAML: "),
     (b"name: !!python/object/apply:os.system [touch owned]", " is not YAML: line 1, column 7: could not determine"),
     (BOMB, ": should have the keys name, stem, stages, head, input_size, conv_bias, not be a list"),
