@@ -10,7 +10,7 @@ within it, by one channel as well.
 
 A permutation here is one `index_select`, which costs as much as one multiplication of the map by a number; consecutive
 shuffles are one permutation. Indices follow from the shape and are no part of the state dict. In torch's channels_last
-layout a permutation takes four times as long, and a whole MicroNet a tenth to a quarter longer.
+layout a permutation takes three to six times as long, and a whole MicroNet a tenth to a quarter longer.
 """
 
 import copy
