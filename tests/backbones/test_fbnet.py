@@ -107,6 +107,21 @@ def test_layers_of_the_published_tables(name):
     assert net.num_features == last[0]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_activations_of_the_published_tables(name):
+    """They change no count: FBNet has ReLU alone, FBNetV2 h-swish in the stem, from stride 16 on, and where said."""
+    shallow = {"f0": "HHR", "f1": "RRR", "f2": "RRR", "f3": "RRR", "f4": "HHR", "l1": "HHH", "l2": "HHH", "l3": "RRR"}
+    expected = "HHH" if name.startswith("fbnetv2") else "RRR"
+    stages = shallow.get(name[-2:], "RRR") + expected  # the second, deeper run is of stages 4 and on
+    arch = BY_NAME[name]
+    for index, stage in enumerate(arch.stages):
+        acts = {block.act[0].upper() for block in stage if isinstance(block, Block)}
+        assert acts <= {stages[min(index, 5)]}
+    assert arch.stem.act[0].upper() == expected[0]
+    net = FBNet(arch)
+    assert type(net.stem.act) is type(net.head.act) is (nn.Hardswish if expected == "HHH" else nn.ReLU)
+
+
 def test_l3_is_its_published_ratios():
     channels, mids = 24, []
     blocks = [block for stage in BY_NAME["fbnetv2_l3"].stages for block in stage]
