@@ -83,12 +83,20 @@ class Unit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.branch_main_1(x)
         if self.groups > 1:
-            # Every g-th channel, from the first, then from the second, ...: [n, g] transposed.
-            y = torch.channel_shuffle(y, y.shape[1] // self.groups)
+            y = shuffle(y, self.groups)
         y = self.branch_main_2(y)
         if self.pool is None:
             return functional.relu(x + y)
         return torch.cat((self.pool(x), functional.relu(y)), 1)
+
+
+def shuffle(x: Tensor, groups: int) -> Tensor:
+    """Every g-th channel from the first on, then from the second, ...: [n, g] -> [g, n], in the layout of `x`. Plain
+    views and one copy, because `torch.channel_shuffle` has no kernel for Apple's GPUs."""
+    if x.is_contiguous(memory_format=torch.channels_last):
+        nhwc = x.permute(0, 2, 3, 1).unflatten(3, (-1, groups)).transpose(3, 4).flatten(3)
+        return nhwc.permute(0, 3, 1, 2)
+    return x.unflatten(1, (-1, groups)).transpose(1, 2).flatten(1, 2)
 
 
 class ShuffleNetV1(nn.Module):

@@ -135,7 +135,16 @@ def test_the_papers_order_of_shuffle_and_depthwise_convolution_gives_the_same():
     after = nn.functional.conv2d(x, depthwise, groups=24, padding=1)[:, order]
     before = nn.functional.conv2d(x[:, order], depthwise[order], groups=24, padding=1)
     torch.testing.assert_close(after, before)
-    torch.testing.assert_close(after, torch.channel_shuffle(after[:, order.argsort()], 8))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("groups", [2, 3, 4, 8])
+def test_shuffle(groups, layout):
+    x = torch.randn(2, 5 * groups, 3, 4).to(memory_format=layout)
+    shuffled = shufflenetv1.shuffle(x, groups)
+    assert np.array_equal(shuffled[1].numpy(), shuffle(x[1].numpy(), groups))
+    assert torch.equal(shuffled, torch.channel_shuffle(x, 5))  # of the paper's order, the inverse
+    assert shuffled.is_contiguous(memory_format=layout)
 
 
 @pytest.mark.parametrize("groups", TABLE_1)
@@ -239,8 +248,10 @@ def test_timms_manners(name):
     channels = pyramid.feature_info.channels()
     assert [tuple(m.shape[1:]) for m in maps] == [(c, *s) for c, s in zip(channels, sizes, strict=True)]
     assert pyramid.feature_info.reduction() == [2, 4, 8, 16, 32]
-    coarse = timm.create_model(name, features_only=True, output_stride=16)
-    assert coarse(torch.rand(2, 3, 64, 64))[-1].shape[2:] == (4, 4)
+    for stride in (8, 16):
+        dense = timm.create_model(name, features_only=True, output_stride=stride)
+        sides = [m.shape[2] for m in dense(torch.rand(2, 3, 64, 64))]
+        assert sides == [64 // min(s, stride) for s in (2, 4, 8, 16, 32)]
 
     net = timm.create_model(name, num_classes=10, drop_rate=0.5).train()
     images = torch.rand(2, 3, 67, 101).to(memory_format=torch.channels_last)
