@@ -6,8 +6,6 @@ comes within a second. Files hold values only: nothing read from one can decide 
 
 import ast
 import importlib.util
-import sys
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lightseg.errors import LightsegError, nearest
+from lightseg.light import catalog
 
 CONFIGS = Path(__file__).parent
 GROUPS = ("task", "data", "trainer", "logger")  # a choice of these is a file configs/<group>/<choice>.yaml
@@ -23,6 +22,7 @@ GROUPS = ("task", "data", "trainer", "logger")  # a choice of these is a file co
 CHOICES: dict[str, tuple[Any, ...]] = {  # keys with a closed list of values
     "mode": ("train", "test"),
     "output_stride": (8, 16, 32),
+    "pixels": ("bgr255",),
     "head.name": ("lraspp", "raspp"),
     "head.variant": ("paper", "torchvision"),
     "schedule.name": ("poly", "cosine", "step", "constant"),
@@ -262,21 +262,9 @@ def _check_root(config: DictConfig) -> None:
 
 
 def _check_backbone(name: str) -> None:
-    catalog = _catalog()
-    if not catalog.known(name):
-        raise LightsegError(catalog.unknown_message(name))
-
-
-@lru_cache
-def _catalog() -> Any:
-    """lightseg/backbones/catalog.py by its path: through the package it would bring torch along."""
-    path = Path(__file__).parents[1] / "lightseg" / "backbones" / "catalog.py"
-    spec = importlib.util.spec_from_file_location("_lightseg_catalog", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    rows = catalog()
+    if not rows.known(name):
+        raise LightsegError(rows.unknown_message(name))
 
 
 def _check_trainer_argument(name: str) -> None:

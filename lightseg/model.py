@@ -33,16 +33,18 @@ class Model(nn.Module):
         self.backbone = backbone
         self.head = head
         self.spec = spec or {}
-        # in 0..255 units and not saved: they belong to the backbone's name
+        # in 0..255 units and not saved: they belong to the backbone's name and to `pixels` in the spec
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", _per_channel(backbone.mean), persistent=False)
-        self.register_buffer("std", _per_channel(backbone.std), persistent=False)
+        self.register_buffer("mean", _per_channel(backbone.pixels.mean), persistent=False)
+        self.register_buffer("std", _per_channel(backbone.pixels.std), persistent=False)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """uint8 [B, C, H, W] in 0..255 -> float32 with the statistics that the backbone was trained with."""
+        """uint8 RGB [B, C, H, W] in 0..255 -> float32 in the channel order and statistics of the backbone's weights."""
         if images.dtype != torch.uint8:
             raise LightsegError(f"images must be uint8 in 0..255, got {images.dtype}; the model normalises them itself")
+        if self.backbone.pixels.bgr:
+            images = images.flip(1)
         return (images.float() - self.mean) / self.std
 
     def forward(self, images: Tensor) -> Any:
@@ -63,6 +65,7 @@ def create_model(
     output_stride: int = 16,
     in_chans: int = 3,
     drop_path_rate: float = 0.0,
+    pixels: str | None = None,
     head: Mapping[str, Any] | None = None,
     loss: Mapping[str, Any] | None = None,
     class_names: list[str] | None = None,
@@ -77,6 +80,7 @@ def create_model(
         output_stride: stride of the deepest map: 8, 16 or 32.
         in_chans: channels of the images.
         drop_path_rate: stochastic depth of the backbone.
+        pixels: what the backbone's weights want of an image, as for `create_backbone`.
         head: the head's `name` and its own options, `{"name": "lraspp", "variant": "torchvision", "filters": 128}`.
         loss: options of the task's loss.
         class_names: names of the classes, kept with the model.
@@ -103,16 +107,18 @@ def create_model(
         output_stride=output_stride,
         in_chans=in_chans,
         drop_path_rate=drop_path_rate,
+        pixels=pixels,
         **asked,
     )
     built = head_class(pyramid.stages, num_classes, loss=LOSSES[task](**dict(loss or {})), **options)
     spec = {
-        "backbone": backbone,
+        "backbone": pyramid.name,
         "task": task,
         "num_classes": num_classes,
         "output_stride": output_stride,
         "in_chans": in_chans,
         "drop_path_rate": drop_path_rate,
+        "pixels": pixels,
         "head": {"name": head_name, **options},
         "loss": dict(loss or {}),
         "class_names": class_names,

@@ -18,6 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from lightseg.backbones.shift_max import ShiftMax
+
 LATENCY_BUDGET_S = 10.0  # a large image on a slow machine is timed fewer times than asked for
 
 
@@ -36,6 +38,26 @@ def count_madds(module: nn.Module, input_shape: Sequence[int], dtype: torch.dtyp
     with FlopCounterMode(display=False) as counter:
         _meta_forward(module, input_shape, dtype)
     return counter.get_total_flops() // 2
+
+
+def count_shift_max(module: nn.Module, input_shape: Sequence[int], dtype: torch.dtype = torch.float32) -> int:
+    """Multiply-adds of the products in Dynamic Shift-Max, which MicroNet's published figures include: 0 for other nets.
+
+    Arguments as for `count_madds`, which leaves them out, because no other net's products by scalars are counted.
+    """
+    found: list[int] = []
+
+    def count(layer: Any, inputs: Any, output: Tensor) -> None:
+        found.append(output.numel() * layer.madds)
+
+    handles = [m.register_forward_hook(count) for m in module.modules() if isinstance(m, ShiftMax)]
+    try:
+        if handles:
+            _meta_forward(module, input_shape, dtype)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sum(found)
 
 
 def peak_memory(module: nn.Module, input_shape: Sequence[int], dtype: torch.dtype = torch.float32) -> int:
@@ -91,13 +113,15 @@ def profile_model(
     """The cost of a `lightseg.model.Model` for one image of `image_size` (height, width) pixels.
 
     Returns:
-        `params`, `madds`, `peak_memory_mb`, `latency_ms`, and in `measured` how the last two were.
+        `params`, `madds` (for MicroNet also `madds_with_shift_max`), `peak_memory_mb`, `latency_ms`, and in `measured` how the last two were.
     """
     shape = (1, in_chans, *image_size)
     latency = measure_latency(module, shape, threads=threads, runs=runs, dtype=torch.uint8)
+    madds, shift_max = count_madds(module, shape, torch.uint8), count_shift_max(module, shape, torch.uint8)
     return {
         "params": count_params(module),
-        "madds": count_madds(module, shape, torch.uint8),
+        "madds": madds,
+        **({"madds_with_shift_max": madds + shift_max} if shift_max else {}),
         "peak_memory_mb": round(peak_memory(module, shape, torch.uint8) / 2**20, 2),
         "latency_ms": latency.pop("latency_ms"),
         "measured": {**latency, "peak_memory": "weights and living tensors of one forward, without workspace"},

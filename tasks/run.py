@@ -76,6 +76,7 @@ def build_task(config: dict[str, Any], data: DataModule) -> Task:
             "pretrained": config["pretrained"] if config["resume"] is None else False,
             "output_stride": config["output_stride"],
             "drop_path_rate": config["drop_path_rate"],
+            "pixels": config["pixels"],
             "head": config["head"],
             "loss": config["loss"],
             "class_names": list(dataset.class_names),

@@ -1,7 +1,20 @@
-"""Lightweight nets as feature pyramids, by torch and timm alone."""
+"""Lightweight nets as feature pyramids, by torch and timm alone.
 
+Importing this registers the nets that timm lacks into timm: `timm.create_model("micronet_m3", features_only=True)`.
+"""
+
+from lightseg.backbones import fbnet, micronet, mobilenet, shufflenetv1, shufflenetv2, squeezenet  # noqa: F401
 from lightseg.backbones.catalog import list_backbones
+from lightseg.backbones.classifier import Classifier, create_classifier
 from lightseg.backbones.create import create_backbone
-from lightseg.backbones.pyramid import FeaturePyramid, Stage
+from lightseg.backbones.pyramid import FeaturePyramid, Pixels, Stage
 
-__all__ = ["FeaturePyramid", "Stage", "create_backbone", "list_backbones"]
+__all__ = [
+    "Classifier",
+    "FeaturePyramid",
+    "Pixels",
+    "Stage",
+    "create_backbone",
+    "create_classifier",
+    "list_backbones",
+]

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from lightseg.errors import LightsegError
 
@@ -33,7 +34,7 @@ def dilate(
         dilate_strided: dilate the layers that lost their stride too.
 
     Raises:
-        LightsegError: an average pooling cannot be dilated.
+        LightsegError: an average pooling that cannot be dilated: of even size, or with a mean that leaves padding out.
     """
     inputs: dict[str, Pair] = {}
     handles = [
@@ -52,10 +53,15 @@ def dilate(
         reach = _each(lambda s, b: b * s if dilate_strided else b, stride, before)
         rate = _each(lambda r, k: max(1, r // output_stride) if k > 1 else 1, reach, _pair(layer.kernel_size))
         even = any(k % 2 == 0 for k in _pair(layer.kernel_size))
-        if isinstance(layer, nn.AvgPool2d) and (rate != (1, 1) or (left != stride and even)):
-            raise LightsegError(
-                f"{name} has no output stride {output_stride}: its average pooling {path} has no dilation"
-            )
+        if isinstance(layer, nn.AvgPool2d):
+            mean_of_all = layer.count_include_pad and not layer.ceil_mode and not layer.divisor_override
+            if (rate != (1, 1) and not mean_of_all) or ((rate != (1, 1) or left != stride) and even):
+                raise LightsegError(
+                    f"{name} has no output stride {output_stride}: its average pooling {path} has no dilation"
+                )
+            if rate != (1, 1):
+                _replace(net, path, DilatedAvgPool2d(_pair(layer.kernel_size), left, _pair(layer.padding), rate))
+                continue
         layer.stride = left
         if rate == (1, 1):
             continue
@@ -66,10 +72,23 @@ def dilate(
         padding = _each(int.__mul__, _pair(layer.padding), rate)
         if isinstance(layer, nn.MaxPool2d) and max(padding) > min(_pair(layer.kernel_size)) // 2:
             layer.padding = 0  # torch limits it to half the kernel, dilated or not
-            parent, _, own = path.rpartition(".")
-            setattr(net.get_submodule(parent), own, nn.Sequential(_pad_lowest(padding), layer))
+            _replace(net, path, nn.Sequential(_pad_lowest(padding), layer))
         else:
             layer.padding = padding
+
+
+class DilatedAvgPool2d(nn.Module):
+    """nn.AvgPool2d with a dilation: the mean of kernel_size samples that are `dilation` apart, padding counted as 0."""
+
+    def __init__(self, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> None:
+        super().__init__()
+        self.kernel_size, self.stride, self.dilation = kernel_size, stride, dilation
+        self.padding = _each(int.__mul__, padding, dilation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels, size = x.shape[1], self.kernel_size[0] * self.kernel_size[1]
+        weight = x.new_full((1, 1, *self.kernel_size), 1 / size).expand(channels, 1, *self.kernel_size)
+        return F.conv2d(x, weight, None, self.stride, self.padding, self.dilation, channels)
 
 
 @torch.no_grad()
@@ -95,6 +114,11 @@ def _note_stride(strides: dict[str, Pair], path: str, image_size: Pair) -> Calla
         strides.setdefault(path, _each(nominal_stride, image_size, tuple(inputs[0].shape[-2:])))
 
     return hook
+
+
+def _replace(net: nn.Module, path: str, layer: nn.Module) -> None:
+    parent, _, own = path.rpartition(".")
+    setattr(net.get_submodule(parent), own, layer)
 
 
 def _pad_lowest(padding: Pair) -> nn.ConstantPad2d:

@@ -28,9 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightseg.backbones.register import register
-from lightseg.backbones.shift_max import ChannelShuffle, ShiftMax, shift_max_madds
-
-__all__ = ["MicroNet", "is_official", "shift_max_madds"]
+from lightseg.backbones.shift_max import ChannelShuffle, ShiftMax
 
 Starts = tuple[tuple[float, float], tuple[float, float]]  # of a1, a2 and of b1, b2 in the inner Shift-Max
 

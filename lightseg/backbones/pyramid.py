@@ -1,5 +1,6 @@
 """FeaturePyramid: a net that gives a list of maps, and says which before it is run."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,29 +25,38 @@ class FeaturePyramid(nn.Module):
         name: the name it was asked for by.
         stages: one `Stage` for each map of `forward`.
         output_stride: stride of the deepest map.
-        mean, std: the normalisation that the net's weights were trained with, one value an input channel, for pixels
-            in 0..1.
+        pixels: the pixels that the net's weights were trained on: their order and normalisation.
+        mean, std: the normalisation, one value an input channel, for pixels in 0..1.
     """
 
-    def __init__(self, net: nn.Module, name: str, in_chans: int, taps: list[str] | None = None) -> None:
+    def __init__(
+        self, net: nn.Module, name: str, in_chans: int, taps: Sequence[str | None] = (), pixels: str | None = None
+    ) -> None:
         """
         Args:
-            taps: modules of `net` whose outputs stand in for its own maps, one for each; None: its own maps.
+            taps: modules of `net` whose outputs stand in for its own maps, one for each; None: the map itself.
+            pixels: see `Pixels.of`.
         """
         super().__init__()
         info: Any = net.feature_info
-        config: dict[str, Any] = net.pretrained_cfg  # type: ignore[assignment]
         self.net = net
         self.name = name
         self.stages = tuple(Stage(c, s) for c, s in zip(info.channels(), info.reduction(), strict=True))
-        self.mean = per_channel(config["mean"], in_chans)
-        self.std = per_channel(config["std"], in_chans)
+        self.pixels = Pixels.of(net, in_chans, pixels)
         self._channels_last = getattr(net, "output_fmt", "NCHW") == "NHWC"  # timm's Swin
-        self._taps = taps
+        self._taps = list(taps)
         self._tapped: dict[str, Tensor] = {}
-        for tap in taps or []:
+        for tap in filter(None, taps):
             # a bound method, so that a copy's hooks write to the copy
             net.get_submodule(tap).register_forward_hook(partial(self._keep, tap))
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        return self.pixels.mean
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        return self.pixels.std
 
     @property
     def output_stride(self) -> int:
@@ -55,12 +65,33 @@ class FeaturePyramid(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """x: normalised images [B, in_chans, H, W]. Returns one map [B, channels, ~H/stride, ~W/stride] a stage."""
         maps = list(self.net(x))
-        if self._taps is not None:
-            maps = [self._tapped.pop(tap) for tap in self._taps]
+        for level, tap in enumerate(self._taps):
+            if tap is not None:
+                maps[level] = self._tapped.pop(tap)
         return [m.permute(0, 3, 1, 2) for m in maps] if self._channels_last else maps
 
     def _keep(self, tap: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         self._tapped[tap] = output
+
+
+class Pixels(NamedTuple):
+    """What weights want of an image: values in 0..1, less `mean`, over `std`; with `bgr`, BGR in place of RGB."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    bgr: bool = False
+
+    @classmethod
+    def of(cls, net: nn.Module, in_chans: int, pixels: str | None) -> "Pixels":
+        """timm's statistics for a net, or with "bgr255" those of Caffe's children: BGR in 0..255, as it is."""
+        if pixels == "bgr255":
+            if in_chans != 3:
+                raise LightsegError(f"pixels=bgr255 is for 3 channels, not {in_chans}")
+            return cls((0.0,) * 3, (1 / 255,) * 3, bgr=True)
+        if pixels is not None:
+            raise LightsegError(f"no pixels {pixels!r}: choose bgr255, or None for what timm says of the net")
+        config: dict[str, Any] = net.pretrained_cfg  # type: ignore[assignment]
+        return cls(per_channel(config["mean"], in_chans), per_channel(config["std"], in_chans))
 
 
 def first_blocks(net: nn.Module, name: str) -> list[str]:
@@ -79,6 +110,45 @@ def first_blocks(net: nn.Module, name: str) -> list[str]:
     stem = "act1" if hasattr(net, "act1") else "bn1"
     firsts = [f"blocks.{start}.0" if end else stem for start, end in zip(starts, shallow, strict=False)]
     return [*firsts, f"blocks.{deepest - 1}"]
+
+
+def expansions(net: nn.Module, name: str, image_size: tuple[int, int], in_chans: int) -> list[str | None]:
+    """Taps that put, in place of the last map but one, the expansion of the first block of the deepest stride: the
+    widest map of its resolution, to which SSDLite's first predictor is attached (MobileNetV2, arXiv:1801.04381, section
+    6.2: "the expansion layer of layer 15"). To be called before dilation takes strides away.
+
+    Raises:
+        LightsegError: that block is not an inverted residual, or has no expansion.
+    """
+    info: Any = net.feature_info
+    sizes: dict[str, tuple[int, int]] = {}
+    layers = {path: layer for path, block in net.named_modules() if (layer := expansion(block))}
+    handles = [net.get_submodule(path).register_forward_hook(_note_sizes(sizes, path)) for path in layers]
+    probe(net, image_size, in_chans)
+    for handle in handles:
+        handle.remove()
+    deepest, height = info.reduction()[-1], image_size[0]
+    first = next((path for path, (into, out) in sizes.items() if height // into < deepest == height // out), None)
+    if first is None:
+        raise LightsegError(
+            f"{name} has no taps 'expansion': its first block of stride {deepest} expands nothing; it has taps 'last'"
+        )
+    return [None] * (len(info.reduction()) - 2) + [f"{first}.{layers[first]}", None]
+
+
+def expansion(block: nn.Module) -> str:
+    """The layer of an inverted residual whose output is its widened map: FBNet's, or timm's, whose batch norm includes
+    the activation. Empty for every other module."""
+    if hasattr(block, "expand"):
+        return "expand"
+    return "bn1" if hasattr(block, "conv_pw") and hasattr(block, "conv_pwl") else ""
+
+
+def _note_sizes(sizes: dict[str, tuple[int, int]], path: str) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
+    def hook(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        sizes[path] = (inputs[0].shape[2], output.shape[2])
+
+    return hook
 
 
 def real_stages(pyramid: FeaturePyramid, image_size: tuple[int, int], in_chans: int) -> tuple[Stage, ...]:

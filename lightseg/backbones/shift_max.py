@@ -13,9 +13,6 @@ shuffles are one permutation. Indices follow from the shape and are no part of t
 layout a permutation takes three to six times as long, and a whole MicroNet a tenth to a quarter longer.
 """
 
-import copy
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -85,22 +82,3 @@ class ShiftMax(nn.Module):
         shifted = x.index_select(1, self.order)
         mixtures = [torch.addcmul(x * a, shifted, b) for a, b in zip(weights[::2], weights[1::2], strict=True)]
         return mixtures[0] if len(mixtures) == 1 else torch.maximum(*mixtures)
-
-
-def shift_max_madds(net: nn.Module, input_shape: tuple[int, int, int]) -> int:
-    """Multiply-adds of the Shift-Max products of a net, for one image of `input_shape` [channels, H, W].
-
-    Published MAdds of MicroNet are those of convolutions and linear layers plus these. 0 for nets without Shift-Max.
-    """
-    found: list[int] = []
-
-    def count(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        found.append(output.numel() * module.madds)
-
-    twin = copy.deepcopy(net).to("meta").eval()
-    for module in twin.modules():
-        if isinstance(module, ShiftMax):
-            module.register_forward_hook(count)
-    with torch.no_grad():
-        twin(torch.empty(1, *input_shape, device="meta"))
-    return sum(found)

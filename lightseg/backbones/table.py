@@ -1,43 +1,71 @@
-"""docs/backbones.md: `python -m lightseg.backbones.table > docs/backbones.md`.
+"""docs/backbones.md and counted.json, both by `python -m lightseg.backbones.table`.
 
-Each row of the catalog with its figures counted (by `lightseg.profile`, on the meta device, the 1000-way classifier
-included) beside those published.
+Each row of the catalog is built with its 1000-way classifier, on the meta device, and counted by `lightseg.profile`;
+counted.json keeps what was counted for `lightseg models`, which shows it without building anything.
 """
 
+import json
+import sys
 from itertools import groupby
+from pathlib import Path
+from typing import Any
 
 import timm
 import torch
 
-from lightseg.backbones.catalog import ROWS, Row
+from lightseg.backbones.catalog import COUNTED, PACKAGES, ROWS, Row
 from lightseg.backbones.create import create_backbone
-from lightseg.profile import count_madds, count_params
+from lightseg.profile import count_madds, count_params, count_shift_max
 
 HEAD = """\
 # Backbones
 
-Written by `python -m lightseg.backbones.table > docs/backbones.md`; do not edit.
+Written by `python -m lightseg.backbones.table`; do not edit. `lightseg models` prints the same rows in a terminal.
 
-`backbone=` takes any name below, and any other name of timm. Where a name here is also one of timm's, the net named
-here is meant.
+`backbone=` takes any name below, any other name of timm, and the path of an `arch.yaml`. Where a name here is also one
+of timm's, the net named here is meant. `timm.create_model` takes the names of the second column, once
+`lightseg.backbones` is imported.
 
 Parameters and multiply-adds (MAdds: convolutions and linear layers, one image at the size given) are those of the
 classification net with 1000 classes: **counted** on the left, as published on the right. Top-1 is ImageNet-1k's as
-published; the weights in the last column, which `pretrained=true` loads from timm, may be trained otherwise. Channels
-are those of the maps at strides 2, 4, 8, 16 and 32. Every row is within 1 % of what was published, or the reason stands
-below its table.
+published; the weights in the last column, which `pretrained=true` loads, may be trained otherwise; their licence is as
+their publisher gives it. Channels are those of the maps at strides 2, 4, 8, 16 and 32 (SqueezeNet: 2 to 16). Every row
+is within 1 % of what was published, or the reason stands below its table.
 """
 COLUMNS = (
     "| name | timm's name | params M | published | MAdds M | published | size | top-1 % | channels | source | weights |"
 )
 
 
-def count(row: Row) -> tuple[float, float]:
-    """Parameters and MAdds of the classification net, in millions."""
+def count(row: Row) -> dict[str, Any]:
+    """What counted.json holds of a row: `params`, `madds` (with Shift-Max's products where the net has any, as
+    `madds_shift_max`), `stages` [[channels, stride], ...], and `weights` and their `licence`."""
+    shape = (1, 3, row.resolution, row.resolution)
     with torch.device("meta"):
         net = timm.create_model(row.timm_name)
-    shape = (1, 3, row.resolution, row.resolution)
-    return count_params(net) / 1e6, count_madds(net, shape) / 1e6
+        stages = [list(stage) for stage in create_backbone(row.name).stages]
+    madds = count_madds(net, shape)
+    extra = count_shift_max(net, shape)
+    weights, licence = weights_of(row)
+    return {
+        "params": count_params(net),
+        "madds": madds,
+        **({"madds_shift_max": madds + extra} if extra else {}),
+        "stages": stages,
+        "weights": weights,
+        "licence": licence,
+    }
+
+
+def weights_of(row: Row) -> tuple[str, str]:
+    """Whose weights `pretrained=true` loads, and their licence."""
+    config = timm.get_pretrained_cfg(row.timm_name)
+    if config is None or not config.has_weights:
+        return "none", ""
+    if config.url and "download.pytorch.org" in config.url and not config.hf_hub_id:
+        return "torchvision", config.license or ""
+    whose = f"timm {config.tag}" + (f", {PACKAGES[row.name]}" if row.name in PACKAGES else "")
+    return whose, config.license or "not stated"
 
 
 def differs(counted: float, published: float | None) -> bool:
@@ -45,31 +73,24 @@ def differs(counted: float, published: float | None) -> bool:
     return published is not None and abs(counted / published - 1) > 0.01
 
 
-def line(row: Row, sources: list[str]) -> str:
+def line(row: Row, counted: dict[str, Any], sources: list[str]) -> str:
     """One row of the table; `sources` are the family's, numbered from 1."""
-    params, madds = count(row)
-    with torch.device("meta"):
-        channels = [stage.channels for stage in create_backbone(row.name).stages]
+    params, madds = counted["params"] / 1e6, counted["madds"] / 1e6
+    with_shift_max = f" ({counted['madds_shift_max'] / 1e6:.2f} with Shift-Max)" if "madds_shift_max" in counted else ""
     cells = [
         f"`{row.name}`",
         f"`{row.timm_name}`" if row.timm_name != row.name else "the same",
         f"{params:.3f}",
         marked(params, row.params_m),
-        f"{madds:.1f}",
+        f"{madds:.1f}{with_shift_max}",
         marked(madds, row.madds_m),
         str(row.resolution),
         "–" if row.top1 is None else f"{row.top1:.1f}",
-        " ".join(map(str, channels)),
+        " ".join(str(channels) for channels, _ in counted["stages"]),
         f"{sources.index(row.source) + 1}",
-        weights_tag(row),
+        counted["weights"] + (f" ({counted['licence']})" if counted["licence"] else ""),
     ]
     return f"| {' | '.join(cells)} |"
-
-
-def weights_tag(row: Row) -> str:
-    """The tag of the weights that timm loads, such as `ra_in1k`."""
-    config = timm.get_pretrained_cfg(row.timm_name)
-    return str(config.tag) if config and config.has_weights else "none"
 
 
 def marked(counted: float, published: float | None) -> str:
@@ -79,7 +100,7 @@ def marked(counted: float, published: float | None) -> str:
     return f"{published:g}" + (f" ({counted / published - 1:+.1%})" if differs(counted, published) else "")
 
 
-def family(name: str, rows: list[Row]) -> str:
+def family(name: str, rows: list[Row], counts: dict[str, dict[str, Any]]) -> str:
     sources = list(dict.fromkeys(row.source for row in rows))
     notes: dict[str, list[str]] = {}
     for row in rows:
@@ -90,17 +111,31 @@ def family(name: str, rows: list[Row]) -> str:
             f"\n## {name}\n",
             COLUMNS,
             "|---|---|--:|--:|--:|--:|--:|--:|---|--:|---|",
-            *[line(row, sources) for row in rows],
+            *[line(row, counts[row.name], sources) for row in rows],
             "\nSources: " + "; ".join(f"{i}: {source}" for i, source in enumerate(sources, 1)) + ".",
             *[f"\n{', '.join(names)}: {note}." for note, names in notes.items()],
         ]
     )
 
 
-def document() -> str:
-    families = [family(name, list(rows)) for name, rows in groupby(ROWS, key=lambda row: row.family)]
-    return "\n".join([HEAD.rstrip(), *families])
+def document(counts: dict[str, dict[str, Any]]) -> str:
+    families = [family(name, list(rows), counts) for name, rows in groupby(ROWS, key=lambda row: row.family)]
+    return "\n".join([HEAD.rstrip(), *families]) + "\n"
+
+
+def as_json(counts: dict[str, dict[str, Any]]) -> str:
+    """One line a row."""
+    return "{\n" + ",\n".join(f'"{name}": {json.dumps(counted)}' for name, counted in counts.items()) + "\n}\n"
+
+
+def main() -> int:
+    counts = {row.name: count(row) for row in ROWS}
+    COUNTED.write_text(as_json(counts), encoding="utf-8")
+    page = Path(__file__).parents[2] / "docs" / "backbones.md"
+    page.write_text(document(counts), encoding="utf-8")
+    print(f"wrote {COUNTED} and {page}: {len(counts)} rows")
+    return 0
 
 
 if __name__ == "__main__":
-    print(document())
+    sys.exit(main())

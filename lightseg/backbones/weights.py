@@ -1,74 +1,58 @@
-"""Pretrained weights for a pyramid: timm's own, or a local file in timm's layout or in one of the same order.
+"""Weight files: timm's layout, torchvision's, megvii's ShuffleNets, MicroNet's and lukemelas' EfficientNets.
 
 Files are data and never code: `.safetensors`, or pickles read with `weights_only`. A file either fits as a whole, apart
-from what follows the pyramid's last map (the classifier), or is refused; nothing is loaded by half.
+from a classifier that the net does not have or has for other classes, or is refused; nothing is loaded by half.
+
+Layouts that name a net's tensors otherwise and list them in the same order are matched in order, each tensor by kind
+and shape. megvii's ShuffleNetV2 orders its channels otherwise too: `shufflenetv2.from_megvii`.
 """
 
 import logging
-import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
-from urllib.request import getproxies
 
-import timm
 import torch
-from huggingface_hub import try_to_load_from_cache
 from safetensors.torch import load_file
 from timm.layers import Conv2dSame
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
+from lightseg.backbones import micronet, shufflenetv2
 from lightseg.errors import LightsegError
 
 State = Mapping[str, Tensor]
 log = logging.getLogger(__name__)
 
 
-def timm_options(name: str, timm_name: str) -> dict[str, Any]:
-    """What `timm.create_model` needs to load its own weights of a net, found without a network where they are cached.
+def load_weights(net: nn.Module, name: str, path: Path, source: State, whole: State) -> None:
+    """Load weights into timm's net, with or without its classifier: all of the file or nothing.
+
+    Args:
+        path, source: the file, and what `read_state` read from it.
+        whole: names and shapes of the classification net, of which `net` may have less, with a number of classes that
+            no net has.
 
     Raises:
-        LightsegError: timm has none, or they are not cached and there is no network.
+        LightsegError: the weights are another net's.
     """
-    config = timm.get_pretrained_cfg(timm_name, allow_unregistered=False)
-    if config is None or not config.has_weights:
-        raise LightsegError(f"timm has no weights for {name} ({timm_name}); use pretrained=false or a weight file")
-    # Asked first, because without a network the hub's client takes 45 seconds of retries to say so.
-    if getproxies() or can_resolve("huggingface.co"):
-        return {"pretrained": True}
-    cached = try_to_load_from_cache(config.hf_hub_id, "model.safetensors") if config.hf_hub_id else None
-    if isinstance(cached, str):
-        return {"pretrained": True, "pretrained_cfg_overlay": {"file": cached}}
-    raise LightsegError(weights_missing(name, "huggingface.co cannot be reached"))
-
-
-def weights_missing(name: str, reason: str) -> str:
-    return f"no weights for {name}: {reason}; use pretrained=false or pretrained=<a local .pth or .safetensors file>"
-
-
-def can_resolve(host: str) -> bool:
+    target = net.state_dict()
+    if "first_conv.0.weight" in source:
+        log.warning(
+            f"{path} has the layout of megvii's ShuffleNets, whose released weights want BGR pixels in 0..255: "
+            "for those, give pixels=bgr255"
+        )
+    if shufflenetv2.is_megvii(source):
+        source = shufflenetv2.from_megvii(source)
+    classifier = [key for key in target if key in whole and target[key].shape[:1] != whole[key].shape[:1]]
     try:
-        socket.getaddrinfo(host, 443)
-    except OSError:
-        return False
-    return True
-
-
-def load_weights(net: nn.Module, name: str, path: Path) -> None:
-    """Load a weight file into timm's `features_only` net, all of it or none.
-
-    Raises:
-        LightsegError: the file is missing, unreadable, unsafe or another net's.
-    """
-    source, target = read_state(path), net.state_dict()
-    try:
-        named = match_by_name(source, target)
-        state = named or match_in_order(source, target)
+        named = match_by_name(source, target, whole, classifier)
+        state = named or match_in_order(source, target, classifier)
     except LightsegError as error:
         raise LightsegError(f"{path} does not hold weights of {name}: {error}") from error
-    if not named:
+    if left := [key for key in classifier if key not in state]:
+        log.warning(f"{path}: its classifier is of other classes and was left out ({_first(left)} start at random)")
+    if not named and not is_same_net(source):
         eps = sorted({m.eps for m in net.modules() if isinstance(m, nn.BatchNorm2d)})
         padding = ", and TensorFlow's SAME padding" if any(isinstance(m, Conv2dSame) for m in net.modules()) else ""
         log.warning(
@@ -76,6 +60,11 @@ def load_weights(net: nn.Module, name: str, path: Path) -> None:
             f"trained, like this net, with batch norm eps {', '.join(map(str, eps))} (bn_eps){padding}"
         )
     net.load_state_dict({**target, **state})
+
+
+def is_same_net(source: State) -> bool:
+    """Whether a layout is known to be of nets that compute what ours do: MicroNet's and lukemelas' EfficientNets."""
+    return micronet.is_official(source) or "_conv_stem.weight" in source
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -111,13 +100,15 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return {key.partition(ours)[2]: value for key, value in tensors.items() if ours in key} or tensors
 
 
-def match_by_name(source: State, target: State) -> dict[str, Tensor]:
+def match_by_name(
+    source: State, target: State, whole: Collection[str], classifier: Collection[str] = ()
+) -> dict[str, Tensor]:
     """The tensors of `source` under the names of `target`; empty if it has none of them.
 
     timm's feature wrappers rename (`conv1` becomes `body.conv1`, `stem.0` becomes `stem_0`): both names are looked for.
 
     Raises:
-        LightsegError: a name is missing, a shape differs, or the source has more of the same parts.
+        LightsegError: a name is missing, a shape differs, or the source has more of the same parts than the whole net.
     """
     found = {key: alias for key in target for alias in _aliases(key) if alias in source}
     if not any(alias.endswith(".weight") for alias in found.values()):
@@ -127,16 +118,18 @@ def match_by_name(source: State, target: State) -> dict[str, Tensor]:
         raise LightsegError(f"it lacks {_first(missing)}")
     parts = {alias.split(".")[0] for alias in found.values()}
     surplus = [
-        key for key in source.keys() - set(found.values()) if key.split(".")[0] in parts and not _is_counter(key)
+        key
+        for key in source.keys() - set(found.values()) - set(whole)
+        if key.split(".")[0] in parts and not _is_counter(key)
     ]
     if surplus:
         raise LightsegError(f"the net has no {_first(sorted(surplus))}")
-    return _fitted(found, source, target)
+    return _fitted(found, source, target, classifier)
 
 
-def match_in_order(source: State, target: State) -> dict[str, Tensor]:
-    """The tensors of `source` under the names of `target`, the first with the first and so on: torchvision's layouts,
-    whose entries come in timm's order under other names. What `source` has beyond the last is its head and is left out.
+def match_in_order(source: State, target: State, classifier: Collection[str] = ()) -> dict[str, Tensor]:
+    """The tensors of `source` under the names of `target`, the first with the first and so on: layouts whose entries
+    come in timm's order under other names. What `source` has beyond the last is its head and is left out.
 
     Raises:
         LightsegError: two tensors that meet differ in shape or in kind (weight, bias, ...), or `source` ends too early.
@@ -150,16 +143,18 @@ def match_in_order(source: State, target: State) -> dict[str, Tensor]:
     for a, b in zip(theirs, ours, strict=False):
         if a.rpartition(".")[2] != b.rpartition(".")[2]:
             raise LightsegError(f"where the net has {b}, it has {a}")
-    return _fitted(dict(zip(ours, theirs, strict=False)), source, target)
+    return _fitted(dict(zip(ours, theirs, strict=False)), source, target, classifier)
 
 
-def _fitted(names: Mapping[str, str], source: State, target: State) -> dict[str, Tensor]:
+def _fitted(names: Mapping[str, str], source: State, target: State, classifier: Collection[str]) -> dict[str, Tensor]:
     """The tensors of `source` for the names of `target`. The first convolution's three input channels become as many as
-    the net has."""
+    the net has, linear layers 1x1 convolutions, and a classifier of other classes is left out."""
     fitted, wrong = {}, []
     stem = next((name for name in names if target[name].ndim == 4), None)
     for name, theirs in names.items():
         value, wanted = source[theirs], target[name].shape
+        if value.ndim == 2 and wanted[2:] == (1, 1):
+            value = value[..., None, None]
         if (
             name == stem
             and value.ndim == 4
@@ -168,10 +163,12 @@ def _fitted(names: Mapping[str, str], source: State, target: State) -> dict[str,
         ):
             value = adapt_input_conv(wanted[1], value)
         if value.shape != wanted:
-            wrong.append(f"{theirs} {tuple(value.shape)} where the net has {tuple(wanted)}")
+            wrong.append((name, f"{theirs} {tuple(value.shape)} where the net has {tuple(wanted)}"))
         fitted[name] = value
+    if wrong and all(name in classifier for name, _ in wrong):
+        return {name: value for name, value in fitted.items() if name not in classifier}
     if wrong:
-        raise LightsegError(f"it has {_first(wrong)}")
+        raise LightsegError(f"it has {_first([what for _, what in wrong])}")
     return fitted
 
 

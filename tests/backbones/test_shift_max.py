@@ -7,7 +7,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from lightseg.backbones.micronet import factorised, pointwise, squeezed
-from lightseg.backbones.shift_max import ChannelShuffle, ShiftMax, shift_max_madds
+from lightseg.backbones.shift_max import ChannelShuffle, ShiftMax
+from lightseg.profile import count_shift_max
 
 
 def loop_shuffle(values: list, groups: int) -> list:
@@ -103,6 +104,6 @@ def test_squeezed_channels():
 def test_shift_max_products_are_counted_where_they_are():
     two, one = ShiftMax(8, 2, 4, (1.0, 1.0), (0.0, 0.0)), ShiftMax(8, 2, 4, (1.0,), (0.0,))
     net = nn.Sequential(two, nn.MaxPool2d(2), one, nn.ReLU())
-    assert shift_max_madds(net, (8, 6, 10)) == 4 * 8 * 60 + 2 * 8 * 15
+    assert count_shift_max(net, (1, 8, 6, 10)) == 4 * 8 * 60 + 2 * 8 * 15
     assert next(net.parameters()).device.type == "cpu" and net.training
-    assert shift_max_madds(nn.Conv2d(3, 4, 1), (3, 8, 8)) == 0
+    assert count_shift_max(nn.Conv2d(3, 4, 1), (1, 3, 8, 8)) == 0

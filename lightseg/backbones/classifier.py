@@ -1,0 +1,59 @@
+"""A net with its own classifier, exactly as published, as a backbone: `create_classifier("micronet_m0")`."""
+
+from os import PathLike
+from typing import Any
+
+from torch import Tensor, nn
+
+from lightseg.backbones.net import build_net
+from lightseg.backbones.pyramid import Pixels, Stage
+
+
+class Classifier(nn.Module):
+    """A whole net, whose one "map" is its logits.
+
+    Attributes:
+        net: timm's classification net; its parameters keep timm's names.
+        name: the name it was asked for by.
+        stages: one `Stage`: as many channels as classes; a stride of 0, because nothing of the image's plane is left.
+        pixels: what its weights want of an image.
+    """
+
+    def __init__(self, net: nn.Module, name: str, num_classes: int, in_chans: int, pixels: str | None = None) -> None:
+        super().__init__()
+        self.net = net
+        self.name = name
+        self.stages = (Stage(num_classes, 0),)
+        self.pixels = Pixels.of(net, in_chans, pixels)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """x: normalised images [B, in_chans, H, W]. Returns a list of one entry, the logits [B, num_classes]."""
+        return [self.net(x)]
+
+
+def create_classifier(
+    name: str,
+    num_classes: int = 1000,
+    *,
+    pretrained: bool | str | PathLike[str] = False,
+    in_chans: int = 3,
+    bn_eps: float | None = None,
+    drop_rate: float = 0.0,
+    drop_path_rate: float = 0.0,
+    pixels: str | None = None,
+) -> Classifier:
+    """Build a net with its published classifier.
+
+    Args:
+        name, in_chans, bn_eps, drop_path_rate, pixels: as for `create_backbone`.
+        num_classes: of the classifier. Weights of another number of classes are loaded without their classifier, and a
+            log line says so.
+        pretrained: False; True, official weights; or the path of a weight file.
+        drop_rate: dropout before the last layer.
+
+    Raises:
+        LightsegError: an unknown name, an option that the net has not, or weights that cannot be had.
+    """
+    options: dict[str, Any] = {"num_classes": num_classes, "in_chans": in_chans, "drop_rate": drop_rate}
+    net, name = build_net(name, pretrained, bn_eps=bn_eps, drop_path_rate=drop_path_rate, **options)
+    return Classifier(net, name, num_classes, in_chans, pixels)
