@@ -113,7 +113,8 @@ def profile_model(
     """The cost of a `lightseg.model.Model` for one image of `image_size` (height, width) pixels.
 
     Returns:
-        `params`, `madds` (for MicroNet also `madds_with_shift_max`), `peak_memory_mb`, `latency_ms`, and in `measured` how the last two were.
+        `params`, `madds` (for MicroNet also `madds_with_shift_max`), `peak_memory_mb`, `latency_ms`, and in `measured`
+        how the last two were.
     """
     shape = (1, in_chans, *image_size)
     latency = measure_latency(module, shape, threads=threads, runs=runs, dtype=torch.uint8)

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 import lightseg.backbones.micronet  # noqa: F401  registers the nets
+from lightseg.profile import count_shift_max
 
 NAMES = ["micronet_m0", "micronet_m1", "micronet_m2", "micronet_m3"]
 
