@@ -13,6 +13,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lightseg.arch_file import read_arch
 from lightseg.errors import LightsegError, nearest
 from lightseg.light import catalog
 
@@ -265,6 +266,8 @@ def _check_backbone(name: str) -> None:
     rows = catalog()
     if not rows.known(name):
         raise LightsegError(rows.unknown_message(name))
+    if rows.is_arch(name):
+        read_arch(name)
 
 
 def _check_trainer_argument(name: str) -> None:

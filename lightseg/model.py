@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightseg.arch_file import format_arch, parse_arch, read_arch
 from lightseg.backbones import FeaturePyramid, create_backbone
+from lightseg.backbones.catalog import is_arch
 from lightseg.errors import LightsegError, nearest
 from lightseg.heads.lraspp import LRASPP, RASPP
 from lightseg.heads.segmentation_loss import SegmentationLoss
@@ -69,11 +71,12 @@ def create_model(
     head: Mapping[str, Any] | None = None,
     loss: Mapping[str, Any] | None = None,
     class_names: list[str] | None = None,
+    arch: str | None = None,
 ) -> Model:
     """Join a backbone with the head of a task.
 
     Args:
-        backbone: a catalog name, any timm name, or a searched architecture's path.
+        backbone: a catalog name, any timm name, or the path of an `arch.yaml`.
         task: `seg`.
         num_classes: number of classes the head answers with.
         pretrained: False, True (official weights) or a weight file, for the backbone.
@@ -84,6 +87,7 @@ def create_model(
         head: the head's `name` and its own options, `{"name": "lraspp", "variant": "torchvision", "filters": 128}`.
         loss: options of the task's loss.
         class_names: names of the classes, kept with the model.
+        arch: the content of an `arch.yaml`, which goes before `backbone`: a checkpoint keeps what it needs.
 
     Raises:
         LightsegError: unknown backbone, task, head or option; an output stride the net cannot give.
@@ -101,8 +105,9 @@ def create_model(
             raise LightsegError(f"head {head_name} has no option '{key}': {nearest(key, sorted(known))}")
     # a variant may name what it asks of its backbone: taps, dilation, batch-norm eps
     asked = getattr(head_class, "BACKBONE_OPTIONS", {}).get(options.get("variant"), {})
+    found = parse_arch(arch, backbone) if arch else read_arch(backbone) if is_arch(backbone) else None
     pyramid = create_backbone(
-        backbone,
+        found or backbone,
         pretrained=pretrained,
         output_stride=output_stride,
         in_chans=in_chans,
@@ -122,6 +127,7 @@ def create_model(
         "head": {"name": head_name, **options},
         "loss": dict(loss or {}),
         "class_names": class_names,
+        "arch": format_arch(found) if found else None,
     }
     return Model(pyramid, built, spec)
 

@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from lightseg.arch_file import write_arch
+from lightseg.backbones.fbnet_tables import ARCHS
 from lightseg.errors import LightsegError
 from lightseg.model import create_model, load_model
 
@@ -92,3 +94,24 @@ def test_what_cannot_be_built_is_one_line(arguments, said):
     with pytest.raises(LightsegError) as refused:
         create_model(*plain, head=head)
     assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_checkpoint_keeps_the_architecture_it_was_made_of(tmp_path):
+    arch = next(arch for arch in ARCHS if arch.name == "fbnetv2_f1")
+    write_arch(arch, tmp_path / "arch.yaml")
+    model = create_model(str(tmp_path / "arch.yaml"), "seg", 3).eval()
+    assert model.spec["backbone"] == "fbnetv2_f1"
+    state = {f"model.{key}": value for key, value in model.state_dict().items()}
+    torch.save({"hyper_parameters": {"model": model.spec}, "state_dict": state}, tmp_path / "best.ckpt")
+    (tmp_path / "arch.yaml").unlink()
+    images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    assert torch.equal(load_model(tmp_path / "best.ckpt")(images), model(images))
+    with pytest.raises(LightsegError, match="arch.yaml"):
+        create_model(str(tmp_path / "arch.yaml"), "seg", 3)
+
+
+def test_pixels_of_the_weights_are_kept_too():
+    rgb = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
+    model = create_model("shufflenetv1_g3_x0_5", "seg", 3, pixels="bgr255")
+    torch.testing.assert_close(model.normalise(rgb), rgb.flip(1).float())
+    assert create_model(**model.spec).backbone.pixels.bgr

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lightseg.arch import Arch
 from lightseg.backbones.net import build_net
 from lightseg.backbones.pyramid import Pixels, Stage
 
@@ -32,7 +33,7 @@ class Classifier(nn.Module):
 
 
 def create_classifier(
-    name: str,
+    name: str | Arch,
     num_classes: int = 1000,
     *,
     pretrained: bool | str | PathLike[str] = False,

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from lightseg.arch import Arch
 from lightseg.backbones.catalog import CATALOG
 from lightseg.backbones.dilation import dilate
 from lightseg.backbones.net import build_net, one_line
@@ -16,7 +17,7 @@ TAPS = ("last", "first", "expansion")
 
 
 def create_backbone(
-    name: str,
+    name: str | Arch,
     *,
     pretrained: bool | str | PathLike[str] = False,
     output_stride: int = 32,
@@ -31,7 +32,7 @@ def create_backbone(
 
     Args:
         name: a catalog name (`list_backbones()`, docs/backbones.md), any timm name, with or without a weights tag, or
-            the path of an architecture (`arch.yaml`). Where a name is both, the catalog's is meant: `efficientnet_b0`
+            an architecture or its path (`arch.yaml`). Where a name is both, the catalog's is meant: `efficientnet_b0`
             is the published net with TensorFlow's padding, timm's `tf_efficientnet_b0`.
         pretrained: False; True, official weights (docs/backbones.md says whose); or the path of a weight file (`.pth`,
             `.pt`, `.ckpt`, `.safetensors`) in timm's layout or an official one.

@@ -29,7 +29,8 @@ from timm.layers import DropPath, make_divisible
 from timm.models import build_model_with_cfg
 from torch import Tensor, nn
 
-from lightseg.backbones.arch import Act, Arch, Block, IRPoolHead, Skip, check_arch, levels, read_arch
+from lightseg.arch import Act, Arch, Block, IRPoolHead, Skip, check_arch, levels
+from lightseg.arch_file import read_arch
 from lightseg.backbones.fbnet_tables import ARCHS
 from lightseg.backbones.register import limit_stride, register
 

@@ -11,6 +11,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from lightseg.arch import Arch
+from lightseg.arch_file import read_arch
 from lightseg.backbones import shufflenetv2
 from lightseg.backbones.catalog import CATALOG, is_arch, known, unknown_message
 from lightseg.backbones.fbnet import fbnet_from_arch
@@ -23,14 +25,14 @@ MANY = 1_000_003  # classes: what depends on their number is then seen by its sh
 
 
 def build_net(
-    name: str,
+    name: str | Arch,
     pretrained: bool | str | PathLike[str] = False,
     *,
     bn_eps: float | None = None,
     drop_path_rate: float = 0.0,
     **options: Any,
 ) -> tuple[nn.Module, str]:
-    """timm's net for a catalog name, a timm name or an architecture's path, and the name it has: the one asked for,
+    """timm's net for a catalog name, a timm name, an architecture or its path, and the name it has: the one asked for,
     unless a weight file is of a variant with a name of its own (megvii's ShuffleNetV2).
 
     Args:
@@ -41,7 +43,11 @@ def build_net(
     Raises:
         LightsegError: an unknown name, an option that the net has not, or weights that cannot be had.
     """
-    if not known(name):
+    arch = None
+    if isinstance(name, Arch) or is_arch(name):
+        arch = name if isinstance(name, Arch) else read_arch(name)
+        name = arch.name
+    elif not known(name):
         raise LightsegError(unknown_message(name))
     if drop_path_rate:
         options["drop_path_rate"] = drop_path_rate
@@ -50,15 +56,15 @@ def build_net(
     if shufflenetv2.is_megvii(state) and f"{name}_megvii" in CATALOG:
         name = f"{name}_megvii"
         log.info(f"{file} holds megvii's weights: the net is {name}")
-    net = create(name, pretrained is True and file is None, options)
+    net = create(name, arch, pretrained is True and file is None, options)
     if bn_eps is not None:
         set_bn_eps(net, name, bn_eps)
     if file is not None:
-        load_weights(net, name, file, state, whole=whole_net(name))
+        load_weights(net, name, file, state, whole=whole_net(name, arch))
     return net, name
 
 
-def create(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
+def create(name: str, arch: Arch | None, pretrained: bool, options: dict[str, Any]) -> nn.Module:
     """The net with the weights that timm loads, or random ones.
 
     Raises:
@@ -66,6 +72,8 @@ def create(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
     """
     timm_name = CATALOG[name].timm_name if name in CATALOG else name
     net, failure = None, ""
+    if pretrained and arch:
+        raise LightsegError(f"there are no weights for the architecture {name}; use pretrained=false or a weight file")
     if pretrained:
         weights = timm_options(name, timm_name)
         try:
@@ -74,7 +82,7 @@ def create(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
             failure = one_line(error)
     try:
         if net is None:
-            net = fbnet_from_arch(name, **options) if is_arch(name) else timm.create_model(timm_name, **options)
+            net = fbnet_from_arch(arch, **options) if arch else timm.create_model(timm_name, **options)
     except LightsegError:
         raise
     except Exception as error:  # timm raises whatever the net's own code raises
@@ -94,10 +102,10 @@ def create(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
     return net
 
 
-def whole_net(name: str) -> Mapping[str, Tensor]:
+def whole_net(name: str, arch: Arch | None) -> Mapping[str, Tensor]:
     """Names and shapes in the state of the classification net, with more classes than anyone has: 0 bytes each."""
     with torch.device("meta"):
-        return create(name, False, {"num_classes": MANY}).state_dict()
+        return create(name, arch, False, {"num_classes": MANY}).state_dict()
 
 
 def set_bn_eps(net: nn.Module, name: str, eps: float) -> None:

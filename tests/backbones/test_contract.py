@@ -9,6 +9,7 @@ import torch
 
 from lightseg.backbones import FeaturePyramid, Stage, create_backbone, list_backbones
 from lightseg.backbones.catalog import CATALOG
+from lightseg.backbones.dilation import DilatedAvgPool2d
 
 # Seconds a forward and backward on a CPU. The fast suite checks their shapes, on the meta device, at stride 16.
 HEAVY = {f"efficientnet_b{i}" for i in range(3, 8)} | {
@@ -118,7 +119,7 @@ def test_dilation_equals_timms_own_to_the_bit(name, output_stride):
         assert all(torch.equal(a, b) for a, b in zip(ours(images), theirs(images), strict=True))
 
 
-@pytest.mark.parametrize("name", ["mobilenetv2_035", "xception"])
+@pytest.mark.parametrize("name", ["mobilenetv2_035", "xception", "shufflenetv1_g3_x0_5", "micronet_m0", "fbnetv2_f1"])
 def test_dilated_maps_contain_the_strided_ones(name):
     """The à trous property: every other sample of the map at stride 16 is the map at stride 32. Padding differs, so
     they are compared in the middle, away from the borders."""
@@ -131,6 +132,49 @@ def test_dilated_maps_contain_the_strided_ones(name):
         coarse, fine = strided(images)[-1], dilated(images)[-1]
     inside = slice(coarse.shape[-1] // 2 - 1, coarse.shape[-1] // 2 + 1)
     torch.testing.assert_close(fine[..., ::2, ::2][..., inside, inside], coarse[..., inside, inside])
+
+
+def test_a_dilated_average_pool_means_the_same_samples():
+    pool = DilatedAvgPool2d((3, 3), (1, 1), (1, 1), (2, 2))
+    x = torch.randn(2, 4, 17, 12)
+    expected = torch.zeros_like(x)
+    padded = torch.nn.functional.pad(x, (2, 2, 2, 2))
+    for dy in (0, 2, 4):
+        for dx in (0, 2, 4):
+            expected += padded[:, :, dy : dy + 17, dx : dx + 12] / 9
+    torch.testing.assert_close(pool(x), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "layer"),
+    [
+        ("mobilenetv3_large", 672, "blocks.5.0.bn1"),
+        ("mobilenetv3_small", 288, "blocks.4.0.bn1"),
+        ("mobilenetv3_large_reduced", 672, "blocks.5.0.bn1"),
+        ("mobilenetv2", 576, "blocks.5.0.bn1"),
+        ("efficientnet_lite0", 672, "blocks.5.0.bn1"),
+        ("fbnetv2_f4", 624, None),
+    ],
+)
+def test_expansion_taps(name, channels, layer):
+    """SSDLite's C4: as wide as published, of the resolution before the stride, and the very map inside the block."""
+    pyramid, plain = create_backbone(name, taps="expansion").eval(), create_backbone(name).eval()
+    plain.load_state_dict(pyramid.state_dict())
+    assert pyramid.stages[3] == (channels, 16)
+    inside = []
+    if layer:
+        plain.net.get_submodule(layer).register_forward_hook(lambda *_: inside.append(_[2]))
+    images = torch.randn(1, 3, 67, 101)
+    with torch.no_grad():
+        maps, own = pyramid(images), plain(images)
+    assert tuple(maps[3].shape[1:]) == (channels, 5, 7)
+    assert maps[3].min() >= -0.376  # after the activation: h-swish's minimum is -3/8
+    assert all(torch.equal(maps[i], own[i]) for i in (0, 1, 2, 4))
+    assert not layer or torch.equal(maps[3], inside[0])
+    assert create_backbone(name, taps="expansion", output_stride=16).stages[3:] == (
+        (channels, 16),
+        (own[4].shape[1], 16),
+    )
 
 
 def test_input_channels_and_their_statistics():

@@ -7,7 +7,8 @@ import timm
 import torch
 from torch import nn
 
-from lightseg.backbones.arch import Arch, Block, ConvHead, Skip, Stem, levels, write_arch
+from lightseg.arch import Arch, Block, ConvHead, Skip, Stem, levels
+from lightseg.arch_file import write_arch
 from lightseg.backbones.fbnet import FBNet, InvertedResidual, fbnet_from_arch
 from lightseg.backbones.fbnet_tables import ARCHS
 from lightseg.errors import LightsegError

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightseg.backbones.arch import Arch, Block, ConvHead, IRPoolHead, Skip, Stem
+from lightseg.arch import Arch, Block, ConvHead, IRPoolHead, Skip, Stem
 from lightseg.backbones.fbnet import FBNet
 from lightseg.backbones.fbnet_tables import ARCHS
 

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lightseg.backbones.arch import Arch, Block, ConvHead, IRPoolHead, Skip, Stem, check_arch, levels
-from lightseg.backbones.arch import read_arch as read
-from lightseg.backbones.arch import write_arch as write
+from lightseg.arch import Arch, Block, ConvHead, IRPoolHead, Skip, Stem, check_arch, levels
+from lightseg.arch_file import read_arch as read
+from lightseg.arch_file import write_arch as write
 from lightseg.backbones.fbnet_tables import ARCHS
 from lightseg.errors import LightsegError
 
-ROOT = Path(__file__).parents[2]
 TINY = Arch(
     "tiny",
     Stem(8, "hswish"),
@@ -215,16 +214,12 @@ def test_what_is_no_net_is_not_written(tmp_path):
 
 
 def test_a_file_is_read_without_torch_and_timm(tmp_path):
-    """By the module's path, as what checks a configuration loads it: the package would bring torch along."""
+    """What checks a configuration does so before it loads either."""
     write(TINY, tmp_path / "arch.yaml")
     script = (
-        "import importlib.util, sys\n"
-        "spec = importlib.util.spec_from_file_location('arch', sys.argv[1])\n"
-        "arch = importlib.util.module_from_spec(spec)\n"
-        "spec.loader.exec_module(arch)\n"
-        "print(arch.read_arch(sys.argv[2]).name, *(m for m in ('torch', 'timm', 'numpy') if m in sys.modules))\n"
+        "import sys; from lightseg.arch_file import read_arch\n"
+        "print(read_arch(sys.argv[1]).name, *(m for m in ('torch', 'timm', 'numpy') if m in sys.modules))\n"
     )
-    source = ROOT / "lightseg" / "backbones" / "arch.py"
-    command = [sys.executable, "-c", script, source, tmp_path / "arch.yaml"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", script, tmp_path / "arch.yaml"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["tiny"]

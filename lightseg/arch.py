@@ -1,0 +1,157 @@
+"""A net as data: the architecture that FBNet (arXiv:1812.03443) and FBNetV2 (arXiv:2004.05565) search for.
+
+The published tables (`lightseg.backbones.fbnet_tables`) and whatever a search over channels, expansion, kernel,
+squeeze-and-excitation, activation, skips and input size finds are an `Arch`; `lightseg.backbones.fbnet` builds it and
+`arch_file.py` reads and writes it. No torch here, so that a file can be checked before it is loaded.
+"""
+
+import re
+from dataclasses import dataclass, fields
+from typing import Any, Literal, NamedTuple
+
+from lightseg.errors import LightsegError
+
+Act = Literal["relu", "hswish"]
+
+CHANNELS = (1, 16384)
+KERNELS = (1, 31)
+INPUT_SIZES = (16, 4096)  # pixels
+
+
+@dataclass(frozen=True)
+class Block:
+    """Inverted residual; `mid` counts channels, and equal to those that come in there is no expansion.
+
+    `groups` > 1 (FBNet's e1g2, without expansion): channel shuffle first, and a grouped projection.
+    """
+
+    kernel: int
+    mid: int
+    out: int
+    stride: int = 1
+    se: bool = False
+    act: Act = "relu"
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Identity; where channels or stride change a 1x1 convolution, batch norm and ReLU."""
+
+    out: int
+    stride: int = 1
+
+
+@dataclass(frozen=True)
+class Stem:
+    """3x3 convolution with stride 2, batch norm, activation."""
+
+    out: int
+    act: Act = "relu"
+
+
+@dataclass(frozen=True)
+class ConvHead:
+    """FBNet's: 1x1 convolution, batch norm, ReLU, global average pooling, classifier."""
+
+    out: int
+
+
+@dataclass(frozen=True)
+class IRPoolHead:
+    """FBNetV2's: 1x1 convolution to `mid`, batch norm, h-swish, pooling, 1x1 to `out`, h-swish, classifier."""
+
+    mid: int
+    out: int
+
+
+@dataclass(frozen=True)
+class Arch:
+    """A net. Only the first block of a stage may have stride 2; `input_size` is the side, in pixels, it was made for.
+
+    `conv_bias`: convolutions before a batch norm have a bias, as FBNet's released nets have.
+    """
+
+    name: str
+    stem: Stem
+    stages: tuple[tuple[Block | Skip, ...], ...]
+    head: ConvHead | IRPoolHead
+    input_size: int = 224
+    conv_bias: bool = False
+
+
+class Level(NamedTuple):
+    """One map of the pyramid: what leaves the last stage of its stride (`stage` -1: the stem)."""
+
+    stage: int
+    channels: int
+    stride: int
+
+
+def levels(arch: Arch) -> tuple[Level, ...]:
+    """The pyramid's maps, shallow to deep."""
+    found = [Level(-1, arch.stem.out, 2)]
+    for index, stage in enumerate(arch.stages):
+        stride = found[-1].stride * stage[0].stride
+        found = [level for level in found if level.stride < stride]
+        found.append(Level(index, stage[-1].out, stride))
+    return tuple(found)
+
+
+def check_arch(arch: Arch) -> None:
+    """Raise LightsegError, one line with the place, unless the values make a net."""
+    if not re.fullmatch(r"\w[\w.-]*", arch.name):
+        raise LightsegError(f"name {short_repr(arch.name)} may have letters, digits, '_', '.' and '-' alone")
+    _in_range("input_size", arch.input_size, *INPUT_SIZES)
+    _in_range("stem: out", arch.stem.out, *CHANNELS)
+    if not arch.stages:
+        raise LightsegError("stages: there are none")
+    channels, stride = arch.stem.out, 2
+    for stage_number, stage in enumerate(arch.stages, 1):
+        if not stage:
+            raise LightsegError(f"stage {stage_number}: it has no blocks")
+        for number, block in enumerate(stage, 1):
+            where = f"stage {stage_number}, block {number}"
+            _check_block(block, channels, where)
+            if block.stride != 1 and number > 1:
+                raise LightsegError(f"{where}: stride {block.stride} inside a stage: start a new stage here")
+            channels, stride = block.out, stride * block.stride
+        if stride > 32:
+            raise LightsegError(f"stage {stage_number}: stride {stride} in all, and a pyramid ends at 32")
+    for field in fields(arch.head):
+        _in_range(f"head: {field.name}", getattr(arch.head, field.name), *CHANNELS)
+
+
+def _check_block(block: Block | Skip, channels: int, where: str) -> None:
+    """`channels`: those that come in."""
+    _in_range(f"{where}: out", block.out, *CHANNELS)
+    if block.stride not in (1, 2):
+        raise LightsegError(f"{where}: stride must be 1 or 2, not {block.stride}")
+    if isinstance(block, Skip):
+        return
+    _in_range(f"{where}: mid", block.mid, *CHANNELS)
+    _in_range(f"{where}: kernel", block.kernel, *KERNELS)
+    _in_range(f"{where}: groups", block.groups, *CHANNELS)
+    if block.kernel % 2 == 0:
+        raise LightsegError(f"{where}: kernel {block.kernel} is even: take an odd one, such as {block.kernel + 1}")
+    if block.groups > 1 and block.mid != channels:
+        raise LightsegError(
+            f"{where}: with groups {block.groups} there is no expansion: "
+            f"mid must be the {channels} channels that come in, not {block.mid}"
+        )
+    for key, value in (("mid", block.mid), ("out", block.out)):
+        if value % block.groups:
+            raise LightsegError(f"{where}: {key} {value} is not divisible by groups {block.groups}")
+
+
+def _in_range(what: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise LightsegError(f"{what} must be {low} to {high}, not {value}")
+
+
+def short_repr(value: Any) -> str:
+    """A value of a user's as an error quotes it."""
+    if isinstance(value, list | dict):  # written out, a small file's aliases of aliases fill the memory
+        return "a list" if isinstance(value, list) else "a mapping"
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
