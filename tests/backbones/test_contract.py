@@ -171,10 +171,8 @@ def test_expansion_taps(name, channels, layer):
     assert maps[3].min() >= -0.376  # after the activation: h-swish's minimum is -3/8
     assert all(torch.equal(maps[i], own[i]) for i in (0, 1, 2, 4))
     assert not layer or torch.equal(maps[3], inside[0])
-    assert create_backbone(name, taps="expansion", output_stride=16).stages[3:] == (
-        (channels, 16),
-        (own[4].shape[1], 16),
-    )
+    dilated = create_backbone(name, taps="expansion", output_stride=16)
+    assert dilated.stages[3:] == ((channels, 16), (own[4].shape[1], 16))
 
 
 def test_input_channels_and_their_statistics():
