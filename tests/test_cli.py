@@ -14,7 +14,7 @@ def test_models_prints_a_line_a_row(capsys):
     assert main(["models", "micronet*"]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["micronet_m0", "micronet_m1", "micronet_m2", "micronet_m3"]
-    assert lines[0].split() == "micronet_m0 1.02 3.4 224 46.6 4/2 8/4 12/8 32/16 96/32 none".split()
+    assert " ".join(lines[0].split()) == "micronet_m0 1.02 3.4 224 46.6 4/2 8/4 12/8 32/16 96/32 none"
     assert head.startswith("name") and "licence" in head
 
 
