@@ -45,15 +45,17 @@ def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
 
     from tasks import run as this
     from tasks.data import DataModule
+    from tasks.progressive import Progressive
 
     this.quiet()
     this.seed_everything(config["seed"])
-    data = DataModule(config["data"], config["seed"])
+    progressive = Progressive(config["schedule"], config["trainer"]["max_epochs"])
+    data = DataModule(this.data_options(config), config["seed"], progressive)
     data.prepare_data()
     task = this.build_task(config, data)
     folder = this.run_folder(config)
     this.save_config(config, folder)
-    trainer = this.build_trainer(config, folder, task)
+    trainer = this.build_trainer(config, folder, task, data)
 
     print(f"{task.describe()}\n{data.describe()}\nrun folder: {folder}", flush=True)
     if config["mode"] == "train":

@@ -24,13 +24,14 @@ CHOICES: dict[str, tuple[Any, ...]] = {  # keys with a closed list of values
     "mode": ("train", "test"),
     "output_stride": (8, 16, 32),
     "pixels": ("bgr255",),
-    "head.name": ("lraspp", "raspp"),
     "head.variant": ("paper", "torchvision"),
-    "schedule.name": ("poly", "cosine", "step", "constant"),
+    "schedule.name": ("poly", "cosine", "step", "exponential", "constant"),
     "evaluation.checkpoint": ("best", "last"),
     "data.on_error": ("raise", "skip"),
     "logger.mode": ("auto", "online", "offline"),
 }
+
+HEADS = {"seg": ("lraspp", "raspp"), "cls": ("native", "linear")}
 
 
 def compose(overrides: list[str]) -> DictConfig:
@@ -148,7 +149,9 @@ def _defaults(chosen: dict[str, Any]) -> DictConfig:
     }
     config = OmegaConf.merge(config, task_file)  # type: ignore[assignment]
     for group, name in names.items():
-        config[group] = OmegaConf.merge({"name": name}, _read(_choose(group, name)))
+        # a task may have values of its own for a group: how many epochs its mini data takes
+        own = task_file.get(group) if isinstance(task_file.get(group), DictConfig) else {}
+        config[group] = OmegaConf.merge({"name": name}, _read(_choose(group, name)), own)
     config.task = task
     return config
 
@@ -239,8 +242,14 @@ def _check(config: DictConfig) -> None:
         if value is not None and value not in allowed:
             raise LightsegError(f"{key}={value}: choose from {', '.join(map(str, allowed))}")
     _check_backbone(str(config.backbone))
-    if config.mode == "test" and config.ckpt is None:
-        raise LightsegError("mode=test needs ckpt=<checkpoint>, for example runs/seg/.../checkpoints/best.ckpt")
+    heads = HEADS[config.task]
+    if config.head.name not in heads:
+        raise LightsegError(f"head.name={config.head.name} (task={config.task}): choose from {', '.join(heads)}")
+    if config.mode == "test" and config.ckpt is None and not (config.head.name == "native" and config.pretrained):
+        raise LightsegError(
+            "mode=test needs ckpt=<checkpoint>, for example runs/seg/.../checkpoints/best.ckpt"
+            + ("; or pretrained=true with head.name=native" if "native" in heads else "")
+        )
     if "root" in config.data:
         _check_root(config)
     if isinstance(config.pretrained, str) and not Path(config.pretrained).is_file():

@@ -13,14 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from lightseg.arch_file import format_arch, parse_arch, read_arch
-from lightseg.backbones import FeaturePyramid, create_backbone
+from lightseg.backbones import Classifier, FeaturePyramid, create_backbone, create_classifier
 from lightseg.backbones.catalog import is_arch
 from lightseg.errors import LightsegError, nearest
+from lightseg.heads.classification import ClassificationLoss, LinearHead, NativeHead
 from lightseg.heads.lraspp import LRASPP, RASPP
 from lightseg.heads.segmentation_loss import SegmentationLoss
 
-HEADS: dict[str, dict[str, type[nn.Module]]] = {"seg": {"lraspp": LRASPP, "raspp": RASPP}}  # the first is the default
-LOSSES: dict[str, type[nn.Module]] = {"seg": SegmentationLoss}
+HEADS: dict[str, dict[str, type[nn.Module]]] = {  # the first of a task is the default
+    "seg": {"lraspp": LRASPP, "raspp": RASPP},
+    "cls": {"native": NativeHead, "linear": LinearHead},
+}
+LOSSES: dict[str, type[nn.Module]] = {"seg": SegmentationLoss, "cls": ClassificationLoss}
 
 
 class Model(nn.Module):
@@ -30,7 +34,9 @@ class Model(nn.Module):
         spec: the plain values `create_model` needs to build the same model again; saved in every checkpoint.
     """
 
-    def __init__(self, backbone: FeaturePyramid, head: nn.Module, spec: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, backbone: FeaturePyramid | Classifier, head: nn.Module, spec: dict[str, Any] | None = None
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
@@ -77,7 +83,7 @@ def create_model(
 
     Args:
         backbone: a catalog name, any timm name, or the path of an `arch.yaml`.
-        task: `seg`.
+        task: `seg` or `cls`.
         num_classes: number of classes the head answers with.
         pretrained: False, True (official weights) or a weight file, for the backbone.
         output_stride: stride of the deepest map: 8, 16 or 32.
@@ -100,24 +106,30 @@ def create_model(
         raise LightsegError(f"task={task} has no head named '{head_name}': {nearest(head_name, HEADS[task])}")
     head_class = HEADS[task][head_name]
     known = set(inspect.signature(head_class).parameters) - {"stages", "num_classes", "loss"}
+    whole_net = head_class is NativeHead
+    if whole_net:
+        known.add("dropout")  # the net's own
     for key in options:
         if key not in known:
             raise LightsegError(f"head {head_name} has no option '{key}': {nearest(key, sorted(known))}")
-    # a variant may name what it asks of its backbone: taps, dilation, batch-norm eps
-    asked = getattr(head_class, "BACKBONE_OPTIONS", {}).get(options.get("variant"), {})
     found = parse_arch(arch, backbone) if arch else read_arch(backbone) if is_arch(backbone) else None
-    pyramid = create_backbone(
-        found or backbone,
-        pretrained=pretrained,
-        output_stride=output_stride,
-        in_chans=in_chans,
-        drop_path_rate=drop_path_rate,
-        pixels=pixels,
-        **asked,
-    )
-    built = head_class(pyramid.stages, num_classes, loss=LOSSES[task](**dict(loss or {})), **options)
+    shared: dict[str, Any] = {
+        "pretrained": pretrained,
+        "in_chans": in_chans,
+        "drop_path_rate": drop_path_rate,
+        "pixels": pixels,
+    }
+    net: FeaturePyramid | Classifier
+    if whole_net:
+        net = create_classifier(found or backbone, num_classes, drop_rate=options.get("dropout"), **shared)
+    else:
+        # a variant may name what it asks of its backbone: taps, dilation, batch-norm eps
+        asked = getattr(head_class, "BACKBONE_OPTIONS", {}).get(options.get("variant"), {})
+        net = create_backbone(found or backbone, output_stride=output_stride, **shared, **asked)
+    own = {key: value for key, value in options.items() if not (whole_net and key == "dropout")}
+    built = head_class(net.stages, num_classes, loss=LOSSES[task](**dict(loss or {})), **own)
     spec = {
-        "backbone": pyramid.name,
+        "backbone": net.name,
         "task": task,
         "num_classes": num_classes,
         "output_stride": output_stride,
@@ -129,7 +141,7 @@ def create_model(
         "class_names": class_names,
         "arch": format_arch(found) if found else None,
     }
-    return Model(pyramid, built, spec)
+    return Model(net, built, spec)
 
 
 def load_model(checkpoint: str | Path) -> Model:

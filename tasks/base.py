@@ -2,24 +2,20 @@
 
 import math
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from timm.optim import create_optimizer_v2
-from timm.scheduler import CosineLRScheduler, MultiStepLRScheduler, PolyLRScheduler
-from timm.scheduler.scheduler import Scheduler
+from timm.layers import DropPath
 from torch import Tensor, nn
 
 from lightseg.cpu_training import optimise_for_cpu
-from lightseg.errors import LightsegError, nearest
+from lightseg.errors import LightsegError
 from lightseg.model import create_model
+from tasks.optimisation import SCHEDULE, build_optimizer, build_schedule
+from tasks.progressive import Progressive
 
 Batch = dict[str, Any]  # images uint8 [B, C, H, W], names list[str], and the task's targets
-
-
-FUSED_ON_CPU = ("adam", "adamw", "momentum", "sgd")  # torch's own: timm's other optimisers have no such kernels
 
 
 class NonFiniteLoss(LightsegError):
@@ -33,11 +29,15 @@ class Task(pl.LightningModule):
         model: the arguments of `lightseg.model.create_model`.
         optimizer, schedule: the groups of configs/train.yaml.
         palette: an RGB colour a class, for pictures.
+        progressive: the stages of the run, where settings change during it.
         freeze_bn: keep the backbone's batch-norm layers as they were loaded.
         channels_last: NHWC memory format.
     """
 
     monitor: str  # the metric that picks the best checkpoint, larger is better
+    headings: tuple[str, ...]  # of the pictures that `draw` gives
+    colours_mean_classes = True  # in its pictures
+    resolution = "the label's own"  # at which the metric is taken: part of the record's protocol
     metric: Any  # a torchmetrics.Metric whose compute() gives {"mIoU": ...}
 
     def __init__(
@@ -47,6 +47,7 @@ class Task(pl.LightningModule):
         schedule: dict[str, Any],
         *,
         palette: list[list[int]],
+        progressive: Progressive,
         freeze_bn: bool = False,
         channels_last: bool = True,
     ) -> None:
@@ -61,6 +62,8 @@ class Task(pl.LightningModule):
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.optimizer_options, self.schedule_options = optimizer, schedule
+        self.progressive = progressive
+        self.scheduled: dict[str, float] = {}  # this stage's values
         self.freeze_bn = freeze_bn
         self.flip, self.scales = False, [1.0]
         self.wall_before = 0.0  # seconds that earlier sessions of a resumed run took
@@ -77,9 +80,22 @@ class Task(pl.LightningModule):
         """One row of the contact sheet: pictures for `headings`, as uint8 arrays [H, W, 3]."""
         raise NotImplementedError
 
+    def annotations(self, sample: Batch, prediction: Any) -> dict[str, Any]:
+        """How W&B is to lay truth and prediction over a sample's image: arguments of `wandb.Image`."""
+        return {}
+
+    def prepare_batch(self, batch: Batch) -> Batch:
+        """What is done to a training batch on the device, before the model sees it."""
+        return batch
+
+    def charts(self) -> dict[str, Any]:
+        """Pictures of the whole evaluation, by name. Called by every process, before the metric is reset."""
+        return {}
+
     # -- steps -------------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        batch = self.prepare_batch(batch)
         outputs = self.model(batch["images"])
         losses = self.head.loss(outputs, batch)
         loss = losses["loss"]
@@ -124,6 +140,15 @@ class Task(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.wall_before = checkpoint.get("wall_s", 0.0)
 
+    # -- stages of the run -------------------------------------------------------------------------------------------
+
+    def on_train_epoch_start(self) -> None:
+        self.scheduled = self.progressive.at(self.progressive.stage(self.current_epoch))
+        if "dropout" in self.scheduled:
+            set_dropout(self.model, self.scheduled["dropout"])
+        if "drop_path" in self.scheduled:
+            set_drop_path(self.model, self.scheduled["drop_path"], self.progressive.most("drop_path", 0.0))
+
     # -- randomness and batch norm -----------------------------------------------------------------------------------
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
@@ -147,75 +172,47 @@ class Task(pl.LightningModule):
     # -- optimiser ---------------------------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> Any:
-        optimizer = self._optimizer()
+        if self.freeze_bn:
+            for module in self.model.backbone.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.requires_grad_(False)
+        # Under mixed precision Lightning refuses to clip gradients for a fused optimiser.
+        clips = self.trainer.gradient_clip_val and "mixed" in str(self.trainer.precision)
+        fuses = self.device.type == "cpu" and not clips
+        optimizer = build_optimizer(self.model, fused=fuses, **self.optimizer_options)
         steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = build_schedule(optimizer, steps, **self.schedule_options)
+        if self.progressive.grows_batches:  # epochs have different numbers of steps: count what full pictures take
+            data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+            self._steps_an_epoch = len(data.dataset("train")) // data.options["batch_size"]
+            steps = self._steps_an_epoch * int(self.trainer.max_epochs or 1)
+        options = {key: value for key, value in self.schedule_options.items() if key in SCHEDULE}
+        scheduler = build_schedule(optimizer, steps, epochs=self.trainer.max_epochs or 1, **options)
         if scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        scheduler.step_update(self.global_step)
-
-    def _optimizer(self) -> torch.optim.Optimizer:
-        options = dict(self.optimizer_options)
-        name, lr, decay = options["name"], options["lr"], options["weight_decay"]
-        if self.freeze_bn:
-            for module in self.model.backbone.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.requires_grad_(False)
-        groups = []
-        for part, rate in ((self.model.backbone, lr * options["backbone_lr_mult"]), (self.model.head, lr)):
-            trained = [p for p in part.parameters() if p.requires_grad]
-            # biases and norm layers are one-dimensional: no weight decay (timm's rule)
-            for params, weight_decay in (
-                ([p for p in trained if p.ndim > 1], decay),
-                ([p for p in trained if p.ndim <= 1], 0.0),
-            ):
-                if params:
-                    groups.append({"params": params, "lr": rate, "weight_decay": weight_decay})
-        # one kernel a step instead of several a weight: 3 ms against 13 for 3 M weights on a CPU. Under mixed precision
-        # Lightning refuses to clip gradients for a fused optimiser.
-        clips = self.trainer.gradient_clip_val and "mixed" in str(self.trainer.precision)
-        fuses = self.device.type == "cpu" and name in FUSED_ON_CPU and not clips
-        fused: dict[str, Any] = {"fused": True} if fuses else {}
-        try:
-            return create_optimizer_v2(
-                groups, opt=name, lr=lr, weight_decay=decay, momentum=options["momentum"], **fused
-            )
-        except (ValueError, AssertionError) as error:
-            from timm.optim import list_optimizers
-
-            raise LightsegError(f"optimizer.name={name}: {nearest(name, map(str, list_optimizers()))}") from error
+        step = self.global_step
+        if self.progressive.grows_batches:  # steps are of unequal weight: what counts is the share of the run
+            loop = self.trainer.fit_loop.epoch_loop
+            done = self.current_epoch + (loop.batch_idx + 1) / max(1, int(self.trainer.num_training_batches))
+            step = round(done * self._steps_an_epoch)
+        scheduler.step_update(step)
 
 
-def build_schedule(
-    optimizer: torch.optim.Optimizer,
-    steps: int,
-    *,
-    name: str,
-    power: float,
-    milestones: list[float],
-    gamma: float,
-    min_lr: float,
-    warmup_steps: int,
-) -> Scheduler | None:
-    """timm's schedulers, counted in optimizer steps; `milestones` are fractions of the run. None: a constant rate."""
-    if warmup_steps >= steps:
-        raise LightsegError(
-            f"schedule.warmup_steps={warmup_steps} is not shorter than the run of {steps} optimizer steps"
-        )
-    warmup: dict[str, Any] = {"warmup_t": warmup_steps, "warmup_lr_init": 0.0, "t_in_epochs": False}
-    kinds: dict[str, Callable[[], Scheduler]] = {
-        "poly": lambda: PolyLRScheduler(
-            optimizer, t_initial=steps, power=power, lr_min=min_lr, cycle_limit=1, **warmup
-        ),
-        "cosine": lambda: CosineLRScheduler(optimizer, t_initial=steps, lr_min=min_lr, cycle_limit=1, **warmup),
-        "step": lambda: MultiStepLRScheduler(
-            optimizer, decay_t=[round(m * steps) for m in milestones], decay_rate=gamma, **warmup
-        ),
-        "constant": lambda: MultiStepLRScheduler(optimizer, decay_t=[], decay_rate=1.0, **warmup),
-    }
-    if name not in kinds:
-        raise LightsegError(f"schedule.name={name}: {nearest(name, kinds)}")
-    return kinds[name]() if name != "constant" or warmup_steps else None
+def set_dropout(model: nn.Module, rate: float) -> None:
+    """Dropout of heads and of timm's nets, which keep theirs as a module or as the number `drop_rate`."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = rate
+        elif isinstance(getattr(module, "drop_rate", None), float):
+            module.drop_rate = rate  # type: ignore[assignment]
+
+
+def set_drop_path(model: nn.Module, rate: float, built_with: float) -> None:
+    """Stochastic depth, whose rate grows with depth up to the `rate` of the deepest block: all are scaled alike."""
+    for module in model.modules():
+        if isinstance(module, DropPath):
+            if not hasattr(module, "built_with"):
+                module.built_with = module.drop_prob  # type: ignore[assignment]
+            module.drop_prob = float(module.built_with) * rate / built_with if built_with else 0.0  # type: ignore[arg-type]

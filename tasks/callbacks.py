@@ -137,10 +137,13 @@ class Pictures(Callback):
             self._samples.append((sample, outputs[index]))
 
     def on_test_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
+        charts = module.charts()
         if not self._samples or not trainer.is_global_zero:
             return
+        for name, chart in charts.items():
+            save_picture(chart, self.folder / f"{name}.png")
         rows = [module.draw(sample, prediction) for sample, prediction in self._samples]
-        legend = list(zip(module.class_names, module.palette, strict=False))
+        legend = list(zip(module.class_names, module.palette, strict=False)) if module.colours_mean_classes else []
         sheet = contact_sheet(rows, module.headings, legend)
         save_picture(sheet, self.folder / f"{trainer.datamodule.evaluation_split}.png")  # type: ignore[attr-defined]
         for logger in trainer.loggers:

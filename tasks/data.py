@@ -1,19 +1,17 @@
 """The LightningDataModule: from the `data` group of the configuration to batches of uint8 images."""
 
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from lightseg.data.cityscapes import Cityscapes
-from lightseg.data.folder import SegmentationFolder
-from lightseg.data.sampling import EpochSampler
-from lightseg.data.segmentation import collate
-from lightseg.data.transforms import eval_transform, train_transform
+from lightseg.data.sampling import EpochSampler, StageBatches
+from lightseg.data.staged import StagedTransform
 from lightseg.data.verify import verify
-from lightseg.errors import DataError, LightsegError, one_line
+from lightseg.errors import DataError, LightsegError
+from tasks.formats import format_of
+from tasks.progressive import Progressive
 
 
 class DataModule(pl.LightningDataModule):
@@ -23,26 +21,18 @@ class DataModule(pl.LightningDataModule):
         skipped: files left out because of `data.on_error=skip`, as (path, reason).
     """
 
-    def __init__(self, options: dict[str, Any], seed: int) -> None:
+    def __init__(self, options: dict[str, Any], seed: int, progressive: Progressive) -> None:
         super().__init__()
-        self.options, self.seed = options, seed
+        self.options, self.seed, self.progressive = options, seed, progressive
+        self.format = format_of(options)
         self.skipped: list[tuple[str, str]] = []
         self.evaluation_split = "val"
         self._sets: dict[str, Any] = {}
 
     def prepare_data(self) -> None:
         """Draw the mini world where it is not there yet (one process does)."""
-        if self.options["format"] == "mini_seg":
-            from lightseg.data.mini import write_cityscapes
-
-            height, width = self.options["size"]
-            write_cityscapes(
-                Path(self.options["root"]),
-                seed=self.options["world_seed"],
-                height=height,
-                width=width,
-                **self.options["count"],
-            )
+        if self.format.prepare is not None:
+            self.format.prepare(self.options)
 
     def dataset(self, split: str) -> Any:
         """`train` or `val`, read once."""
@@ -55,6 +45,11 @@ class DataModule(pl.LightningDataModule):
                 dataset.keep_decoded()
             self._sets[split] = dataset
         return self._sets[split]
+
+    def check(self) -> None:
+        """What must agree between the splits that training needs: DataError names what does not."""
+        if self.format.agree is not None:
+            self.format.agree(self.dataset("train"), self.dataset(self.evaluation_split))
 
     def describe(self) -> str:
         counts = ", ".join(f"{len(dataset)} {split}" for split, dataset in sorted(self._sets.items()))
@@ -71,73 +66,53 @@ class DataModule(pl.LightningDataModule):
         return {split: dataset.fingerprint() for split, dataset in sorted(self._sets.items())}
 
     def _build(self, split: str) -> Any:
-        options, augment = self.options, self.options["augment"]
-        transform = train_transform(**augment) if split == "train" else eval_transform()
-        where = options["split"][split]
-        if options["format"] in ("cityscapes", "mini_seg"):
-            return Cityscapes(options["root"], where, coarse=options.get("coarse", False), transform=transform)
-        if options["format"] == "folder":
-            if not options["classes"]:
-                raise LightsegError("data.classes is not set: give the class names, as in data.classes=[road, car]")
-            return SegmentationFolder(
-                options["root"],
-                images=where["images"],
-                labels=where["masks"],
-                classes=options["classes"],
-                ignore=options["ignore"],
-                palette=options["palette"],
-                colors=options.get("colors"),
-                image_end=options.get("image_end", ""),
-                label_end=options.get("mask_end", ""),
-                transform=transform,
-            )
-        raise LightsegError(f"data.format={options['format']}: choose from cityscapes, folder, mini_seg")
+        transform = self.format.evaluation(self.options)
+        if split == "train":
+            # sizes and strengths of a stage travel to the workers as the stage's number, in the sample's key
+            transform = StagedTransform(lambda stage: self.format.train(self.options, self.progressive.at(stage)))
+        return self.format.dataset(self.options, self.options["split"][split], transform)
 
     def train_dataloader(self) -> DataLoader:
-        size = self.options["batch_size"]
-        dataset = self.dataset("train")
-        if len(dataset) < size:
-            raise LightsegError(f"data.batch_size={size} is more than the {len(dataset)} training images there are")
-        # the last, smaller batch is left out: batch norm on one or two images hurts
-        return self._loader(dataset, size, shuffle=True, drop_last=True)
+        size, dataset = self.options["batch_size"], self.dataset("train")
+        largest = max(self.progressive.batch_size(stage, size) for stage in range(self.progressive.stages))
+        if len(dataset) < largest:
+            raise LightsegError(f"data.batch_size={largest} is more than the {len(dataset)} training images there are")
+        sampler = self._sampler(len(dataset), shuffle=True)
+        if self.trainer is not None:
+            sampler.set_epoch(self.trainer.current_epoch)  # with `images_per_step` the length depends on it
+        batches = StageBatches(sampler, lambda stage: self.progressive.batch_size(stage, size))
+        return self._loader(dataset, batch_sampler=batches)
 
     def val_dataloader(self) -> DataLoader:
-        return self._loader(self.dataset("val"), self.options["eval_batch_size"], shuffle=False, drop_last=False)
+        dataset = self.dataset("val")
+        sampler = self._sampler(len(dataset), shuffle=False)
+        return self._loader(dataset, sampler=sampler, batch_size=self.options["eval_batch_size"])
 
     test_dataloader = val_dataloader
 
-    def _loader(self, dataset: Dataset, batch_size: int, *, shuffle: bool, drop_last: bool) -> DataLoader:
+    def _sampler(self, size: int, *, shuffle: bool) -> EpochSampler:
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        sampler = EpochSampler(
-            len(dataset),  # type: ignore[arg-type]
+        return EpochSampler(
+            size,
             seed=self.seed,
             shuffle=shuffle,
             rank=rank,
             world_size=world_size,
+            stage_of=self.progressive.stage if shuffle else None,
         )
+
+    def _loader(self, dataset: Any, **options: Any) -> DataLoader:
         workers = self.options["workers"]
         return DataLoader(
             dataset,
-            batch_size=batch_size,
-            sampler=sampler,
-            drop_last=drop_last,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
-            collate_fn=to_batch,
+            collate_fn=self.format.batch,
             worker_init_fn=_one_thread,
+            **options,
         )
-
-
-def to_batch(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Samples -> `images` uint8 [B, C, H, W], `names`, and where there are labels `masks` uint8 [B, H, W]."""
-    try:
-        batch = collate(samples)
-    except DataError as error:
-        raise DataError(f"{one_line(error)}; for evaluation that is data.eval_batch_size=1") from error
-    masks = {"masks": batch["mask"]} if "mask" in batch else {}
-    return {"images": batch["image"], "names": batch["name"], **masks}
 
 
 def _one_thread(worker: int) -> None:

@@ -65,16 +65,10 @@ class Wandb(WandbLogger):
     def log_samples(self, module: Any, samples: list[tuple[dict[str, Any], Any]], sheet: Any) -> None:
         import wandb
 
-        labels = dict(enumerate(module.class_names)) | {255: "ignored"}
         pictures = [
             wandb.Image(
                 sample["images"].permute(1, 2, 0).cpu().numpy(),
-                masks={
-                    name: {"mask_data": mask.cpu().numpy(), "class_labels": labels}
-                    for name, mask in (("truth", sample.get("masks")), ("prediction", prediction))
-                    if mask is not None
-                },
-                caption=sample["name"],
+                **{"caption": sample["name"], **module.annotations(sample, prediction)},
             )
             for sample, prediction in samples
         ]

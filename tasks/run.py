@@ -14,17 +14,19 @@ import torch
 from omegaconf import OmegaConf
 
 from lightseg import record, runtime
+from lightseg.backbones.net import publishers_evaluation
 from lightseg.errors import LightsegError
 from lightseg.profile import profile_model
 from tasks.base import Task
 from tasks.callbacks import EMA, Pictures, RunProgress
 from tasks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
+from tasks.classification import ClassificationTask
 from tasks.data import DataModule
 from tasks.loggers import build_loggers
 from tasks.predictions import WritePredictions
 from tasks.segmentation import SegmentationTask
 
-TASKS: dict[str, type[Task]] = {"seg": SegmentationTask}
+TASKS: dict[str, type[Task]] = {"seg": SegmentationTask, "cls": ClassificationTask}
 
 
 def run_folder(config: dict[str, Any]) -> Path:
@@ -51,14 +53,29 @@ def run_folder(config: dict[str, Any]) -> Path:
     raise LightsegError(f"{parent} is full of runs of this second")
 
 
+def data_options(config: dict[str, Any]) -> dict[str, Any]:
+    """The `data` group, with what it leaves to the backbone's publisher filled in: how evaluation pictures are cut.
+
+    A run that trains evaluates at the size it trains at, one of pretrained weights at their publisher's.
+    """
+    options = config["data"]
+    if None not in options.get("eval", {}).values():
+        return options
+    published = publishers_evaluation(str(config["backbone"]))
+    if config["mode"] == "train":
+        published["size"] = options["augment"]["size"]
+    return {**options, "eval": {k: published[k] if v is None else v for k, v in options["eval"].items()}}
+
+
 def build_task(config: dict[str, Any], data: DataModule) -> Task:
     """The task over a new model, or over the model of `ckpt` in test mode. Reads the data's lists of files first."""
     dataset = data.dataset(data.evaluation_split)
     if config["mode"] == "train":
+        data.check()
         for split in ("train", data.evaluation_split):
             if not data.dataset(split).has_labels:
                 raise LightsegError(f"the {split} split has no labels: it serves mode=test evaluation.predictions=true")
-    if config["mode"] == "test":
+    if config["mode"] == "test" and config["ckpt"] is not None:
         checkpoint = AtomicCheckpointIO().load_checkpoint(config["ckpt"])
         model = checkpoint.get("hyper_parameters", {}).get("model")
         if not isinstance(model, dict):
@@ -75,7 +92,7 @@ def build_task(config: dict[str, Any], data: DataModule) -> Task:
             "num_classes": dataset.num_classes,
             "pretrained": config["pretrained"] if config["resume"] is None else False,
             "output_stride": config["output_stride"],
-            "drop_path_rate": config["drop_path_rate"],
+            "drop_path_rate": data.progressive.most("drop_path", config["drop_path_rate"]),
             "pixels": config["pixels"],
             "head": config["head"],
             "loss": config["loss"],
@@ -88,15 +105,17 @@ def build_task(config: dict[str, Any], data: DataModule) -> Task:
         freeze_bn=config["freeze_bn"],
         channels_last=config["channels_last"],
         palette=[list(map(int, colour)) for colour in dataset.palette],
+        progressive=data.progressive,
+        **({"mix": config["mix"]} if "mix" in config else {}),
     )
-    if config["mode"] == "test":
+    if config["mode"] == "test" and config["ckpt"] is not None:
         task.load_state_dict(checkpoint["state_dict"])
     if config["compile"]:
         task.model.compile()
     return task
 
 
-def build_trainer(config: dict[str, Any], folder: Path, task: Task) -> pl.Trainer:
+def build_trainer(config: dict[str, Any], folder: Path, task: Task, data: DataModule) -> pl.Trainer:
     options = {key: value for key, value in config["trainer"].items() if key != "name"}
     callbacks: list[pl.Callback] = [
         RunProgress(task.monitor),
@@ -117,6 +136,7 @@ def build_trainer(config: dict[str, Any], folder: Path, task: Task) -> pl.Traine
         return pl.Trainer(
             **{**defaults, **options},
             default_root_dir=folder,
+            reload_dataloaders_every_n_epochs=int(data.progressive.grows_batches),  # their number of batches changes
             logger=build_loggers(config["logger"], folder, config, resume_step),
             callbacks=callbacks,
             plugins=[AtomicCheckpointIO()],
@@ -166,10 +186,10 @@ def write_record(
         "protocol": {
             "split": data.evaluation_split,
             "images": len(data.dataset(data.evaluation_split)),
-            "resolution": "the label's own",
+            "resolution": task.resolution,
             "flip": config["evaluation"]["flip"],
             "scales": config["evaluation"]["scales"],
-            "checkpoint": config["ckpt"] if config["mode"] == "test" else config["evaluation"]["checkpoint"],
+            "checkpoint": config["evaluation"]["checkpoint"] if config["mode"] == "train" else config["ckpt"],
             "ema": bool(config["ema"]["decay"]),
             "precision": config["trainer"]["precision"],
             "skipped": [{"path": path, "reason": reason} for path, reason in data.skipped],
@@ -203,20 +223,29 @@ def save_config(config: dict[str, Any], folder: Path) -> None:
 
 def summary(content: dict[str, Any], folder: Path) -> str:
     """What a person wants to see at the end of a run."""
-    metrics, cost, split = content["metrics"], content["cost"], content["protocol"]["split"]
-    classes = {k.removeprefix(f"{split}/IoU/"): v for k, v in metrics.items() if k.startswith(f"{split}/IoU/")}
-    table = "  ".join(f"{name} {100 * value:.1f}" for name, value in classes.items() if value is not None)
-    figures = "  ".join(f"{k} {v:.4f}" for k, v in metrics.items() if v is not None and "/IoU/" not in k)
+    metrics, cost = content["metrics"], content["cost"]
+    figures = "  ".join(f"{k} {v:.4f}" for k, v in metrics.items() if v is not None and k.count("/") == 1)
+    tables: dict[str, list[tuple[float, str]]] = {}  # of classes: val/IoU/road
+    for key, value in metrics.items():
+        if key.count("/") > 1 and value is not None:
+            _, kind, name = key.split("/", 2)
+            tables.setdefault(kind, []).append((value, name))
     return "\n".join(
         [
             f"{content['data']} ({content['protocol']['images']} images): {figures}",
-            *([f"IoU %: {table}"] if table else []),
+            *(f"{kind} %: {_lowest(values)}" for kind, values in tables.items()),
             f"cost: {cost['params'] / 1e6:.2f} M parameters, {cost['madds'] / 1e9:.2f} G multiply-adds, "
             f"{cost['latency_ms']:.1f} ms on CPU; run: {content['wall_s']:.0f} s, {cost['run_peak_memory_mb']} MB",
             f"pictures: {folder / 'images'}",
             f"record: {folder / 'record.json'}",
         ]
     )
+
+
+def _lowest(values: list[tuple[float, str]], most: int = 20) -> str:
+    shown = values if len(values) <= most else sorted(values)[:most]
+    text = "  ".join(f"{name} {100 * value:.1f}" for value, name in shown)
+    return text if len(values) <= most else f"{text}  (the lowest {most} of {len(values)})"
 
 
 def close(trainer: pl.Trainer) -> None:

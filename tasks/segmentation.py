@@ -46,6 +46,12 @@ class SegmentationTask(Task):
         truth = sample["masks"].cpu().numpy() if "masks" in sample else np.full_like(predicted, 255)
         return segmentation_row(image, truth, predicted, self.palette)
 
+    def annotations(self, sample: Batch, prediction: Tensor) -> dict[str, Any]:
+        labels = dict(enumerate(self.class_names)) | {255: "ignored"}
+        masks = {"truth": sample.get("masks"), "prediction": prediction}
+        shown = {name: mask.cpu().numpy() for name, mask in masks.items() if mask is not None}
+        return {"masks": {name: {"mask_data": mask, "class_labels": labels} for name, mask in shown.items()}}
+
 
 def _resize(images: Tensor, scale: float) -> Tensor:
     if scale == 1.0:

@@ -39,7 +39,7 @@ def create_classifier(
     pretrained: bool | str | PathLike[str] = False,
     in_chans: int = 3,
     bn_eps: float | None = None,
-    drop_rate: float = 0.0,
+    drop_rate: float | None = None,
     drop_path_rate: float = 0.0,
     pixels: str | None = None,
 ) -> Classifier:
@@ -50,11 +50,13 @@ def create_classifier(
         num_classes: of the classifier. Weights of another number of classes are loaded without their classifier, and a
             log line says so.
         pretrained: False; True, official weights; or the path of a weight file.
-        drop_rate: dropout before the last layer.
+        drop_rate: dropout before the last layer; None: the net's own.
 
     Raises:
         LightsegError: an unknown name, an option that the net has not, or weights that cannot be had.
     """
-    options: dict[str, Any] = {"num_classes": num_classes, "in_chans": in_chans, "drop_rate": drop_rate}
+    options: dict[str, Any] = {"num_classes": num_classes, "in_chans": in_chans}
+    if drop_rate is not None:
+        options["drop_rate"] = drop_rate
     net, name = build_net(name, pretrained, bn_eps=bn_eps, drop_path_rate=drop_path_rate, **options)
     return Classifier(net, name, num_classes, in_chans, pixels)

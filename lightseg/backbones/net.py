@@ -9,6 +9,7 @@ from typing import Any
 
 import timm
 import torch
+from timm.data import resolve_data_config
 from torch import Tensor, nn
 
 from lightseg.arch import Arch
@@ -106,6 +107,14 @@ def whole_net(name: str, arch: Arch | None) -> Mapping[str, Tensor]:
     """Names and shapes in the state of the classification net, with more classes than anyone has: 0 bytes each."""
     with torch.device("meta"):
         return create(name, arch, False, {"num_classes": MANY}).state_dict()
+
+
+def publishers_evaluation(name: str) -> dict[str, Any]:
+    """How the pictures were prepared that a published top-1 was measured on: `size`, `crop_pct`, `interpolation`."""
+    config = timm.get_pretrained_cfg(CATALOG[name].timm_name if name in CATALOG else name)
+    resolved = resolve_data_config(pretrained_cfg=config.to_dict() if config else {}, use_test_size=True)
+    size = resolved["input_size"][-1]
+    return {"size": size, "crop_pct": resolved["crop_pct"], "interpolation": resolved["interpolation"]}
 
 
 def set_bn_eps(net: nn.Module, name: str, eps: float) -> None:

@@ -1,11 +1,11 @@
 """Which sample comes when, and with which randomness: a function of (seed, epoch) and nothing else.
 
-The sampler hands out `(index, sample_seed)`; the data set draws its augmentation from that seed alone. So a picture
-looks the same whichever worker makes it and however many there are, and a resumed run sees what the uninterrupted
-one would have seen.
+The sampler hands out `(index, sample_seed)`, or `(index, sample_seed, stage)` where training goes in stages; the data
+set draws its augmentation from that seed alone. So a picture looks the same whichever worker makes it and however many
+there are, and a resumed run sees what the uninterrupted one would have seen.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -13,7 +13,7 @@ from torch.utils.data import Sampler
 from lightseg.errors import LightsegError
 
 
-class EpochSampler(Sampler[tuple[int, int]]):
+class EpochSampler(Sampler[tuple[int, ...]]):
     """Yields `(index, sample_seed)` for one epoch; `set_epoch` (which Lightning calls) chooses the epoch.
 
     size: number of samples in the data set.
@@ -21,10 +21,19 @@ class EpochSampler(Sampler[tuple[int, int]]):
     rank, world_size: this process's share. Shuffled, every rank gets equally many (a rank that ran out would leave
         the others waiting): the last round is filled from the start of the order, or left out with `drop_last`. In
         order, every sample comes exactly once over all ranks, so that a metric counts nothing twice.
+    stage_of: the stage of an epoch, which is then the third entry of each key.
     """
 
     def __init__(
-        self, size: int, *, seed: int = 0, shuffle: bool, rank: int = 0, world_size: int = 1, drop_last: bool = False
+        self,
+        size: int,
+        *,
+        seed: int = 0,
+        shuffle: bool,
+        rank: int = 0,
+        world_size: int = 1,
+        drop_last: bool = False,
+        stage_of: Callable[[int], int] | None = None,
     ) -> None:
         if seed < 0:
             raise LightsegError(f"seed is {seed}: seeds are 0 or greater")
@@ -36,7 +45,12 @@ class EpochSampler(Sampler[tuple[int, int]]):
             raise LightsegError(f"{size} samples cannot be shared by {world_size} processes with drop_last=true")
         self.size, self.seed, self.shuffle = size, seed, shuffle
         self.rank, self.world_size, self.drop_last = rank, world_size, drop_last
+        self.stage_of = stage_of
         self.epoch = 0
+
+    @property
+    def stage(self) -> int:
+        return self.stage_of(self.epoch) if self.stage_of else 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -46,7 +60,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
             return len(range(self.rank, self.size, self.world_size))
         return self.size // self.world_size if self.drop_last else -(-self.size // self.world_size)
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
         # A seed per index, not per place in the order: the sample is the same however the order is shared out.
         random = np.random.default_rng([self.seed, self.epoch])
         seeds = random.integers(0, 2**63, self.size)
@@ -54,5 +68,22 @@ class EpochSampler(Sampler[tuple[int, int]]):
         if self.shuffle:
             random.shuffle(order)
             order = np.resize(order, len(self) * self.world_size)  # cut, or repeated from its start
+        stage = (self.stage,) if self.stage_of else ()
         for index in order[self.rank :: self.world_size].tolist():
-            yield index, int(seeds[index])
+            yield (index, int(seeds[index]), *stage)
+
+
+class StageBatches(Sampler[list[tuple[int, ...]]]):
+    """Batches of an EpochSampler's keys, of as many as the stage's `size_of(stage)`; a last, smaller one is left out,
+    because batch norm on one or two images hurts. Its length is that of the sampler's epoch."""
+
+    def __init__(self, sampler: EpochSampler, size_of: Callable[[int], int]) -> None:
+        self.sampler, self.size_of = sampler, size_of
+
+    def __len__(self) -> int:
+        return len(self.sampler) // self.size_of(self.sampler.stage)
+
+    def __iter__(self) -> Iterator[list[tuple[int, ...]]]:
+        size, keys = self.size_of(self.sampler.stage), iter(self.sampler)
+        for _ in range(len(self.sampler) // size):
+            yield [next(keys) for _ in range(size)]

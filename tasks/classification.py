@@ -1,0 +1,75 @@
+"""Classification: top-1 over the whole set, with top-5, accuracy per class and calibration beside it."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from timm.data import Mixup
+from torch import Tensor
+
+from lightseg.draw import classification_row, confusion_picture
+from lightseg.metrics.classification import ClassificationMetric
+from tasks.base import Batch, Task
+
+SHOWN = 5  # most likely classes in a picture
+
+
+class ClassificationTask(Task):
+    monitor = "val/top1"
+    headings = ("image", "prediction")
+    colours_mean_classes = False
+    resolution = "the evaluation crop's"
+
+    def __init__(self, model: dict[str, Any], *args: Any, mix: dict[str, Any], **options: Any) -> None:
+        """
+        Args:
+            mix: timm's mixup and CutMix: `mixup` and `cutmix` (the alphas, 0 = off), `prob`, `switch_prob`.
+        """
+        super().__init__(model, *args, **options)
+        self.metric = ClassificationMetric(model["num_classes"], self.class_names)
+        self.mix = mix
+
+    def prepare_batch(self, batch: Batch) -> Batch:
+        """Mixup and CutMix, by timm, with this step's randomness."""
+        values = {**self.mix, **self.scheduled}
+        if not (values["mixup"] or values["cutmix"]) or len(batch["names"]) % 2:
+            return batch
+        mixing = Mixup(
+            mixup_alpha=values["mixup"],
+            cutmix_alpha=values["cutmix"],
+            prob=values["prob"],
+            switch_prob=values["switch_prob"],
+            label_smoothing=0.0,  # the loss smooths
+            num_classes=self.metric.num_classes,
+        )
+        state = np.random.get_state()
+        np.random.seed(torch.initial_seed() % 2**32)  # timm draws from numpy; the step's seed is torch's
+        images, labels = mixing(batch["images"].float(), batch["labels"])
+        np.random.set_state(state)
+        # back to bytes, which is what models take: half a grey level at most
+        images = images.round_().to(torch.uint8).contiguous(memory_format=torch.channels_last)
+        return {**batch, "images": images, "labels": labels}
+
+    def evaluate(self, batch: Batch) -> Tensor:
+        views = (False, True) if self.flip else (False,)
+        images = batch["images"]
+        probabilities = [self.head.decode(self.model(images.flip(-1) if flipped else images)) for flipped in views]
+        mean = torch.stack(probabilities).mean(0)
+        self.metric.update(mean, batch["labels"])
+        return mean
+
+    def draw(self, sample: Batch, prediction: Tensor) -> list[np.ndarray]:
+        image = sample["images"].permute(1, 2, 0).cpu().numpy()
+        top = prediction.topk(min(SHOWN, len(prediction)))
+        named = [(self.class_names[i], p) for i, p in zip(top.indices.tolist(), top.values.tolist(), strict=True)]
+        return classification_row(image, self.class_names[int(sample["labels"])], named)
+
+    def charts(self) -> dict[str, np.ndarray]:
+        with self.metric.sync_context():
+            counts = self.metric.confusion.cpu().numpy()
+        return {"confusion": confusion_picture(counts, self.class_names)}
+
+    def annotations(self, sample: Batch, prediction: Tensor) -> dict[str, Any]:
+        best = int(prediction.argmax())
+        said = f"{self.class_names[best]} {float(prediction[best]):.2f}"
+        return {"caption": f"{sample['name']}: {said}, truth {self.class_names[int(sample['labels'])]}"}
