@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lightseg.errors import nearest
+from lightseg.scaling import is_scaled, scale_fault
 
 
 class Row(NamedTuple):
@@ -264,10 +265,12 @@ def is_arch(name: str) -> bool:
 
 
 def known(name: str) -> bool:
-    """Whether `name` is in the catalog, is one of timm's, with or without a weights tag (`resnet18.a1_in1k`), or is the
-    path of an architecture file."""
+    """Whether `name` is in the catalog, is one of timm's, with or without a weights tag (`resnet18.a1_in1k`), is the
+    path of an architecture file, or an EfficientNet of a width and a depth (`efficientnet_w1.1_d1.2`)."""
     if is_arch(name):
         return Path(name).is_file()
+    if is_scaled(name):
+        return not scale_fault(name)
     return name in CATALOG or name.split(".")[0] in timm_names()
 
 
@@ -275,4 +278,8 @@ def unknown_message(name: str) -> str:
     """The one line for a name that `known` refuses, with the nearest names."""
     if is_arch(name):
         return f"backbone {name}: no such architecture file"
+    if is_scaled(name):
+        return scale_fault(name)
+    if name.startswith("efficientnet_w"):
+        return f"unknown backbone {name!r}: write efficientnet_w<width>_d<depth>, as in efficientnet_w1.1_d1.2"
     return f"unknown backbone {name!r}: {nearest(name, [*CATALOG, *sorted(timm_names() - CATALOG.keys())])}"

@@ -17,9 +17,11 @@ from lightseg.arch_file import read_arch
 from lightseg.backbones import shufflenetv2
 from lightseg.backbones.catalog import CATALOG, is_arch, known, unknown_message
 from lightseg.backbones.fbnet import fbnet_from_arch
+from lightseg.backbones.scaled import scaled_config, scaled_efficientnet
 from lightseg.backbones.sources import packaged_file, timm_options, weights_missing
 from lightseg.backbones.weights import load_weights, read_state
 from lightseg.errors import LightsegError
+from lightseg.scaling import is_scaled
 
 log = logging.getLogger(__name__)
 MANY = 1_000_003  # classes: what depends on their number is then seen by its shape
@@ -75,6 +77,10 @@ def create(name: str, arch: Arch | None, pretrained: bool, options: dict[str, An
     net, failure = None, ""
     if pretrained and arch:
         raise LightsegError(f"there are no weights for the architecture {name}; use pretrained=false or a weight file")
+    if pretrained and is_scaled(name):
+        raise LightsegError(
+            f"there are no weights for {name}: use efficientnet_b0 to _b7, pretrained=false or a weight file"
+        )
     if pretrained:
         weights = timm_options(name, timm_name)
         try:
@@ -83,7 +89,12 @@ def create(name: str, arch: Arch | None, pretrained: bool, options: dict[str, An
             failure = one_line(error)
     try:
         if net is None:
-            net = fbnet_from_arch(arch, **options) if arch else timm.create_model(timm_name, **options)
+            if arch:
+                net = fbnet_from_arch(arch, **options)
+            elif is_scaled(name):
+                net = scaled_efficientnet(name, **options)
+            else:
+                net = timm.create_model(timm_name, **options)
     except LightsegError:
         raise
     except Exception as error:  # timm raises whatever the net's own code raises
@@ -111,8 +122,12 @@ def whole_net(name: str, arch: Arch | None) -> Mapping[str, Tensor]:
 
 def publishers_evaluation(name: str) -> dict[str, Any]:
     """How the pictures were prepared that a published top-1 was measured on: `size`, `crop_pct`, `interpolation`."""
-    config = timm.get_pretrained_cfg(CATALOG[name].timm_name if name in CATALOG else name)
-    resolved = resolve_data_config(pretrained_cfg=config.to_dict() if config else {}, use_test_size=True)
+    if is_scaled(name):
+        config = scaled_config(name)
+    else:
+        known_to_timm = timm.get_pretrained_cfg(CATALOG[name].timm_name if name in CATALOG else name)
+        config = known_to_timm.to_dict() if known_to_timm else {}
+    resolved = resolve_data_config(pretrained_cfg=config, use_test_size=True)
     size = resolved["input_size"][-1]
     return {"size": size, "crop_pct": resolved["crop_pct"], "interpolation": resolved["interpolation"]}
 
