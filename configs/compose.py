@@ -4,8 +4,6 @@ OmegaConf and nothing else. Everything a user can mistype is refused here, befor
 comes within a second. Files hold values only: nothing read from one can decide which code runs.
 """
 
-import ast
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +11,12 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lightseg.arch_file import read_arch
+from configs.checks import check, check_trainer_argument, wrong_kind
+from configs.scaling import scale
 from lightseg.errors import LightsegError, nearest
-from lightseg.light import catalog
 
 CONFIGS = Path(__file__).parent
 GROUPS = ("task", "data", "trainer", "logger")  # a choice of these is a file configs/<group>/<choice>.yaml
-
-CHOICES: dict[str, tuple[Any, ...]] = {  # keys with a closed list of values
-    "mode": ("train", "test"),
-    "output_stride": (8, 16, 32),
-    "pixels": ("bgr255",),
-    "head.variant": ("paper", "torchvision"),
-    "schedule.name": ("poly", "cosine", "step", "exponential", "constant"),
-    "evaluation.checkpoint": ("best", "last"),
-    "data.on_error": ("raise", "skip"),
-    "logger.mode": ("auto", "online", "offline"),
-}
-
-HEADS = {"seg": ("lraspp", "raspp"), "cls": ("native", "linear")}
 
 
 def compose(overrides: list[str]) -> DictConfig:
@@ -42,6 +27,7 @@ def compose(overrides: list[str]) -> DictConfig:
     right kind.
     """
     words = _split(overrides)
+    experiment: dict[str, Any] = {}
     saved = _saved_config(words)
     if saved is not None:
         config = saved
@@ -50,7 +36,8 @@ def compose(overrides: list[str]) -> DictConfig:
         config = _defaults({**experiment, **words})
         _apply(config, experiment, f"configs/experiment/{words.get('experiment')}.yaml")
     _apply(config, words, "the command line")
-    _check(config)
+    scale(config, _dotted({**experiment, **words}))
+    check(config, default_data=str(_read(_choose("task", config.task)).data))
     return config
 
 
@@ -82,7 +69,7 @@ def help_text() -> str:
         "",
         "Choices",
         *(f"  {group + '=':<13}{', '.join(choices(group))}" for group in (*GROUPS, "experiment")),
-        "  backbone=    a name of docs/backbones.md or any timm name",
+        "  backbone=    a name of docs/backbones.md, any timm name, or efficientnet with depth=, width= or phi=",
         "",
         "Keys (configs/train.yaml)",
         (CONFIGS / "train.yaml").read_text(),
@@ -191,15 +178,23 @@ def _apply(config: DictConfig, values: dict[str, Any], origin: str) -> None:
             node = node.get(parent) if isinstance(node, DictConfig) else None
         if not isinstance(node, DictConfig) or last not in node:
             if key.startswith("trainer.") and len(parents) == 1:
-                _check_trainer_argument(last)
+                check_trainer_argument(last)
             else:
                 raise LightsegError(f"no key '{key}' ({origin}): {nearest(key, _keys(config))}")
-        elif (kind := _wrong_kind(node[last], value, key)) is not None:
+        elif (kind := wrong_kind(node[last], value, key)) is not None:
             raise LightsegError(f"{key}={value!r} ({origin}): must be {kind}")
         if isinstance(node.get(last), DictConfig) and isinstance(value, dict) and last != "classes":
             _apply(config, {f"{key}.{inner}": v for inner, v in value.items()}, origin)
         else:
             node[last] = value
+
+
+def _dotted(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"data": {"size": 1}}` as `{"data.size": 1}`."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _keys(config: DictConfig, prefix: str = "") -> list[str]:
@@ -209,87 +204,3 @@ def _keys(config: DictConfig, prefix: str = "") -> list[str]:
         if isinstance(value, DictConfig):
             keys += _keys(value, f"{prefix}{key}.")
     return keys
-
-
-def _wrong_kind(default: Any, value: Any, key: str) -> str | None:
-    """What the value must be, where it is not of its default's kind; None where it fits."""
-    if (
-        key in ("pretrained",)
-        or default is None
-        or (value is None and not isinstance(default, bool | int | DictConfig))
-    ):
-        return None
-    if value is None and key.startswith("trainer."):
-        return None
-    if isinstance(default, bool):
-        return None if isinstance(value, bool) else "true or false"
-    if isinstance(default, int):
-        return None if isinstance(value, int) and not isinstance(value, bool) else "a whole number"
-    if isinstance(default, float):
-        return None if isinstance(value, int | float) and not isinstance(value, bool) else "a number"
-    if isinstance(default, str):
-        return None if not isinstance(value, list | dict) else "a single word"
-    if isinstance(default, DictConfig):
-        return (
-            None if isinstance(value, dict) else f"given key by key, as in {key}.{next(map(str, default), 'key')}=..."
-        )
-    return None if isinstance(value, list) else "a list, as in [1, 2]"
-
-
-def _check(config: DictConfig) -> None:
-    for key, allowed in CHOICES.items():
-        value = OmegaConf.select(config, key)
-        if value is not None and value not in allowed:
-            raise LightsegError(f"{key}={value}: choose from {', '.join(map(str, allowed))}")
-    _check_backbone(str(config.backbone))
-    heads = HEADS[config.task]
-    if config.head.name not in heads:
-        raise LightsegError(f"head.name={config.head.name} (task={config.task}): choose from {', '.join(heads)}")
-    if config.mode == "test" and config.ckpt is None and not (config.head.name == "native" and config.pretrained):
-        raise LightsegError(
-            "mode=test needs ckpt=<checkpoint>, for example runs/seg/.../checkpoints/best.ckpt"
-            + ("; or pretrained=true with head.name=native" if "native" in heads else "")
-        )
-    if "root" in config.data:
-        _check_root(config)
-    if isinstance(config.pretrained, str) and not Path(config.pretrained).is_file():
-        raise LightsegError(
-            f"pretrained={config.pretrained}: no such file; give true, false or the path of a weight file"
-        )
-
-
-def _check_root(config: DictConfig) -> None:
-    default = _read(_choose("task", config.task)).data
-    if config.data.root is None:
-        raise LightsegError(
-            f"data={config.data.name} needs data.root=<folder of the data set>; data={default} needs none"
-        )
-    if not config.data.format.startswith("mini") and not Path(config.data.root).is_dir():
-        raise LightsegError(
-            f"data.root={config.data.root}: no such folder ({Path(config.data.root).absolute()}); "
-            f"data={default} needs none"
-        )
-
-
-def _check_backbone(name: str) -> None:
-    rows = catalog()
-    if not rows.known(name):
-        raise LightsegError(rows.unknown_message(name))
-    if rows.is_arch(name):
-        read_arch(name)
-
-
-def _check_trainer_argument(name: str) -> None:
-    """Against the signature of Lightning's Trainer, read from its source: importing it takes seconds."""
-    spec = importlib.util.find_spec("pytorch_lightning")
-    if spec is None or not spec.submodule_search_locations:
-        raise LightsegError('pytorch-lightning is not installed: pip install -e ".[train]"')
-    source = (Path(spec.submodule_search_locations[0]) / "trainer" / "trainer.py").read_text()
-    trainer = next(n for n in ast.parse(source).body if isinstance(n, ast.ClassDef) and n.name == "Trainer")
-    init = next(n for n in trainer.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
-    names = {arg.arg for arg in (*init.args.args, *init.args.kwonlyargs)} - {"self"}
-    ours = {"logger", "callbacks", "plugins", "default_root_dir", "use_distributed_sampler", "enable_checkpointing"}
-    if name in ours:
-        raise LightsegError(f"trainer.{name} is set by train.py itself: use the keys of configs/train.yaml")
-    if name not in names:
-        raise LightsegError(f"no key 'trainer.{name}': {nearest(name, sorted(names - ours))}")

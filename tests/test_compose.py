@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from configs.compose import choices, compose, defaults_of, plain
 from lightseg.errors import LightsegError
@@ -55,10 +56,43 @@ def test_setting_is_what_differs_from_the_defaults():
     assert setting(plain(config), plain(defaults_of(config))) == {"optimizer.lr": 0.5, "trainer.limit_val_batches": 1}
 
 
-@pytest.mark.parametrize("experiment", choices("experiment"))
-def test_every_experiment_composes(experiment, tmp_path):
-    config = compose([f"experiment={experiment}", f"data.root={tmp_path}"])
-    assert config.experiment == experiment
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ([], "efficientnet_w1.0_d1.0"),
+        (["depth=1.2", "width=1.1"], "efficientnet_w1.1_d1.2"),
+        (["depth=2"], "efficientnet_w1.0_d2.0"),
+        (["phi=1"], "efficientnet_w1.1_d1.2"),
+        (["phi=1.5"], "efficientnet_w1.1537_d1.3145"),
+        (["phi=-1"], "efficientnet_w0.9091_d0.8333"),
+    ],
+)
+def test_efficientnet_is_scaled_by_depth_and_width_or_by_phi(words, name):
+    config = compose(["backbone=efficientnet", *words])
+    assert config.backbone == name
+    assert (config.depth, config.width, config.phi) == (None, None, None)  # so that it composes to itself
+
+
+@pytest.mark.parametrize(
+    ("words", "size", "eval_size"),
+    [
+        (["phi=1.5"], 280, 280),  # 224 * 1.15 ** 1.5 is 276.2; the nearest multiple of 8 is 280 (272 is further)
+        (["phi=0"], 224, 224),
+        (["phi=1.5", "data.augment.size=96"], 96, 64),
+        (["phi=1.5", "data.eval.size=96"], 280, 96),
+        (["depth=1.2"], 64, 64),
+    ],
+)
+def test_phi_sets_the_size_of_the_pictures_that_are_classified(words, size, eval_size):
+    config = compose(["task=cls", "backbone=efficientnet", *words])
+    assert (config.data.augment.size, config.data.eval.size) == (size, eval_size)
+
+
+def test_a_scaled_net_is_in_the_record_and_goes_on_when_resumed(tmp_path):
+    config = compose(["task=cls", "backbone=efficientnet", "phi=1"])
+    assert setting(plain(config), plain(defaults_of(config))) == {"data.augment.size": 256, "data.eval.size": 256}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain(config)))
+    assert plain(compose([f"resume={tmp_path}"])) == {**plain(config), "resume": str(tmp_path)}
 
 
 @pytest.mark.parametrize(
@@ -86,6 +120,15 @@ def test_every_experiment_composes(experiment, tmp_path):
         (["experiment=imagenet"], "no experiment named"),
         (["seed=1", "seed=2"], "given twice"),
         (["mobilenetv3_large"], "key=value"),
+        (["backbone=efficientnet", "depth=0"], "depth=0: must be above 0"),
+        (["backbone=efficientnet", "width=9"], "width=9: must be above 0 and at most 8"),
+        (["backbone=efficientnet", "width=.inf"], "must be above 0 and at most 8"),
+        (["backbone=efficientnet", "depth=deep"], "depth='deep': must be a number"),
+        (["backbone=efficientnet", "phi=1", "depth=1.2"], "phi alone"),
+        (["backbone=efficientnet", "phi=12"], "from -11 to 11"),
+        (["backbone=efficientnet_b0", "phi=1"], "phi scales backbone=efficientnet, not backbone=efficientnet_b0"),
+        (["depth=1.2"], "depth scales backbone=efficientnet, not backbone=mobilenetv3_large"),
+        (["backbone=efficientnet_w0.0_d1.0"], "width must be above 0"),
         (["data.root=[oops"], "cannot be read"),
     ],
 )
@@ -113,8 +156,6 @@ def test_help_names_every_group_and_choice():
 
 
 def test_cfg_prints_a_configuration_that_composes_to_itself():
-    import yaml
-
     result = train("--cfg", "backbone=mobilenetv2")
     assert result.returncode == 0
     assert yaml.safe_load(result.stdout) == plain(compose(["backbone=mobilenetv2"]))
