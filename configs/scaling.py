@@ -9,7 +9,6 @@ from lightseg.scaling import MOST_SCALE, compound, scaled_name
 
 FAMILY = "efficientnet"
 KEYS = ("depth", "width", "phi")
-MOST_PHI = 11  # 1.2 ** 11 is a depth of 7.4; B7 is about phi = 6
 
 
 def scale(config: DictConfig, given: dict[str, Any]) -> None:
@@ -41,8 +40,6 @@ def scale(config: DictConfig, given: dict[str, Any]) -> None:
 
 
 def _compound(config: DictConfig, phi: float, given: dict[str, Any]) -> None:
-    if not abs(phi) <= MOST_PHI:
-        raise LightsegError(f"phi={phi}: from -{MOST_PHI} to {MOST_PHI} (0 is B0, about 6 is B7)")
     width, depth, image_size = compound(phi)
     config.backbone = scaled_name(width, depth)
     if config.task == "cls" and "data.augment.size" not in given:

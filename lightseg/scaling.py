@@ -14,6 +14,7 @@ from lightseg.errors import LightsegError
 
 BASE_SIZE = 224  # pixels: B0's pictures
 MOST_SCALE = 8.0  # B7 has width 2.0 and depth 3.1; the largest that was published (L2) 4.3 and 5.3
+MOST_PHI = 11  # 1.2 ** 11 is a depth of 7.4; B7 is about phi = 6
 NAME = re.compile(r"efficientnet_w([0-9]+(?:\.[0-9]+)?)_d([0-9]+(?:\.[0-9]+)?)")
 
 
@@ -37,7 +38,13 @@ class Scales(NamedTuple):
 
 
 def compound(phi: float, coefficients: Coefficients = PAPER) -> Scales:
-    """The compound scaling `phi`; 0 is B0. Multipliers are rounded to 4 digits, sizes to a multiple of 8."""
+    """The compound scaling `phi`; 0 is B0. Multipliers are rounded to 4 digits, sizes to a multiple of 8.
+
+    Raises:
+        LightsegError: a phi whose net nobody could run.
+    """
+    if not abs(phi) <= MOST_PHI:
+        raise LightsegError(f"phi={phi:g}: from -{MOST_PHI} to {MOST_PHI} (0 is B0, about 6 is B7)")
     alpha, beta, gamma = coefficients
     return Scales(round(beta**phi, 4), round(alpha**phi, 4), 8 * round(BASE_SIZE * gamma**phi / 8))
 

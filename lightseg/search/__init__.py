@@ -1,0 +1,1 @@
+"""Looking for nets and for their scaling, under measured costs."""
