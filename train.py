@@ -50,7 +50,7 @@ def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     this.quiet()
     this.seed_everything(config["seed"])
     progressive = Progressive(config["schedule"], config["trainer"]["max_epochs"])
-    data = DataModule(this.data_options(config), config["seed"], progressive)
+    data = DataModule(this.data_options(config, progressive), config["seed"], progressive)
     data.prepare_data()
     task = this.build_task(config, data)
     folder = this.run_folder(config)

@@ -22,6 +22,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {  # keys with a closed list of values
     "logger.mode": ("auto", "online", "offline"),
 }
 
+CLS_STAGES = ("randaugment", "mixup", "cutmix")  # of `schedule`
+
 HEADS = {"seg": ("lraspp", "raspp"), "cls": ("native", "linear")}
 
 
@@ -43,6 +45,11 @@ def check(config: DictConfig, default_data: str) -> None:
             "mode=test needs ckpt=<checkpoint>, for example runs/seg/.../checkpoints/best.ckpt"
             + ("; or pretrained=true with head.name=native" if "native" in heads else "")
         )
+    if config.task == "cls" and list(config.evaluation.scales) != [1.0]:
+        raise LightsegError("evaluation.scales is not for task=cls, which looks at one crop: leave it at [1.0]")
+    for key in CLS_STAGES if config.task != "cls" else ():
+        if OmegaConf.select(config, f"schedule.{key}") is not None:
+            raise LightsegError(f"schedule.{key} is for task=cls alone: leave it null for task={config.task}")
     if "root" in config.data:
         _check_root(config, default_data)
     if isinstance(config.pretrained, str) and not Path(config.pretrained).is_file():

@@ -70,6 +70,8 @@ class DataModule(pl.LightningDataModule):
         if split == "train":
             # sizes and strengths of a stage travel to the workers as the stage's number, in the sample's key
             transform = StagedTransform(lambda stage: self.format.train(self.options, self.progressive.at(stage)))
+            for stage in range(self.progressive.stages):  # what a late stage cannot do is said before the first
+                transform.at(stage)
         return self.format.dataset(self.options, self.options["split"][split], transform)
 
     def train_dataloader(self) -> DataLoader:

@@ -9,6 +9,7 @@ from timm.scheduler import CosineLRScheduler, MultiStepLRScheduler, PolyLRSchedu
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
 
+from lightseg.backbones import Classifier
 from lightseg.errors import LightsegError, nearest
 from lightseg.model import Model
 
@@ -32,7 +33,7 @@ def build_optimizer(
 
     Args:
         weight_decay: not applied to biases and norm layers.
-        backbone_lr_mult: the backbone's rate relative to the head's.
+        backbone_lr_mult: the backbone's rate relative to the head's, or to that of a whole net's last layer.
         eps: of Adam's and RMSprop's denominator; None: timm's default.
         layer_decay: the rate of each block of the backbone relative to the next deeper one; None: 1.
         fused: one kernel a step instead of several a weight, where torch has one: 3 ms against 13 for 3 M weights on a
@@ -50,29 +51,39 @@ def build_optimizer(
     extra: dict[str, Any] = {"fused": True} if fused and name in FUSED_ON_CPU else {}
     if eps is not None:
         extra["eps"] = eps
+    no_eps = f"optimizer.name={name} takes no optimizer.eps: leave it null"
     try:
-        return create_optimizer_v2(groups, opt=name, lr=lr, weight_decay=weight_decay, momentum=momentum, **extra)
+        optimizer = create_optimizer_v2(groups, opt=name, lr=lr, weight_decay=weight_decay, momentum=momentum, **extra)
     except (ValueError, AssertionError) as error:
         raise LightsegError(f"optimizer.name={name}: {nearest(name, map(str, list_optimizers()))}") from error
     except TypeError as error:
-        raise LightsegError(f"optimizer.name={name} takes no optimizer.eps: leave it null") from error
+        raise LightsegError(no_eps) from error
+    if eps is not None and "eps" not in optimizer.defaults:  # timm drops it where it has no use
+        raise LightsegError(no_eps)
+    return optimizer
 
 
 def _by_rate(
     model: Model, lr: float, backbone_lr_mult: float, layer_decay: float
 ) -> Iterator[tuple[float, list[nn.Parameter]]]:
-    """Learning rates and the trained parameters they are for: the backbone's, by depth, and the head's."""
-    layers = _layers(model.backbone) if layer_decay != 1.0 else [list(model.backbone.parameters())]
+    """Learning rates and the trained parameters they are for: the backbone's, by depth, and the head's. A whole net's
+    last layer is its head."""
+    whole: Any = model.backbone.net if isinstance(model.backbone, Classifier) else None
+    last: nn.Module = whole.get_classifier() if whole is not None else model.head
+    head = list(last.parameters())
+    own = {id(parameter) for parameter in head}
+    backbone = [(key, p) for key, p in model.backbone.named_parameters() if id(p) not in own]
+    layers = _layers(backbone) if layer_decay != 1.0 else [[p for _, p in backbone]]
     for depth, layer in enumerate(layers):
         rate = lr * backbone_lr_mult * layer_decay ** (len(layers) - depth)
         yield rate, [p for p in layer if p.requires_grad]
-    yield lr, [p for p in model.head.parameters() if p.requires_grad]
+    yield lr, [p for p in head if p.requires_grad]
 
 
-def _layers(backbone: nn.Module) -> list[list[nn.Parameter]]:
+def _layers(backbone: list[tuple[str, nn.Parameter]]) -> list[list[nn.Parameter]]:
     """Parameters block by block, shallow to deep: a block is what is numbered twice, `blocks.3.1`, or else a child."""
     layers: dict[str, list[nn.Parameter]] = {}
-    for key, parameter in backbone.named_parameters():
+    for key, parameter in backbone:
         parts = key.split(".")[1:]  # `net.`
         numbered = [index for index, part in enumerate(parts[:-1]) if part.isdigit()][:2]
         layers.setdefault(".".join(parts[: numbered[-1] + 1] if numbered else parts[:1]), []).append(parameter)

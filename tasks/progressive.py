@@ -13,6 +13,7 @@ from typing import Any
 from lightseg.errors import LightsegError
 
 NAMES = ("image_size", "randaugment", "mixup", "cutmix", "dropout", "drop_path")
+SHARES = ("dropout", "drop_path")
 LEAST_SIZE = 32  # pixels: the stride of the nets; smaller pictures leave less than one cell
 
 
@@ -27,11 +28,14 @@ class Progressive:
         values: name -> one value a stage, for what is scheduled.
 
     Raises:
-        LightsegError: lists of another length, sizes under the nets' stride, more stages than epochs.
+        LightsegError: lists of another length, values that cannot be, sizes under the nets' stride, more stages than
+            epochs.
     """
 
     def __init__(self, options: dict[str, Any], epochs: int | None) -> None:
         self.stages = options["stages"]
+        if self.stages < 1:
+            raise LightsegError(f"schedule.stages={self.stages}: a run has at least one stage")
         given = {name: options[name] for name in NAMES if options[name] is not None}
         self.values = {name: _a_value_a_stage(name, value, self.stages) for name, value in given.items()}
         self.grows_batches = bool(options["images_per_step"])
@@ -88,6 +92,8 @@ def _a_value_a_stage(name: str, given: Any, stages: int) -> list[float]:
         given = [start + (end - start) * stage / max(1, stages - 1) for stage in range(stages)]
     if any(value < 0 for value in given):
         raise LightsegError(f"schedule.{name}={given}: a value below 0")
+    if name in SHARES and max(given) >= 1:
+        raise LightsegError(f"schedule.{name}={given}: a share of 1 or more, which leaves nothing")
     return [int(value) for value in given] if name == "image_size" else [float(value) for value in given]
 
 

@@ -24,6 +24,7 @@ from tasks.classification import ClassificationTask
 from tasks.data import DataModule
 from tasks.loggers import build_loggers
 from tasks.predictions import WritePredictions
+from tasks.progressive import Progressive
 from tasks.segmentation import SegmentationTask
 
 TASKS: dict[str, type[Task]] = {"seg": SegmentationTask, "cls": ClassificationTask}
@@ -53,17 +54,17 @@ def run_folder(config: dict[str, Any]) -> Path:
     raise LightsegError(f"{parent} is full of runs of this second")
 
 
-def data_options(config: dict[str, Any]) -> dict[str, Any]:
+def data_options(config: dict[str, Any], progressive: Progressive) -> dict[str, Any]:
     """The `data` group, with what it leaves to the backbone's publisher filled in: how evaluation pictures are cut.
 
-    A run that trains evaluates at the size it trains at, one of pretrained weights at their publisher's.
+    A run that trains evaluates at the (largest) size it trains at, one of pretrained weights at their publisher's.
     """
     options = config["data"]
     if None not in options.get("eval", {}).values():
         return options
     published = publishers_evaluation(str(config["backbone"]))
     if config["mode"] == "train":
-        published["size"] = options["augment"]["size"]
+        published["size"] = int(progressive.most("image_size", options["augment"]["size"]))
     return {**options, "eval": {k: published[k] if v is None else v for k, v in options["eval"].items()}}
 
 
@@ -187,6 +188,7 @@ def write_record(
             "split": data.evaluation_split,
             "images": len(data.dataset(data.evaluation_split)),
             "resolution": task.resolution,
+            **({"crop": data.options["eval"]} if "eval" in data.options else {}),
             "flip": config["evaluation"]["flip"],
             "scales": config["evaluation"]["scales"],
             "checkpoint": config["evaluation"]["checkpoint"] if config["mode"] == "train" else config["ckpt"],

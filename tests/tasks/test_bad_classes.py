@@ -1,0 +1,120 @@
+"""What may be wrong with class folders, weights and schedules: one clear line, exit code 2, nothing lost."""
+
+import json
+import shutil
+
+import pytest
+import timm
+import torch
+
+import train
+from tests.conftest import only_run
+from tests.tasks.conftest import NAMES
+
+
+def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert train.main(words) == 2
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+    return line
+
+
+@pytest.fixture
+def own(own_classes, cls_words):
+    return own_classes, cls_words(f"data.root={own_classes}", "data.batch_size=2", "trainer.max_epochs=1")
+
+
+def test_an_empty_class_folder(own, capsys):
+    root, words = own
+    (root / "train" / "cat").mkdir()
+    assert "train/cat" in (line := refused(words, capsys)) and "holds no picture" in line
+
+
+def test_a_single_class(own, capsys):
+    root, words = own
+    for split in ("train", "val"):
+        shutil.rmtree(root / split / "bee")
+    assert "ant is the only class" in refused(words, capsys)
+
+
+def test_classes_that_differ_between_the_splits(own, capsys, tmp_path):
+    root, words = own
+    (root / "val" / "bee").rename(root / "val" / "wasp")
+    line = refused(words, capsys)
+    assert "only train has bee" in line and "only val has wasp" in line
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_class_folder_that_is_missing_in_one_split(own, capsys):
+    root, words = own
+    shutil.copytree(root / "train" / "ant", root / "train" / "cat")
+    assert "only train has cat" in refused(words, capsys)
+
+
+def test_a_file_that_is_no_picture_is_named_or_skipped_and_counted(own, capsys, tmp_path):
+    root, words = own
+    shutil.copy(root / "train" / "ant" / "0.jpg", root / "train" / "ant" / "2.jpg")
+    (root / "train" / "ant" / "notes.txt").write_text("three ants on the left")
+    assert "train/ant/notes.txt" in refused(words, capsys)
+    assert train.main([*words, "data.on_error=skip"]) == 0
+    assert "1 unreadable left out" in (out := capsys.readouterr().out) and "notes.txt" in out
+    record = json.loads((only_run(tmp_path / "runs") / "record.json").read_text())
+    (skipped,) = record["protocol"]["skipped"]
+    assert skipped["path"].endswith("train/ant/notes.txt") and skipped["reason"]
+
+
+def test_a_class_whose_only_picture_is_broken(own, capsys):
+    root, words = own
+    path = root / "val" / "bee" / "0.jpg"
+    path.write_bytes(path.read_bytes()[:300])
+    assert "val/bee" in (line := refused([*words, "data.on_error=skip"], capsys)) and "no usable picture" in line
+
+
+def test_weights_for_other_classes_are_loaded_without_their_classifier(cls_words, tmp_path, caplog):
+    net = timm.create_model("mobilenetv3_small_050", num_classes=10)
+    torch.save(net.state_dict(), tmp_path / "ten.pth")
+    words = cls_words(f"pretrained={tmp_path / 'ten.pth'}", "trainer.max_epochs=1", "optimizer.lr=1e-12")
+    words += ["optimizer.weight_decay=0"]
+    assert train.main(words) == 0
+    assert "classifier is of other classes and was left out" in caplog.text and "classifier.weight" in caplog.text
+    checkpoint = torch.load(only_run(tmp_path / "runs") / "checkpoints" / "last.ckpt", weights_only=True)
+    state = checkpoint["state_dict"]
+    loaded, wanted = state["model.backbone.net.conv_stem.weight"], net.conv_stem.weight
+    assert torch.allclose(loaded, wanted, atol=1e-6)  # trained on from the file's weights
+    assert state["model.backbone.net.classifier.weight"].shape[0] == len(NAMES)
+
+
+def test_weights_of_another_net(cls_words, tmp_path, capsys):
+    torch.save(timm.create_model("mobilenetv3_small_075").state_dict(), tmp_path / "other.pth")
+    line = refused(cls_words(f"pretrained={tmp_path / 'other.pth'}"), capsys)
+    assert "other.pth does not hold weights of mobilenetv3_small_050" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["schedule.image_size=[16,64]", "schedule.stages=2"], "begins with 16 pixels"),
+        (["schedule.image_size=[32,64]", "schedule.stages=3"], "schedule.stages=3 is more than the 2 epochs"),
+        (["schedule.image_size=[32,48,64]", "schedule.stages=2"], "3 values for schedule.stages=2"),
+        (["schedule.image_size=[32,48,64,96]", "schedule.stages=2"], "4 values for schedule.stages=2"),
+        (["schedule.image_size=64"], "give [start, end]"),
+        (["schedule.image_size=[32,large]"], "give [start, end]"),
+        (["schedule.image_size=[32,64]", "schedule.stages=0"], "schedule.stages=0"),
+        (["schedule.images_per_step=true"], "give schedule.image_size"),
+        (["schedule.mixup=[-1,0]", "schedule.stages=2"], "below 0"),
+        (["schedule.dropout=[0.1,1.5]", "schedule.stages=2"], "schedule.dropout"),
+        (["schedule.drop_path=[0,1]", "schedule.stages=2"], "schedule.drop_path"),
+        (["schedule.randaugment=[5,50]", "schedule.stages=2"], "randaugment is 50"),
+        (["schedule.image_size=[32,96]", "schedule.stages=2", "schedule.images_per_step=true"], "18 training images"),
+        (["evaluation.scales=[0.5,1.0]"], "evaluation.scales"),
+        (["data.augment.randaugment=9", "data.augment.trivialaugment=true"], "choose one"),
+        (["head.name=lraspp"], "choose from native, linear"),
+        (["optimizer.name=sgd", "optimizer.eps=0.001"], "takes no optimizer.eps"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_training(cls_words, capsys, tmp_path, options, said):
+    assert said in refused(cls_words(*options), capsys)
+    assert not list((tmp_path / "runs").glob("*/*/*/*/checkpoints"))
+
+
+def test_randaugment_of_segmentation_is_not_ignored_in_silence(words, capsys):
+    assert "schedule.randaugment" in refused(words("schedule.randaugment=[5,15]", "schedule.stages=2"), capsys)

@@ -1,0 +1,164 @@
+"""Whole classification runs through the real train.py, and what is done to batches and their labels."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+
+import train
+from lightseg.data.class_transforms import eval_transform
+from lightseg.data.classification import ClassificationFolder
+from lightseg.heads.classification import ClassificationLoss
+from lightseg.model import load_model
+from tasks.classification import ClassificationTask
+from tests.conftest import only_run
+from tests.tasks.conftest import NAMES
+
+
+def run(words: list[str]) -> dict:
+    assert train.main(words) == 0
+    (runs_dir,) = (w.split("=", 1)[1] for w in words if w.startswith("runs_dir="))
+    return json.loads((only_run(Path(runs_dir)) / "record.json").read_text())
+
+
+@pytest.mark.parametrize("head", ["native", "linear"])
+def test_a_run_leaves_figures_pictures_and_predictions(cls_words, six_classes, tmp_path, head):
+    record = run(cls_words(f"head.name={head}", "evaluation.predictions=true", "optimizer.lr=1e-3"))
+    folder = only_run(tmp_path / "runs")
+    assert (record["task"], record["data"], record["head"]) == ("cls", "imagefolder", head)
+    metrics, protocol = record["metrics"], record["protocol"]
+    assert {"val/top1", "val/top5", "val/mean_class_accuracy", "val/ece"} <= metrics.keys()
+    assert {f"val/class_accuracy/{name}" for name in NAMES} <= metrics.keys()
+    assert (protocol["split"], protocol["images"], protocol["flip"]) == ("val", 6, False)
+    assert protocol["crop"] == {"size": 32, "crop_pct": 0.875, "interpolation": "bicubic"}  # the publisher's
+    for name in ("images/val.png", "images/confusion.png"):
+        assert (folder / name).is_file(), name
+    # the figure in the record is the checkpoint's, counted by hand
+    model = load_model(folder / "checkpoints" / "best.ckpt")
+    data = ClassificationFolder(six_classes, "val", transform=eval_transform(**protocol["crop"]))
+    with torch.no_grad():
+        answers = [model.head.decode(model(data[i]["image"][None]))[0] for i in range(len(data))]
+    right = [int(answer.argmax()) == label for answer, label in zip(answers, data.labels, strict=True)]
+    assert metrics["val/top1"] == pytest.approx(np.mean(right), abs=1e-6)
+    written = {path.relative_to(folder / "predictions").as_posix() for path in folder.glob("predictions/*/*.json")}
+    assert written == {f"{name}.json" for name in data.names}
+    first = json.loads((folder / "predictions" / f"{data.names[0]}.json").read_text())
+    assert first["class"] == NAMES[int(answers[0].argmax())]
+    assert first["top"][0]["probability"] == pytest.approx(float(answers[0].max()), abs=1e-4)
+
+
+def test_it_learns_and_few_classes_have_no_top5(cls_words, own_classes):
+    """Colours by heart, with everything on that changes labels."""
+    record = run(
+        cls_words(f"data.root={own_classes}", "data.split={train: train, val: train}", "trainer.max_epochs=50",
+                  "data.augment.color=0", "optimizer.lr=3e-3", "ema.decay=0.0", "mix.mixup=0.2", "mix.cutmix=1.0",
+                  "evaluation.flip=true", "trainer.check_val_every_n_epoch=50")
+    )  # fmt: skip
+    assert record["metrics"]["val/top1"] == 1.0 and "val/top5" not in record["metrics"]
+    assert record["protocol"]["flip"] is True
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["optimizer.name=rmsproptf", "optimizer.eps=1e-3", "schedule.name=exponential", "schedule.gamma=0.97"],
+        ["optimizer.layer_decay=0.8", "data.augment.erasing=0.5", "data.augment.trivialaugment=true"],
+        ["head.name=linear", "head.dropout=0.2", "optimizer.backbone_lr_mult=0.1", "freeze_bn=true", "data.cache=true"],
+        ["data=mini_cls", "data.count={train: 16, val: 8}", "data.size=32", "data.root={tmp}/mini_cls"],
+        ["logger=wandb", "logger.mode=offline", "data.workers=1"],
+    ],
+)
+def test_every_knob_runs(cls_words, options, tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    record = run(cls_words(*(option.replace("{tmp}", str(tmp_path)) for option in options)))
+    assert 0 <= record["metrics"]["val/top1"] <= 1
+
+
+# -- pretrained weights, judged without training -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def weights(tmp_path) -> Path:
+    """mobilenetv3_small_050 for 6 classes, saved as everybody saves nets; its answers differ between pictures."""
+    torch.manual_seed(0)
+    net = timm.create_model("mobilenetv3_small_050", num_classes=6)
+    torch.nn.init.normal_(net.get_classifier().weight, std=0.5)
+    torch.save(net.state_dict(), tmp_path / "weights.pth")
+    return tmp_path / "weights.pth"
+
+
+def test_pretrained_weights_are_judged_without_training(cls_words, weights, six_classes):
+    record = run(cls_words("mode=test", f"pretrained={weights}"))
+    # timm, fed by its own evaluation transform
+    net = timm.create_model("mobilenetv3_small_050", num_classes=6).eval()
+    net.load_state_dict(torch.load(weights, weights_only=True))
+    transform = timm.data.create_transform(**timm.data.resolve_data_config(model=net, use_test_size=True))
+    pictures = timm.data.create_dataset("", root=str(six_classes / "val"), transform=transform)
+    with torch.no_grad():
+        right = [int(net(image[None]).argmax()) == label for image, label in pictures]
+    assert record["metrics"]["val/top1"] == pytest.approx(np.mean(right), abs=1e-6)
+    assert record["protocol"]["crop"]["size"] == 224 and record["protocol"]["images"] == 6
+
+
+def test_without_training_there_is_nothing_to_judge_under_a_new_head(cls_words, weights, capsys):
+    assert train.main(cls_words("mode=test", f"pretrained={weights}", "head.name=linear")) == 2
+    assert "head.name=native" in capsys.readouterr().err
+    assert train.main(cls_words("mode=test")) == 2
+    assert "ckpt=" in capsys.readouterr().err
+
+
+# -- mixup and CutMix --------------------------------------------------------------------------------------------------
+
+
+def mixed(batch: int = 6, seed: int = 5, **mix: float) -> tuple[dict, dict]:
+    """A batch before and after `prepare_batch` of a task of 6 classes."""
+    task = object.__new__(ClassificationTask)
+    torch.nn.Module.__init__(task)
+    task.mix = {"mixup": 0.0, "cutmix": 0.0, "prob": 1.0, "switch_prob": 0.5, **mix}
+    task.scheduled = {}
+    from lightseg.metrics.classification import ClassificationMetric
+
+    task.metric = ClassificationMetric(6)
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (batch, 3, 16, 16), dtype=torch.uint8, generator=generator)
+    images = images.contiguous(memory_format=torch.channels_last)
+    before = {"images": images, "labels": torch.arange(batch) % 6, "names": [str(i) for i in range(batch)]}
+    torch.manual_seed(seed)
+    return before, task.prepare_batch(dict(before, images=images.clone()))
+
+
+@pytest.mark.parametrize("mix", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}])
+def test_mixed_labels_follow_the_mixed_pixels(mix):
+    before, after = mixed(**mix)
+    images, labels = after["images"], after["labels"]
+    assert images.dtype == torch.uint8 and images.is_contiguous(memory_format=torch.channels_last)
+    assert labels.shape == (6, 6) and torch.allclose(labels.sum(1), torch.ones(6)) and labels.min() >= 0
+    share = labels.diagonal()  # of the picture itself; the rest is that of its partner, the batch backwards
+    assert 0 < share.min() < 1 and torch.allclose(labels.flip(1).diagonal(), 1 - share)
+    plain = before["images"].float()
+    if "cutmix" not in mix:
+        lam = share.view(-1, 1, 1, 1)
+        assert (images.float() - (lam * plain + (1 - lam) * plain.flip(0))).abs().max() <= 0.5 + 1e-3
+    elif "mixup" not in mix:
+        own, other = images == before["images"], images == before["images"].flip(0)
+        assert (own | other).all()
+        assert own.all(1).float().mean((1, 2)) == pytest.approx(share, abs=0.05)  # a pixel may be equal by chance
+    loss = ClassificationLoss(label_smoothing=0.1)(torch.randn(6, 6), labels)["loss"]
+    assert loss.isfinite()
+
+
+def test_a_mix_depends_on_the_step_alone_and_leaves_numpy_as_it_was():
+    np.random.seed(3)
+    state = np.random.get_state()[1].copy()
+    (_, first), (_, again), (_, other) = (mixed(seed=seed, mixup=0.4, cutmix=1.0) for seed in (5, 5, 6))
+    assert (np.random.get_state()[1] == state).all()
+    assert torch.equal(first["images"], again["images"]) and torch.equal(first["labels"], again["labels"])
+    assert not torch.equal(first["images"], other["images"])
+
+
+def test_odd_batches_and_no_mix_are_left_alone():
+    for before, after in (mixed(batch=5, mixup=0.4), mixed(mixup=0.0)):
+        assert torch.equal(before["images"], after["images"]) and torch.equal(before["labels"], after["labels"])
