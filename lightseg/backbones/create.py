@@ -31,9 +31,10 @@ def create_backbone(
     """Build a net as a feature pyramid.
 
     Args:
-        name: a catalog name (`list_backbones()`, docs/backbones.md), any timm name, with or without a weights tag, or
-            an architecture or its path (`arch.yaml`). Where a name is both, the catalog's is meant: `efficientnet_b0`
-            is the published net with TensorFlow's padding, timm's `tf_efficientnet_b0`.
+        name: a catalog name (`list_backbones()`, docs/backbones.md), any timm name, with or without a weights tag, an
+            architecture or its path (`arch.yaml`), or an EfficientNet by its width and depth relative to B0
+            (`efficientnet_w1.1_d1.2`). Where a name is the catalog's and timm's, the catalog's is meant:
+            `efficientnet_b0` is the published net with TensorFlow's padding, timm's `tf_efficientnet_b0`.
         pretrained: False; True, official weights (docs/backbones.md says whose); or the path of a weight file (`.pth`,
             `.pt`, `.ckpt`, `.safetensors`) in timm's layout or an official one.
         output_stride: largest stride of a map, 8, 16 or 32; beyond it strides become dilation.

@@ -1,0 +1,115 @@
+"""The experiment documents: each composes, says what to expect, and names a net and values that can be had; those of
+EfficientNetV2 change their settings at the epochs and to the values that were published."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from configs.compose import CONFIGS, choices, compose, plain
+from lightseg.backbones.catalog import CATALOG
+from tasks.progressive import Progressive
+
+EXPERIMENTS = choices("experiment")
+
+# EfficientNetV2 (arXiv:2104.00298), table 6: minimum and maximum of image size, RandAugment, mixup and dropout, in four
+# stages that algorithm 1 of the paper spaces evenly.
+PAPER = {
+    "s": {
+        "image_size": (128, 185, 242, 300),
+        "randaugment": (5, 8.3333, 11.6667, 15),
+        "mixup": (0, 0, 0, 0),
+        "dropout": (0.1, 0.1667, 0.2333, 0.3),
+    },
+    "m": {
+        "image_size": (128, 212, 296, 380),
+        "randaugment": (5, 10, 15, 20),
+        "mixup": (0, 0.0667, 0.1333, 0.2),
+        "dropout": (0.1, 0.2, 0.3, 0.4),
+    },
+    "l": {
+        "image_size": (128, 212, 296, 380),
+        "randaugment": (5, 11.6667, 18.3333, 25),
+        "mixup": (0, 0.1667, 0.3333, 0.5),
+        "dropout": (0.1, 0.2333, 0.3667, 0.5),
+    },
+}
+# Their code (google/automl, efficientnetv2: main.py and effnetv2_configs.py): int(128 + (300 - 128) * 1 / 4) pixels in
+# the first stage and so on, RandAugment from 5, mixup and CutMix alike from 0, and one dropout throughout.
+REPOSITORY = {
+    "s": {"image_size": (171, 214, 257, 300), "randaugment": (5, 6.6667, 8.3333, 10)},
+    "m": {
+        "image_size": (192, 256, 320, 384),
+        "randaugment": (5, 8.3333, 11.6667, 15),
+        "mixup": (0, 0.0667, 0.1333, 0.2),
+        "cutmix": (0, 0.0667, 0.1333, 0.2),
+    },
+    "l": {
+        "image_size": (192, 256, 320, 384),
+        "randaugment": (5, 10, 15, 20),
+        "mixup": (0, 0.1667, 0.3333, 0.5),
+        "cutmix": (0, 0.1667, 0.3333, 0.5),
+    },
+}
+TABLES = {f"imagenet_efficientnetv2_{letter}_paper": table for letter, table in PAPER.items()} | {
+    f"imagenet_efficientnetv2_{letter}": table for letter, table in REPOSITORY.items()
+}
+
+
+def composed(experiment: str, root: Path) -> dict:
+    return plain(compose([f"experiment={experiment}", f"data.root={root}"]))
+
+
+def header(experiment: str) -> str:
+    text = (CONFIGS / "experiment" / f"{experiment}.yaml").read_text()
+    return "".join(line.lstrip("# ") + "\n" for line in text.splitlines() if line.startswith("#"))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes_and_says_what_to_expect(experiment, tmp_path):
+    config = composed(experiment, tmp_path)
+    assert config["experiment"] == experiment
+    assert config["backbone"] in CATALOG
+    for said in (f"python train.py experiment={experiment} ", "What to expect", "Hardware"):
+        assert said in header(experiment), said
+    Progressive(config["schedule"], config["trainer"]["max_epochs"])  # what train.py refuses, this refuses
+
+
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name.startswith("imagenet")])
+def test_the_top1_to_expect_is_the_catalog_s(experiment, tmp_path):
+    row = CATALOG[composed(experiment, tmp_path)["backbone"]]
+    assert row.top1 is not None
+    assert re.search(rf"\b{row.top1:.1f}\b", header(experiment))
+
+
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name.startswith("imagenet")])
+def test_pictures_a_step_are_those_of_the_header(experiment, tmp_path):
+    """devices (of the command) x pictures of each x accumulation is the number that the header tells to keep."""
+    config = composed(experiment, tmp_path)
+    devices = int(re.search(r"trainer\.devices=(\d+)", header(experiment))[1])
+    kept = int(re.search(r"accumulate_grad_batches at (\d+)", header(experiment))[1])
+    assert devices * config["data"]["batch_size"] * config["trainer"]["accumulate_grad_batches"] == kept
+
+
+@pytest.mark.parametrize("experiment", TABLES)
+def test_progressive_learning_has_the_published_values_at_each_epoch(experiment, tmp_path):
+    config, table = composed(experiment, tmp_path), TABLES[experiment]
+    assert config["trainer"]["max_epochs"] == 350
+    progressive = Progressive(config["schedule"], 350)
+    for epoch in range(350):
+        stage = (epoch >= 87) + (epoch >= 175) + (epoch >= 262)
+        values = progressive.at(progressive.stage(epoch))
+        assert values == {name: pytest.approx(column[stage], abs=1e-4) for name, column in table.items()}, epoch
+    assert progressive.batch_size(0, 128) == 128  # their batches do not grow
+
+
+@pytest.mark.parametrize(("letter", "dropout"), [("s", 0.2), ("m", 0.3), ("l", 0.4)])
+def test_what_the_authors_code_keeps_all_along(letter, dropout, tmp_path):
+    config = composed(f"imagenet_efficientnetv2_{letter}", tmp_path)
+    assert (config["head"]["dropout"], config["drop_path_rate"]) == (dropout, 0.2)
+    assert config["data"]["augment"]["size"] == REPOSITORY[letter]["image_size"][-1]
+    assert config["data"]["eval"]["size"] == {"s": 384, "m": 480, "l": 480}[letter]
+    optimizer, schedule = config["optimizer"], config["schedule"]
+    assert (optimizer["name"], optimizer["lr"], optimizer["weight_decay"]) == ("rmsproptf", 0.016 * 4096 / 256, 1e-5)
+    assert (schedule["name"], schedule["gamma"], schedule["decay_epochs"]) == ("exponential", 0.97, 2.4)
+    assert config["ema"]["decay"] == 0.9999
