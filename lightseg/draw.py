@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 Palette = Sequence[Sequence[int]]
 
@@ -59,6 +60,64 @@ def contact_sheet(
     return np.asarray(sheet)
 
 
+def confusion_picture(confusion: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
+    """Counts [C, C], rows = labels, columns = predictions, as a chart: each row's shares from white to dark blue.
+
+    Up to 20 classes have their shares in per cent in the cells, up to 80 their names at the sides; a class without a
+    sample has an empty row.
+    """
+    counts = np.asarray(confusion, np.float64)
+    classes = len(class_names)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    cell = max(1, min(40, 960 // classes))
+    named = classes <= 80
+    font = ImageFont.load_default(min(12, max(9, cell - 1)))
+    names = [name if len(name) <= 24 else f"{name[:23]}…" for name in class_names]
+    side = max(round(font.getlength(name)) for name in names) + 8 if named else 4
+    line = 20  # for the titles of the axes
+    left, top, extent = side + line, side + line, cell * classes
+    sheet = Image.new("RGB", (left + extent + 8, top + extent + 8), "white")
+    depth = np.sqrt(shares)[..., None]  # so that a confusion of a few per cent can be seen
+    colours = (255 - depth * (247, 207, 148)).round().astype(np.uint8)
+    sheet.paste(Image.fromarray(colours.repeat(cell, 0).repeat(cell, 1)), (left, top))
+    draw = ImageDraw.Draw(sheet)
+    draw.rectangle((left - 1, top - 1, left + extent, top + extent), outline="grey")
+    draw.text((left + extent / 2, line / 2), "prediction", fill="black", font=font, anchor="mm")
+    _upright(sheet, "truth", (0, top + extent // 2), line, font, centred=True)
+    for i, name in enumerate(names if named else []):
+        middle = (i + 0.5) * cell
+        draw.text((left - 5, top + middle), name, fill="black", font=font, anchor="rm")
+        _upright(sheet, name, (left + i * cell, top - 5), cell, font)
+    if classes <= 20:
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            share = shares[row, column]
+            at = (left + (column + 0.5) * cell, top + (row + 0.5) * cell)
+            text = f"{100 * share:.0f}" if share >= 0.005 else "<1"
+            draw.text(at, text, fill="white" if share > 0.3 else "black", font=font, anchor="mm")
+    return np.asarray(sheet)
+
+
+def classification_row(
+    image: np.ndarray, truth_name: str | None, predictions: Sequence[tuple[str, float]]
+) -> list[np.ndarray]:
+    """One picture, and its predictions (name, probability) as bars: the true class's is green, the others' are grey.
+
+    truth_name: None where the picture has no label.
+    """
+    width, bar, gap = 480, 34, 8
+    panel = Image.new("RGB", (width, (bar + gap) * (len(predictions) + 1)), "white")
+    draw = ImageDraw.Draw(panel)
+    font = ImageFont.load_default(17)
+    draw.text((6, bar / 2), f"truth: {truth_name}" if truth_name is not None else "", "black", font, anchor="lm")
+    for number, (name, probability) in enumerate(predictions, start=1):
+        y = number * (bar + gap)
+        fill = (150, 210, 150) if name == truth_name else (205, 205, 205)
+        draw.rectangle((0, y, max(2, round(probability * (width - 1))), y + bar), fill=fill)
+        draw.text((6, y + bar / 2), name, "black", font, anchor="lm")
+        draw.text((width - 6, y + bar / 2), f"{100 * probability:.1f} %", "black", font, anchor="rm")
+    return [image, np.asarray(panel)]
+
+
 def save_picture(picture: np.ndarray, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture).save(path)
@@ -67,3 +126,11 @@ def save_picture(picture: np.ndarray, path: Path) -> None:
 def _resize(picture: np.ndarray, width: int) -> np.ndarray:
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _upright(sheet: Image.Image, text: str, at: tuple[int, int], width: int, font: Any, centred: bool = False) -> None:
+    """Text read from below in a column `width` pixels wide whose left edge and lower end (or middle) are `at`."""
+    length = round(font.getlength(text)) + 2
+    strip = Image.new("RGB", (length, width), "white")
+    ImageDraw.Draw(strip).text((0, width / 2), text, fill="black", font=font, anchor="lm")
+    sheet.paste(strip.rotate(90, expand=True), (at[0], at[1] - (length // 2 if centred else length)))

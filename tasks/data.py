@@ -10,8 +10,9 @@ from torch.utils.data import DataLoader, Dataset
 from lightseg.data.cityscapes import Cityscapes
 from lightseg.data.folder import SegmentationFolder
 from lightseg.data.sampling import EpochSampler
-from lightseg.data.segmentation import collate, verify
+from lightseg.data.segmentation import collate
 from lightseg.data.transforms import eval_transform, train_transform
+from lightseg.data.verify import verify
 from lightseg.errors import DataError, LightsegError, one_line
 
 

@@ -6,6 +6,7 @@ and a page takes memory only once it is written). Where workers are spawned inst
 
 import mmap
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import psutil
@@ -14,15 +15,16 @@ from lightseg.errors import LightsegError
 
 
 class DecodedCache:
-    """Room for uint8 image [H, W, 3] and mask [H, W] per sample; sizes: (H, W) of each.
+    """Room for uint8 image [H, W, 3] and, with `masks`, mask [H, W] per sample; sizes: (H, W) of each.
 
     Raises LightsegError where it would not fit into 80 % of the memory that is free now.
     """
 
-    def __init__(self, sizes: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, sizes: Sequence[tuple[int, int]], *, masks: bool = True) -> None:
+        self.masks = masks
         self.sizes = [(int(height), int(width)) for height, width in sizes]
         # one byte a sample says what it holds, then the samples one after another
-        ends = len(self.sizes) + np.cumsum([4 * height * width for height, width in self.sizes])
+        ends = len(self.sizes) + np.cumsum([(3 + masks) * height * width for height, width in self.sizes])
         self.starts = [len(self.sizes), *ends[:-1].tolist()]
         free = psutil.virtual_memory().available
         if ends[-1] > 0.8 * free:
@@ -31,7 +33,7 @@ class DecodedCache:
         self.memory = np.frombuffer(mmap.mmap(-1, int(ends[-1])), np.uint8)
 
     def __reduce__(self) -> tuple:
-        return DecodedCache, (self.sizes,)
+        return partial(DecodedCache, masks=self.masks), (self.sizes,)
 
     def get(self, index: int) -> dict[str, np.ndarray] | None:
         """The sample's arrays (copies, so that nobody can change what the others see), or None if it is not there
@@ -53,7 +55,7 @@ class DecodedCache:
         height, width = self.sizes[index]
         start = self.starts[index]
         middle, end = start + 3 * height * width, start + 4 * height * width
-        return {
-            "image": self.memory[start:middle].reshape(height, width, 3),
-            "mask": self.memory[middle:end].reshape(height, width),
-        }
+        views: dict[str, np.ndarray] = {"image": self.memory[start:middle].reshape(height, width, 3)}
+        if self.masks:
+            views["mask"] = self.memory[middle:end].reshape(height, width)
+        return views

@@ -8,13 +8,10 @@ A sample is
     index: int
 """
 
-import hashlib
-import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,13 +21,12 @@ from torch.utils.data import Dataset, default_collate
 
 from lightseg.data.cache import DecodedCache
 from lightseg.data.images import read_image, read_mask, read_size
-from lightseg.errors import DataError, LightsegError
+from lightseg.data.staged import Key, Transform, augment, index_of
+from lightseg.data.verify import fingerprint
+from lightseg.errors import DataError
 
 IGNORE = 255
 UNKNOWN = 254  # in a table of ids: an id that the class list does not speak of
-
-# (seed, image=uint8 [H, W, 3], mask=uint8 [H, W]) -> the same keys, augmented with the randomness of that seed alone
-Transform = Callable[..., dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -40,11 +36,6 @@ class Pair:
     name: str
     image: Path
     label: Path | None
-
-
-class BadFile(NamedTuple):
-    path: Path
-    reason: str
 
 
 class SegmentationDataset(Dataset[dict[str, Any]]):
@@ -90,12 +81,10 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
-        """The sample `index`, augmented with the randomness of `seed`; a bare `index` is `(index, 0)`."""
-        index, seed = key if isinstance(key, tuple) else (key, 0)
-        arrays = self.read(index)
-        if self.transform is not None:
-            arrays = self.transform(seed, **arrays)
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        """The sample `index`, `(index, seed)` or `(index, seed, stage)`, augmented with that seed's randomness."""
+        index = index_of(key)
+        arrays = augment(self.transform, key, self.read(index))
         sample: dict[str, Any] = {"image": torch.from_numpy(arrays["image"]).permute(2, 0, 1)}
         if "mask" in arrays:
             sample["mask"] = torch.from_numpy(arrays["mask"])
@@ -129,6 +118,18 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
             raise _other_size(pair, image.shape[:2], mask.shape)
         return {"image": image, "mask": mask}
 
+    def check(self, index: int) -> None:
+        """Headers alone: DataError for an unreadable picture, a missing label or one of another size."""
+        pair = self.pairs[index]
+        size = read_size(pair.image)
+        if pair.label is None:
+            return
+        if not pair.label.is_file():
+            raise _no_label(pair)
+        label_size = read_size(pair.label, oriented=False)
+        if label_size != size:
+            raise _other_size(pair, size, label_size)
+
     def read_label(self, path: Path) -> np.ndarray:
         """A label file as class ids, uint8 [H, W]. Raises DataError for ids outside the map, naming them."""
         ids = read_mask(path)
@@ -153,43 +154,8 @@ class SegmentationDataset(Dataset[dict[str, Any]]):
 
     def fingerprint(self) -> str:
         """12 hexadecimal digits that change with the names and sizes (not the contents) of the split's files."""
-        digest = hashlib.sha256()
-        for pair in self.pairs:
-            for path in filter(None, (pair.image, pair.label)):
-                size = path.stat().st_size if path.is_file() else -1
-                digest.update(f"{pair.name}/{path.name}:{size}\n".encode())
-        return digest.hexdigest()[:12]
-
-
-def verify(dataset: SegmentationDataset, on_error: str = "raise") -> list[BadFile]:
-    """Looks for broken files before training does. Threads do the reading; the result is in the data set's order.
-
-    `raise`: nothing is decoded; a missing label, an unreadable header, a label of another size is a DataError at once.
-    `skip`: every file is decoded as training would; the bad samples are taken out of the data set and returned.
-    """
-    if on_error not in ("raise", "skip"):
-        raise LightsegError(f"on_error is {on_error!r}: choose raise or skip")
-
-    def check(index: int) -> BadFile | None:
-        try:
-            if on_error == "raise":
-                _check_headers(dataset.pairs[index])
-            else:
-                dataset.read(index)
-        except DataError as error:
-            if on_error == "raise":
-                raise
-            return BadFile(dataset.pairs[index].image, str(error))
-        return None
-
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        results = list(pool.map(check, range(len(dataset))))
-    bad = [result for result in results if result is not None]
-    if bad and len(bad) == len(dataset):
-        raise DataError(f"all {len(bad)} pictures of the split are unusable; the first: {bad[0].reason}")
-    if bad:
-        dataset.keep_only([result is None for result in results])
-    return bad
+        files = ((pair.name, path) for pair in self.pairs for path in (pair.image, pair.label) if path is not None)
+        return fingerprint(files)
 
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -226,17 +192,6 @@ def default_palette(num_classes: int) -> list[list[int]]:
                 colour[channel] |= (number >> (3 * bit + channel) & 1) << (7 - bit)
         colours.append(colour)
     return colours
-
-
-def _check_headers(pair: Pair) -> None:
-    size = read_size(pair.image)
-    if pair.label is None:
-        return
-    if not pair.label.is_file():
-        raise _no_label(pair)
-    label_size = read_size(pair.label, oriented=False)
-    if label_size != size:
-        raise _other_size(pair, size, label_size)
 
 
 def _no_label(pair: Pair) -> DataError:

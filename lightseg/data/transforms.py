@@ -21,11 +21,10 @@ import albumentations as A
 import cv2
 import numpy as np
 
+from lightseg.data.colour import MEAN_COLOUR, random_colour_matrix
 from lightseg.errors import LightsegError
 
 IGNORE = 255
-MEAN_COLOUR = (124, 116, 104)  # ImageNet's mean: padding of this colour is about 0 after any backbone's normalisation
-_GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma, as in every colour jitter
 
 
 class Augmentation:
@@ -101,33 +100,17 @@ class RandomScaleCrop(A.DualTransform):
 
 
 class ColourJitter(A.ImageOnlyTransform):
-    """Brightness, contrast and saturation, each times a factor from 1 - strength to 1 + strength, in one matrix.
-
-    As in the usual jitter, brightness scales the picture, contrast its distance from its mean grey, saturation the
-    distance of each pixel from its own grey; values are clipped once, at the end.
-    """
+    """Brightness, contrast and saturation, each times a factor from 1 - strength to 1 + strength, in one matrix."""
 
     def __init__(self, strength: float, p: float = 1.0) -> None:
         super().__init__(p=p)
         self.strength = strength
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        low, high = 1 - self.strength, 1 + self.strength
-        brightness, contrast, saturation = (self.py_random.uniform(low, high) for _ in range(3))
-        mean_grey = float(
-            data["image"][::8, ::8].reshape(-1, 3).mean(0) @ _GREY
-        )  # every 64th pixel is plenty for a mean
-        return {"matrix": colour_matrix(brightness, contrast, saturation, mean_grey)}
+        return {"matrix": random_colour_matrix(self.py_random, self.strength, data["image"])}
 
     def apply(self, img: np.ndarray, matrix: np.ndarray, **_: Any) -> np.ndarray:
         return cv2.transform(img, matrix)
-
-
-def colour_matrix(brightness: float, contrast: float, saturation: float, mean_grey: float) -> np.ndarray:
-    """float32 [3, 4]: RGB and 1 to the jittered RGB."""
-    mix = saturation * np.eye(3) + (1 - saturation) * _GREY  # every row of the second term is the pixel's grey
-    shift = (1 - contrast) * brightness * mean_grey
-    return np.hstack([brightness * contrast * mix, np.full((3, 1), shift)]).astype(np.float32)
 
 
 class Resize(A.ImageOnlyTransform):

@@ -7,7 +7,8 @@ import pytest
 
 from lightseg.data.folder import SegmentationFolder, class_table
 from lightseg.data.images import read_mask
-from lightseg.data.segmentation import UNKNOWN, default_palette, verify
+from lightseg.data.segmentation import UNKNOWN, default_palette
+from lightseg.data.verify import verify
 from lightseg.errors import DataError, LightsegError
 
 CLASSES = ["sky", "road", "car"]

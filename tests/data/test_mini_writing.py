@@ -64,7 +64,7 @@ def test_files_hold_the_scene(data_set):
 
 def test_the_cityscapes_reader_reads_it(data_set):
     from lightseg.data.cityscapes import Cityscapes
-    from lightseg.data.segmentation import verify
+    from lightseg.data.verify import verify
 
     for split, count in (("train", 4), ("val", 2)):
         dataset = Cityscapes(data_set, split)

@@ -11,8 +11,9 @@ from torch.utils.data import DataLoader
 from lightseg.data.cityscapes import Cityscapes
 from lightseg.data.folder import SegmentationFolder
 from lightseg.data.sampling import EpochSampler
-from lightseg.data.segmentation import collate, verify
+from lightseg.data.segmentation import collate
 from lightseg.data.transforms import train_transform
+from lightseg.data.verify import verify
 from lightseg.errors import DataError, LightsegError
 
 

@@ -8,13 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
+from lightseg.data.colour import MEAN_COLOUR, colour_matrix
 from lightseg.data.transforms import (
     IGNORE,
-    MEAN_COLOUR,
     Augmentation,
     ColourJitter,
     RandomScaleCrop,
-    colour_matrix,
     eval_transform,
     train_transform,
 )

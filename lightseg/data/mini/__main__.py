@@ -1,5 +1,5 @@
-"""`python -m lightseg.data.mini SHEET.png`: a contact sheet of scenes, to look at. `--share` is how write_cityscapes
-runs its helpers.
+"""`python -m lightseg.data.mini SHEET.png`: a contact sheet of scenes, to look at. `--share` is how the data
+sets' helpers are run.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from lightseg.data.mini.class_writing import write_class_share
 from lightseg.data.mini.scene import render
 from lightseg.data.mini.writing import write_share
 
@@ -19,8 +20,10 @@ from lightseg.data.mini.writing import write_share
 def main(arguments: list[str]) -> None:
     if arguments[:1] == ["--share"]:
         cv2.setNumThreads(1)  # the processes are the parallelism
-        _, folder, settings, worker, workers = arguments
-        write_share(Path(folder), json.loads(settings), int(worker), int(workers))
+        _, folder, text, worker, workers = arguments
+        settings = json.loads(text)
+        share = {"cityscapes": write_share, "imagefolder": write_class_share}[settings["layout"]]
+        share(Path(folder), settings, int(worker), int(workers))
         return
     parser = argparse.ArgumentParser(
         prog="python -m lightseg.data.mini", description="Draw a contact sheet of the procedural streets."

@@ -1,0 +1,82 @@
+"""What every kind of data set shares around its files: a look for broken ones before training, and a fingerprint."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from lightseg.errors import DataError, LightsegError
+
+_AT_ONCE = 16  # samples a thread looks at in one go; ImageNet has 1.3 million, and a task for each takes 1 GB
+
+
+class BadFile(NamedTuple):
+    path: Path
+    reason: str
+
+
+class Checked(Protocol):
+    """A data set that `verify` can look through."""
+
+    @property
+    def paths(self) -> Sequence[Path]:
+        """The picture of every sample."""
+
+    def __len__(self) -> int: ...
+
+    def check(self, index: int) -> None:
+        """DataError for what can be seen to be wrong with a sample without decoding it."""
+
+    def read(self, index: int) -> Any:
+        """The sample, decoded as training would; DataError for a broken one."""
+
+    def keep_only(self, chosen: Sequence[bool]) -> None: ...
+
+
+def verify(dataset: Checked, on_error: str = "raise") -> list[BadFile]:
+    """Looks for broken files before training does. Threads do the reading; the result is in the data set's order.
+
+    `raise`: nothing is decoded; a missing label, an unreadable header, a label of another size is a DataError at once.
+    `skip`: every file is decoded as training would; the bad samples are taken out of the data set and returned.
+    """
+    if on_error not in ("raise", "skip"):
+        raise LightsegError(f"on_error is {on_error!r}: choose raise or skip")
+    paths = dataset.paths
+
+    def check(start: int) -> dict[int, BadFile]:
+        bad = {}
+        for index in range(start, min(start + _AT_ONCE, len(paths))):
+            try:
+                if on_error == "raise":
+                    dataset.check(index)
+                else:
+                    dataset.read(index)
+            except DataError as error:
+                if on_error == "raise":
+                    raise
+                bad[index] = BadFile(paths[index], str(error))
+        return bad
+
+    bad: dict[int, BadFile] = {}
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for found in pool.map(check, range(0, len(paths), _AT_ONCE)):
+            bad |= found
+    if bad and len(bad) == len(paths):
+        raise DataError(f"all {len(bad)} pictures of the split are unusable; the first: {bad[0].reason}")
+    if bad:
+        dataset.keep_only([index not in bad for index in range(len(paths))])
+    return list(bad.values())
+
+
+def fingerprint(files: Iterable[tuple[str, str | Path]]) -> str:
+    """12 hexadecimal digits that change with the names and sizes (not the contents) of (name, file)."""
+    digest = hashlib.sha256()
+    for name, file in files:
+        try:
+            size = os.stat(file).st_size
+        except OSError:
+            size = -1
+        digest.update(f"{name}/{os.path.basename(file)}:{size}\n".encode())
+    return digest.hexdigest()[:12]

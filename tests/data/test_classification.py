@@ -1,0 +1,209 @@
+"""Class folders: what is found, what is refused, and samples that depend on their key alone."""
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from lightseg.data.class_transforms import train_transform
+from lightseg.data.classification import ClassificationFolder, check_same_classes
+from lightseg.data.images import check_picture
+from lightseg.data.segmentation import collate
+from lightseg.data.staged import StagedTransform
+from lightseg.data.verify import verify
+from lightseg.errors import DataError, LightsegError
+
+
+@pytest.fixture
+def classes(tmp_path: Path, save_picture) -> Path:
+    """train: 2 ants, 3 bees (one in a folder of its own), 1 wasp; val: 1 each. JPEG and PNG, 24x32 and larger."""
+    random = np.random.default_rng(0)
+
+    def save(name: str, *size: int) -> None:
+        save_picture(tmp_path / name, random.integers(0, 256, (*size, 3), dtype=np.uint8))
+
+    for name in ("ant/1.jpg", "ant/2.JPEG", "bee/b.png", "bee/a.jpg", "bee/more/c.png", "wasp/x.webp"):
+        save(f"train/{name}", 24, 32)
+    for name in ("ant", "bee", "wasp"):
+        save(f"val/{name}/1.png", 40, 30)
+    (tmp_path / "train" / ".DS_Store").write_bytes(b"x")
+    (tmp_path / "train" / "ant" / "._1.jpg").write_bytes(b"x")
+    (tmp_path / "train" / ".cache").mkdir()
+    (tmp_path / "train" / "README.md").write_text("beside the class folders")
+    return tmp_path
+
+
+def test_folders_are_classes_in_alphabetic_order(classes: Path) -> None:
+    dataset = ClassificationFolder(classes, "train")
+    assert dataset.class_names == ["ant", "bee", "wasp"] and dataset.num_classes == 3 == len(dataset.palette)
+    assert dataset.names == ["ant/1.jpg", "ant/2.JPEG", "bee/a.jpg", "bee/b.png", "bee/more/c.png", "wasp/x.webp"]
+    assert dataset.labels == [0, 0, 1, 1, 1, 2] and dataset.has_labels and len(dataset) == 6
+    assert dataset.paths[4] == classes / "train/bee/more/c.png"
+    sample = dataset[4]
+    assert sample["image"].shape == (3, 24, 32) and sample["image"].dtype == torch.uint8
+    assert sample["image"].permute(1, 2, 0).is_contiguous()
+    assert (sample["label"], sample["name"], sample["index"]) == (1, "bee/more/c.png", 4)
+
+
+def test_named_classes_are_taken_in_their_order(classes: Path) -> None:
+    dataset = ClassificationFolder(classes, "train", class_names=["wasp", "ant"])
+    assert dataset.names == ["wasp/x.webp", "ant/1.jpg", "ant/2.JPEG"] and dataset.labels == [0, 1, 1]
+    with pytest.raises(DataError, match=r"train: no folder of class fly; there are ant, bee, wasp"):
+        ClassificationFolder(classes, "train", class_names=["ant", "fly"])
+    with pytest.raises(LightsegError, match="must differ"):
+        ClassificationFolder(classes, "train", class_names=["ant", "ant"])
+
+
+def test_both_splits_have_the_same_classes(classes: Path, save_picture) -> None:
+    train, val = ClassificationFolder(classes, "train"), ClassificationFolder(classes, "val")
+    check_same_classes(train, val)
+    save_picture(classes / "val/fly/1.png", np.zeros((8, 8, 3), np.uint8))
+    (classes / "val/wasp").rename(classes / "val/hornet")
+    with pytest.raises(DataError, match=r"train and .*val differ.*only train has wasp; only val has fly, hornet$"):
+        check_same_classes(train, ClassificationFolder(classes, "val"))
+    with pytest.raises(DataError, match="order"):
+        check_same_classes(train, ClassificationFolder(classes, "train", class_names=["bee", "ant", "wasp"]))
+
+
+def test_a_batch_has_labels(classes: Path) -> None:
+    dataset = ClassificationFolder(classes, "train")
+    batch = collate([dataset[i] for i in (0, 3, 5)])
+    assert batch["image"].is_contiguous(memory_format=torch.channels_last)
+    assert batch["label"].tolist() == [0, 1, 2] and batch["label"].dtype == torch.int64
+    assert torch.equal(batch["image"][1], dataset[3]["image"])
+
+
+def test_missing_folders_and_classes_are_one_clear_line(classes: Path, save_picture) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        ClassificationFolder(classes, "test")
+    with pytest.raises(DataError, match=r"train/wasp: the folder of class 'wasp' holds no picture"):
+        (classes / "train/wasp/x.webp").rename(classes / "train/wasp/.hidden")
+        ClassificationFolder(classes, "train")
+    with pytest.raises(DataError, match=r"train/ant: class folders are missing; expected ant/<class>/<picture>"):
+        ClassificationFolder(classes, "train/ant")
+    with pytest.raises(DataError, match=r"bee: more is the only class"):
+        ClassificationFolder(classes / "train", "bee")
+    save_picture(classes / "flat/ILSVRC2012_val_00000001.png", np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(DataError, match=r"flat: ImageNet's validation pictures must be moved into a folder for each"):
+        ClassificationFolder(classes, "flat")
+
+
+def damage(classes: Path) -> None:
+    (classes / "train/ant/notes.txt").write_text("not a picture")
+    (classes / "train/bee/empty.jpg").write_bytes(b"")
+    whole = (classes / "train/bee/b.png").read_bytes()
+    (classes / "train/bee/cut.png").write_bytes(whole[:-40])
+
+
+def test_a_file_that_is_no_picture_is_named(classes: Path) -> None:
+    assert verify(ClassificationFolder(classes, "train")) == []
+    damage(classes)
+    dataset = ClassificationFolder(classes, "train")
+    with pytest.raises(DataError, match=r"train/ant/notes\.txt: not readable as a picture"):
+        verify(dataset)
+    (classes / "train/ant/notes.txt").unlink()
+    with pytest.raises(DataError, match=r"train/bee/empty\.jpg: the file is empty"):
+        verify(ClassificationFolder(classes, "train"))
+
+
+def test_skip_takes_the_broken_ones_out(classes: Path) -> None:
+    before = ClassificationFolder(classes, "train")
+    damage(classes)
+    dataset = ClassificationFolder(classes, "train")
+    assert dataset.fingerprint() != before.fingerprint() and len(dataset) == 9
+    bad = verify(dataset, "skip")
+    assert [file.path.name for file in bad] == ["notes.txt", "cut.png", "empty.jpg"]
+    assert "truncated" in bad[1].reason
+    assert dataset.names == before.names and dataset.labels == before.labels
+    assert dataset.fingerprint() == before.fingerprint()
+
+
+def test_a_class_that_loses_its_last_picture_is_an_error(classes: Path) -> None:
+    (classes / "train/wasp/x.webp").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"train/wasp: no usable picture of this class is left"):
+        verify(ClassificationFolder(classes, "train"), "skip")
+
+
+@pytest.mark.parametrize("kind", [".jpg", ".png", ".webp", ".bmp", ".tif", ".gif", ".ppm"])
+def test_pictures_are_known_by_how_they_begin(tmp_path: Path, kind: str) -> None:
+    from PIL import Image
+
+    path = tmp_path / f"picture{kind}"
+    Image.new("RGB", (8, 8)).save(path)
+    check_picture(path)
+    path.write_bytes(b"\0\0" + path.read_bytes())
+    with pytest.raises(DataError, match="not readable as a picture"):
+        check_picture(path)
+    path.unlink()
+    with pytest.raises(DataError, match="no such file"):
+        check_picture(path)
+
+
+def by_stage(stage: int):
+    return train_transform(8 * (stage + 1))
+
+
+def test_a_key_has_index_seed_and_stage(classes: Path) -> None:
+    dataset = ClassificationFolder(classes, "train", transform=StagedTransform(by_stage))
+    assert dataset[1]["image"].shape == dataset[1, 7]["image"].shape == (3, 8, 8)
+    assert dataset[1, 7, 2]["image"].shape == (3, 24, 24)
+    assert torch.equal(dataset[1]["image"], dataset[1, 0, 0]["image"])
+    assert torch.equal(dataset[1, 7, 1]["image"], dataset[1, 7, 1]["image"])
+    assert not torch.equal(dataset[1, 7, 1]["image"], dataset[1, 8, 1]["image"])
+    plain = ClassificationFolder(classes, "train", transform=by_stage(1))
+    assert torch.equal(plain[1, 7]["image"], dataset[1, 7, 1]["image"])
+    copy = pickle.loads(pickle.dumps(dataset))  # as for spawned workers
+    assert torch.equal(copy[1, 7, 2]["image"], dataset[1, 7, 2]["image"])
+
+
+def test_a_stage_is_built_once_and_when_it_is_asked_for() -> None:
+    built = []
+    staged = StagedTransform(lambda stage: built.append(stage) or by_stage(stage))
+    assert built == []
+    assert staged.at(3) is staged.at(3) and built == [3]
+    staged(0, image=np.zeros((9, 9, 3), np.uint8))
+    assert built == [3, 0]
+
+
+def test_stages_reach_worker_processes(classes: Path) -> None:
+    dataset = ClassificationFolder(classes, "train", transform=StagedTransform(by_stage))
+    keys = [(0, 1, 0), (3, 2, 0), (5, 3, 2), (1, 4, 2)]
+    loader = DataLoader(dataset, batch_size=2, sampler=keys, num_workers=2, collate_fn=collate)
+    small, large = list(loader)
+    assert small["image"].shape == (2, 3, 8, 8) and large["image"].shape == (2, 3, 24, 24)
+    assert torch.equal(large["image"][0], dataset[5, 3, 2]["image"])
+
+
+def test_decoded_pictures_are_kept(classes: Path) -> None:
+    dataset = ClassificationFolder(classes, "train")
+    expected = [dataset[i]["image"] for i in range(6)]
+    dataset.keep_decoded()
+    assert dataset._cache.memory.size == 6 + 6 * 24 * 32 * 3  # nothing for masks
+    for _ in range(2):
+        for index in range(6):
+            image = dataset[index]["image"]
+            assert torch.equal(image, expected[index])
+            image.zero_()
+        for path in dataset.paths:
+            path.unlink(missing_ok=True)
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert copy._cache.masks is False
+
+
+def test_a_prediction_is_written_with_names(classes: Path, tmp_path: Path) -> None:
+    dataset = ClassificationFolder(classes, "train")
+    path = dataset.write_prediction(np.array([0.2, 0.7, 0.1], np.float32), "bee/more/c.png", tmp_path / "out")
+    assert path == tmp_path / "out/bee/more/c.png.json"
+    assert json.loads(path.read_text()) == {
+        "name": "bee/more/c.png",
+        "class": "bee",
+        "top": [
+            {"class": "bee", "probability": 0.7},
+            {"class": "ant", "probability": 0.2},
+            {"class": "wasp", "probability": 0.1},
+        ],
+    }
