@@ -5,6 +5,7 @@ unpickling anything but tensors and plain values.
 """
 
 import inspect
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,21 @@ import torch
 from torch import Tensor, nn
 
 from lightseg.backbones import FeaturePyramid, create_backbone
+from lightseg.backbones.weights import match_in_order, read_state
 from lightseg.errors import LightsegError, nearest
+from lightseg.heads.default_boxes import BOXES_PER_PLACE
+from lightseg.heads.detection_loss import DetectionLoss
 from lightseg.heads.lraspp import LRASPP, RASPP
 from lightseg.heads.segmentation_loss import SegmentationLoss
+from lightseg.heads.ssdlite import SSDLite
 
-HEADS: dict[str, dict[str, type[nn.Module]]] = {"seg": {"lraspp": LRASPP, "raspp": RASPP}}  # the first is the default
-LOSSES: dict[str, type[nn.Module]] = {"seg": SegmentationLoss}
+HEADS: dict[str, dict[str, type[nn.Module]]] = {  # the first of a task is its default
+    "seg": {"lraspp": LRASPP, "raspp": RASPP},
+    "det": {"ssdlite": SSDLite},
+}
+LOSSES: dict[str, type[nn.Module]] = {"seg": SegmentationLoss, "det": DetectionLoss}
+OUTPUT_STRIDES = {"seg": 16, "det": 32}  # what the published nets of a task have
+log = logging.getLogger(__name__)
 
 
 class Model(nn.Module):
@@ -62,7 +72,7 @@ def create_model(
     num_classes: int,
     *,
     pretrained: bool | str = False,
-    output_stride: int = 16,
+    output_stride: int | None = None,
     in_chans: int = 3,
     drop_path_rate: float = 0.0,
     pixels: str | None = None,
@@ -74,10 +84,11 @@ def create_model(
 
     Args:
         backbone: a catalog name, any timm name, or a searched architecture's path.
-        task: `seg`.
+        task: `seg` or `det`.
         num_classes: number of classes the head answers with.
-        pretrained: False, True (official weights) or a weight file, for the backbone.
-        output_stride: stride of the deepest map: 8, 16 or 32.
+        pretrained: False, True (official weights) or a weight file, for the backbone; for `det` also the file of a
+            whole detector, torchvision's SSDLite, for backbone and head (`load_torchvision_ssdlite`).
+        output_stride: stride of the deepest map: 8, 16 or 32. None: the task's usual one.
         in_chans: channels of the images.
         drop_path_rate: stochastic depth of the backbone.
         pixels: what the backbone's weights want of an image, as for `create_backbone`.
@@ -99,16 +110,17 @@ def create_model(
     for key in options:
         if key not in known:
             raise LightsegError(f"head {head_name} has no option '{key}': {nearest(key, sorted(known))}")
-    # a variant may name what it asks of its backbone: taps, dilation, batch-norm eps
-    asked = getattr(head_class, "BACKBONE_OPTIONS", {}).get(options.get("variant"), {})
-    pyramid = create_backbone(
+    output_stride = output_stride or OUTPUT_STRIDES[task]
+    detector = _whole_detector(pretrained) if task == "det" else None
+    pyramid = _pyramid(
         backbone,
-        pretrained=pretrained,
+        # a variant may name what it asks of its backbone: taps, dilation, batch-norm eps
+        getattr(head_class, "BACKBONE_OPTIONS", {}).get(options.get("variant"), {}),
+        pretrained=pretrained if detector is None else False,
         output_stride=output_stride,
         in_chans=in_chans,
         drop_path_rate=drop_path_rate,
         pixels=pixels,
-        **asked,
     )
     built = head_class(pyramid.stages, num_classes, loss=LOSSES[task](**dict(loss or {})), **options)
     spec = {
@@ -123,7 +135,65 @@ def create_model(
         "loss": dict(loss or {}),
         "class_names": class_names,
     }
-    return Model(pyramid, built, spec)
+    model = Model(pyramid, built, spec)
+    if detector is not None:
+        load_torchvision_ssdlite(model, detector)
+    return model
+
+
+def _pyramid(name: str, asked: Mapping[str, Any], **options: Any) -> FeaturePyramid:
+    """The backbone as a head asks for it. Of several taps it is the first that the net can give; what is wrong besides
+    is wrong with the last of them too."""
+    taps = asked.get("taps", "last")
+    *preferred, last = [taps] if isinstance(taps, str) else taps
+    for choice in preferred:
+        try:
+            return create_backbone(name, **{**options, **asked, "taps": choice})
+        except LightsegError:
+            continue
+    return create_backbone(name, **{**options, **asked, "taps": last})
+
+
+def _whole_detector(pretrained: bool | str) -> dict[str, Tensor] | None:
+    """The state dict of torchvision's SSDLite, if that is what the file holds."""
+    if isinstance(pretrained, bool) or not pretrained:
+        return None
+    state = read_state(Path(pretrained))
+    return state if "head.classification_head.module_list.0.1.bias" in state else None
+
+
+def load_torchvision_ssdlite(model: Model, state: Mapping[str, Tensor]) -> None:
+    """Load the state dict of torchvision's `ssdlite320_mobilenet_v3_large` (classes counted with the background) into a
+    detector on `mobilenetv3_large_reduced`, or on `mobilenetv3_large` where torchvision's began with ImageNet weights.
+
+    Both list their tensors in the same order. With another number of classes the predictors start at random: backbone
+    and extra blocks are loaded, and a log line says so.
+
+    Raises:
+        LightsegError: the weights are of another net.
+    """
+    classes = state["head.classification_head.module_list.0.1.bias"].numel() // BOXES_PER_PLACE - 1
+    target = model.state_dict()
+    if classes != model.head.num_classes:
+        log.warning(
+            f"the detector's weights know {classes} classes and the data has {model.head.num_classes}: backbone and "
+            "extra blocks are loaded, the predictors start at random"
+        )
+        target = {key: value for key, value in target.items() if "_predictors." not in key}
+    try:
+        loaded = match_in_order(state, target)
+    except LightsegError as error:
+        name = model.spec.get("backbone", "this net")
+        raise LightsegError(f"the weights of torchvision's SSDLite do not fit a detector on {name}: {error}") from error
+    norms = [module for module in model.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
+    if any(norm.eps != 1e-3 for norm in norms):
+        log.warning("torchvision's SSDLite was trained with batch norm eps 1e-3: give head.variant=torchvision")
+    if any(value != 0.5 for value in (*model.backbone.mean, *model.backbone.std)):
+        log.warning(
+            f"torchvision's SSDLite was trained on pixels with mean and std 0.5, {model.backbone.name} normalises "
+            "otherwise: the weights are a start, their published accuracy is not to be had"
+        )
+    model.load_state_dict({**model.state_dict(), **loaded})
 
 
 def load_model(checkpoint: str | Path) -> Model:
