@@ -16,6 +16,7 @@ A sample is
     index:    int
 """
 
+import colorsys
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ from lightseg.data import segmentation
 from lightseg.data.cache import DecodedCache
 from lightseg.data.coco_json import few, read_coco
 from lightseg.data.images import read_image, read_size
-from lightseg.data.segmentation import default_palette, find_folder
+from lightseg.data.segmentation import find_folder
 from lightseg.data.staged import Key, Transform, augment, index_of
 from lightseg.data.verify import fingerprint
 from lightseg.errors import DataError
@@ -57,7 +58,7 @@ class CocoDetection(Dataset[dict[str, Any]]):
         self._all = read_coco(self.file)
         self.class_names, self.category_ids = self._all.class_names, self._all.category_ids
         self.report = self._all.report
-        self.palette = default_palette(self.num_classes)
+        self.palette = bright_palette(self.num_classes)
         self._kept = list(range(len(self._all.files)))  # places in the file
         stems = [str(Path(file).with_suffix("")) for file in self._all.files]
         self._names = stems if len(set(stems)) == len(stems) else self._all.files
@@ -202,6 +203,14 @@ def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     images = segmentation.collate([{"image": sample["image"], "name": sample["name"]} for sample in samples])["image"]
     lists = {f"{key}s": [sample[key] for sample in samples] for key in ("size", "image_id", "name")}
     return {"images": images, **{key: [sample[key] for sample in samples] for key in ("boxes", "labels")}, **lists}
+
+
+def bright_palette(num_classes: int) -> list[list[int]]:
+    """Colours that thin lines can be seen in on any picture: hues a golden section apart, all of them light."""
+    hues = [(0.61803 * number) % 1 for number in range(num_classes)]
+    shades = [(1.0, 1.0), (0.6, 1.0), (1.0, 0.8)]  # saturation, value; in turn once the hues come close
+    colours = [colorsys.hsv_to_rgb(hue, *shades[number // 10 % 3]) for number, hue in enumerate(hues)]
+    return [[round(255 * value) for value in colour] for colour in colours]
 
 
 def check_same_categories(train: CocoDetection, val: CocoDetection) -> None:
