@@ -122,7 +122,7 @@ def test_the_iou_crop_keeps_its_word(monkeypatch, least):
     cropped = 0
     for seed in range(150):
         boxes = sample(seed)["boxes"]
-        boxes[0] = [20, 20, 115, 80]  # large enough for the higher overlaps
+        boxes[0] = [0, 0, 140, 95]  # large enough for the higher overlaps
         window, kept = box_transforms.iou_cropped(random.Random(seed), (-10, -20, 160, 120), boxes)
         if window == (-10, -20, 160, 120):
             assert kept.all()
@@ -224,7 +224,7 @@ def test_photometric_distortion_is_ssds():
         grey = np.full((1, 1, 3), 90.0, np.float32)
         r, g, b = cv2.transform(grey, matrix)[0, 0]
         assert abs(r - g) < 0.1 and abs(g - b) < 0.1  # greys stay grey
-        seen.append(np.array_equal(matrix, np.eye(3, 4, dtype=np.float32)) or np.allclose(matrix, np.eye(3, 4), atol=1e-6))
+        seen.append(np.allclose(matrix, np.eye(3, 4), atol=1e-6))
     assert 2 <= sum(seen) <= 30  # 1 of 16 stays as it was
     luma = np.array([0.299, 0.587, 0.114])
     turned = hue_matrix(0.3)
