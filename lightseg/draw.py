@@ -136,7 +136,8 @@ def draw_boxes(
     scale = np.array([picture.width / image.shape[1], picture.height / image.shape[0]] * 2)
     draw = ImageDraw.Draw(picture)
     line = max(2, round(picture.width / 240))
-    font = ImageFont.load_default(max(10, round(picture.width / 44)))
+    letters = max(10, round(picture.width / 44))
+    font = ImageFont.load_default(letters)
     frames = np.asarray(boxes, np.float64).reshape(-1, 4) * scale
     largest_first = np.argsort(-(frames[:, 2:] - frames[:, :2]).prod(1), kind="stable")
     for i in largest_first:
@@ -146,7 +147,7 @@ def draw_boxes(
     for i in largest_first[::-1] if scores is None else np.argsort(-np.asarray(scores), kind="stable"):
         text = class_names[labels[i]] + ("" if scores is None else f" {scores[i]:.2f}")
         colour = tuple(palette[labels[i]])
-        tag = _place_tag(frames[i], font.getlength(text) + 4, font.size + 3, line, picture.size, tags)
+        tag = _place_tag(frames[i], round(font.getlength(text)) + 4, letters + 3, line, picture.size, tags)
         tags.append(tag)
         draw.rectangle(tag, fill=colour)
         bright = np.dot(colour, (0.299, 0.587, 0.114)) > 120
@@ -189,7 +190,7 @@ def _place_tag(
     frame: np.ndarray, width: float, height: float, line: int, size: Sequence[int], tags: Sequence[tuple]
 ) -> tuple[float, float, float, float]:
     """Where a tag of that size goes: the first place inside the picture that meets no other tag, else above."""
-    x0, y0, x1, y1 = frame
+    x0, y0, x1, y1 = frame.round().tolist()
     places = [(x0, y0 - height), (x1 - width, y0 - height), (x0, y0), (x0, y1), (x0, y1 - height), (x1 - width, y1)]
     inside = [
         (min(max(0.0, x), max(0.0, size[0] - width)), min(max(0.0, y), max(0.0, size[1] - height)))

@@ -200,7 +200,10 @@ def iou_cropped(draw: random.Random, window: Window, boxes: np.ndarray) -> tuple
             break
         for _ in range(CROP_TRIALS):
             width, height = (int(side * draw.uniform(*CROP_SIDES)) for side in (right - left, bottom - top))
-            x, y = left + int((right - left - width) * draw.random()), top + int((bottom - top - height) * draw.random())
+            x, y = (
+                left + int((right - left - width) * draw.random()),
+                top + int((bottom - top - height) * draw.random()),
+            )
             if not (width and height and CROP_ASPECT[0] <= width / height <= CROP_ASPECT[1]):
                 continue
             crop = (x, y, x + width, y + height)

@@ -49,9 +49,7 @@ class CocoDetection(Dataset[dict[str, Any]]):
 
     has_labels = True
 
-    def __init__(
-        self, root: str | Path, *, images: str, annotations: str, transform: Transform | None = None
-    ) -> None:
+    def __init__(self, root: str | Path, *, images: str, annotations: str, transform: Transform | None = None) -> None:
         self.folder = find_folder(Path(root) / images, "the pictures of the split")
         self.file = Path(root) / annotations
         self.transform = transform
@@ -89,7 +87,8 @@ class CocoDetection(Dataset[dict[str, Any]]):
         place = self._kept[index]
         arrays = self.read(index)
         size = arrays["image"].shape[:2]
-        arrays = augment(self.transform, key, {**arrays, "read": self.read, "count": len(self)})
+        more: dict[str, Any] = {"read": self.read, "count": len(self)}  # for transforms that mix pictures
+        arrays = augment(self.transform, key, {**arrays, **more})
         return {
             "image": torch.from_numpy(arrays["image"]).permute(2, 0, 1),
             "boxes": torch.from_numpy(arrays["boxes"]),
@@ -147,7 +146,9 @@ class CocoDetection(Dataset[dict[str, Any]]):
         Boxes and areas are the file's own figures, as published scores ask for; annotations that were left out are
         missing, and ids are numbered from 1 (to the evaluators, a match with id 0 is none).
         """
-        known, images, annotations = self._all, [], []
+        known = self._all
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
         for place in self._kept:
             image_id = known.image_ids[place]
             height, width = known.sizes[place].tolist()
@@ -191,8 +192,8 @@ class CocoDetection(Dataset[dict[str, Any]]):
         known = self._all.sizes[place].tolist()
         if all(known) and known != list(size):
             raise DataError(
-                f"{self.folder / self._all.files[place]}: the picture is {size[1]}x{size[0]} (width x height, turned as "
-                f"its EXIF data say), but {self.file.name} says {known[1]}x{known[0]}: the boxes would not fit"
+                f"{self.folder / self._all.files[place]}: the picture is {size[1]}x{size[0]} (width x height, turned "
+                f"as its EXIF data say), but {self.file.name} says {known[1]}x{known[0]}: the boxes would not fit"
             )
 
 

@@ -58,9 +58,7 @@ def read_coco(path: Path) -> CocoAnnotations:
     if unsafe is not None:
         raise DataError(f"{path}: the image {unsafe!r} lies outside the image folder; give paths below it")
     sizes = np.array([(image.get("height") or 0, image.get("width") or 0) for image in images], np.int64)
-    result = CocoAnnotations(
-        image_ids, files, sizes, category_ids, _names(categories), *_empty(len(images)), report=[]
-    )  # fmt: skip
+    result = CocoAnnotations(image_ids, files, sizes, category_ids, _names(categories), *_empty(len(images)))
     if annotations:
         _fill(result, annotations, path)
     found = np.bincount(result.labels[~result.crowd], minlength=len(category_ids))
@@ -103,7 +101,9 @@ def _fill(result: CocoAnnotations, annotations: list[dict], path: Path) -> None:
     ):
         bad = keep & ~good
         if bad.any():
-            report.append(f"{bad.sum()} of {count} annotations {what} and are left out, the first: id {_first(ids, bad)}")
+            report.append(
+                f"{bad.sum()} of {count} annotations {what} and are left out, the first: id {_first(ids, bad)}"
+            )
         keep &= good
     if (keep & beyond).any():
         report.append(
@@ -206,7 +206,7 @@ def _first(ids: list[Any], chosen: np.ndarray) -> Any:
     return ids[int(np.flatnonzero(chosen)[0])]
 
 
-def _empty(images: int) -> tuple[np.ndarray, ...]:
+def _empty(images: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """starts, bbox, boxes, labels, area, crowd of a file without annotations."""
     return (
         np.zeros(images + 1, np.int64), np.zeros((0, 4)), np.zeros((0, 4), np.float32), np.zeros(0, np.int64),

@@ -30,10 +30,11 @@ def colour_matrix(brightness: float, contrast: float, saturation: float, mean_gr
 def photometric_matrix(draw: random.Random, strength: float, image: np.ndarray) -> np.ndarray:
     """float32 [3, 4] for `cv2.transform`: brightness, contrast, saturation and hue in one, each with probability .5."""
     reaches = (strength / 4, strength, strength)
-    factors = [draw.uniform(1 - reach, 1 + reach) if draw.random() < 0.5 else 1.0 for reach in reaches]
+    factors = (draw.uniform(1 - reach, 1 + reach) if draw.random() < 0.5 else 1.0 for reach in reaches)
+    brightness, contrast, saturation = factors
     turn = draw.uniform(-strength / 10, strength / 10) if draw.random() < 0.5 else 0.0
     mean_grey = float(image[::8, ::8].reshape(-1, 3).mean(0) @ _GREY)
-    matrix = colour_matrix(*factors, mean_grey)
+    matrix = colour_matrix(brightness, contrast, saturation, mean_grey)
     matrix[:, :3] = matrix[:, :3] @ hue_matrix(2 * math.pi * turn)
     return matrix
 

@@ -131,7 +131,7 @@ def test_the_iou_crop_keeps_its_word(monkeypatch, least):
         left, top, right, bottom = window
         assert left >= -10 and top >= -20 and right <= 160 and bottom <= 120
         width, height = right - left, bottom - top
-        assert 0.3 * 170 - 1 <= width and 0.3 * 140 - 1 <= height and 0.5 <= width / height <= 2
+        assert width >= 0.3 * 170 - 1 and height >= 0.3 * 140 - 1 and 0.5 <= width / height <= 2
         inside = [
             left < (x0 + x1) / 2 < right and top < (y0 + y1) / 2 < bottom for x0, y0, x1, y1 in boxes.tolist()
         ]  # fmt: skip

@@ -227,12 +227,12 @@ def test_what_is_not_coco_is_refused_in_one_line(write, changed, message):
 
 def test_files_that_are_not_there_or_not_whole(write, tmp_path):
     data = write()
-    with pytest.raises(DataError, match="none.json: no such file"):
+    with pytest.raises(DataError, match=r"none\.json: no such file"):
         CocoDetection(tmp_path, images="pictures", annotations="none.json")
     with pytest.raises(DataError, match="elsewhere: no such folder"):
         CocoDetection(tmp_path, images="elsewhere", annotations="boxes.json")
     (tmp_path / "broken.json").write_text('{"images": [')
-    with pytest.raises(DataError, match="broken.json: not JSON"):
+    with pytest.raises(DataError, match=r"broken\.json: not JSON"):
         CocoDetection(tmp_path, images="pictures", annotations="broken.json")
     (tmp_path / "pictures" / "more" / "b.png").write_bytes(b"no picture")
     (tmp_path / "pictures" / "c.png").unlink()

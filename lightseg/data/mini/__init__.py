@@ -2,7 +2,8 @@
 
 `render(seed, height, width)` gives one Scene with every label that the four tasks need; `write_cityscapes(root)`
 makes a data set of them that the Cityscapes reader reads like the real one, `write_coco(root)` one with boxes and
-keypoints in COCO's format, `write_imagefolder(root)` one of the things in them by class. Numpy and OpenCV alone. `python -m lightseg.data.mini sheet.png` draws a contact sheet to look at.
+keypoints in COCO's format, `write_imagefolder(root)` one of the things in them by class. Numpy and OpenCV alone.
+`python -m lightseg.data.mini sheet.png` draws a contact sheet to look at.
 """
 
 from lightseg.data.mini.class_writing import write_imagefolder
