@@ -101,14 +101,14 @@ class ClassificationFolder(Dataset[dict[str, Any]]):
         """The picture as it is on disk, uint8 [H, W, 3]."""
         arrays = None if self._cache is None else self._cache.get(index)
         if arrays is None:
-            arrays = {"image": read_image(self.folder / self.names[index])}
+            arrays = {"image": read_image(f"{self.folder}/{self.names[index]}")}
             if self._cache is not None:
                 self._cache.put(index, arrays)
         return arrays["image"]
 
     def check(self, index: int) -> None:
         """DataError for a file that is no picture; nothing is decoded."""
-        check_picture(self.folder / self.names[index])
+        check_picture(f"{self.folder}/{self.names[index]}")
 
     def keep_only(self, chosen: Sequence[bool]) -> None:
         """Takes the pictures that are not chosen out of the data set; the others move up.

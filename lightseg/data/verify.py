@@ -43,11 +43,11 @@ def verify(dataset: Checked, on_error: str = "raise") -> list[BadFile]:
     """
     if on_error not in ("raise", "skip"):
         raise LightsegError(f"on_error is {on_error!r}: choose raise or skip")
-    paths = dataset.paths
+    count = len(dataset)
 
-    def check(start: int) -> dict[int, BadFile]:
-        bad = {}
-        for index in range(start, min(start + _AT_ONCE, len(paths))):
+    def check(start: int) -> dict[int, str]:
+        reasons = {}
+        for index in range(start, min(start + _AT_ONCE, count)):
             try:
                 if on_error == "raise":
                     dataset.check(index)
@@ -56,18 +56,20 @@ def verify(dataset: Checked, on_error: str = "raise") -> list[BadFile]:
             except DataError as error:
                 if on_error == "raise":
                     raise
-                bad[index] = BadFile(paths[index], str(error))
-        return bad
+                reasons[index] = str(error)
+        return reasons
 
-    bad: dict[int, BadFile] = {}
+    reasons: dict[int, str] = {}
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for found in pool.map(check, range(0, len(paths), _AT_ONCE)):
-            bad |= found
-    if bad and len(bad) == len(paths):
-        raise DataError(f"all {len(bad)} pictures of the split are unusable; the first: {bad[0].reason}")
-    if bad:
-        dataset.keep_only([index not in bad for index in range(len(paths))])
-    return list(bad.values())
+        for found in pool.map(check, range(0, count, _AT_ONCE)):
+            reasons |= found
+    if not reasons:
+        return []
+    if len(reasons) == count:
+        raise DataError(f"all {count} pictures of the split are unusable; the first: {reasons[0]}")
+    paths = dataset.paths
+    dataset.keep_only([index not in reasons for index in range(count)])
+    return [BadFile(paths[index], reason) for index, reason in reasons.items()]
 
 
 def fingerprint(files: Iterable[tuple[str, str | Path]]) -> str:

@@ -23,6 +23,7 @@ from lightseg.data.mini.scene import Scene, SceneObject, render
 from lightseg.data.mini.writing import VERSION
 from lightseg.errors import DataError
 
+CUTS = 1  # raise it with every change to what is cut out of a world
 # Cityscapes' name -> folder
 CLASS_FOLDERS = {
     "bicycle": "bicycle", "bus": "bus", "car": "car", "person": "person", "rider": "rider",
@@ -48,7 +49,7 @@ def write_imagefolder(
     root = Path(root)
     settings = {
         "generator": "lightseg.data.mini", "version": VERSION, "layout": "imagefolder",
-        "seed": seed, "train": train, "val": val, "size": size,
+        "cuts": CUTS, "seed": seed, "train": train, "val": val, "size": size,
     }  # fmt: skip
     classes = len(CLASS_FOLDERS)
     if min(train, val) < classes or seed < 0 or not 32 <= size <= 512:
