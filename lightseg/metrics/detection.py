@@ -108,8 +108,12 @@ class DetectionMetric(Metric):
         return result
 
     def results(self) -> list[dict[str, Any]]:
-        """The predictions as COCO results, the list that evaluation servers and pycocotools' `loadRes` take."""
-        _, rows, owners = self._kept()
+        """The predictions as COCO results, the list that evaluation servers and pycocotools' `loadRes` take.
+
+        Distributed, every process must call it, and all get the predictions of all.
+        """
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn):
+            _, rows, owners = self._kept()
         return [
             {"image_id": image, "category_id": category, "bbox": box, "score": score}
             for image, category, box, score in self._columns(rows, owners)

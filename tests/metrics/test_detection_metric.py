@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import io
+import itertools
 import json
 import math
 from pathlib import Path
@@ -199,12 +200,23 @@ def test_order_and_repeats_do_not_matter(mini):
         fill(metric_of(mini), [predictions[i] for i in share], [mini.image_ids[i] for i in share], 2)
         for share in shares
     ]  # fmt: skip
-    joined = metric_of(mini)
-    for name in ("images", "detections"):  # as torchmetrics gathers them
-        setattr(joined, name, torch.cat([torch.cat(getattr(part, name)) for part in parts]))
-    joined._update_count = 1
-    assert joined.compute() == pytest.approx(whole.compute(), nan_ok=True, abs=0)
-    assert joined.results() == whole.results()
+    expected, results = whole.compute(), whole.results()
+    for idle in (False, True):  # the other process has its share, or nothing at all
+        one, other = (whole, metric_of(mini)) if idle else parts
+        together(one, other)
+        assert one.compute() == pytest.approx(expected, nan_ok=True, abs=0)
+        assert one.results() == results
+
+
+def together(one: DetectionMetric, other: DetectionMetric) -> None:
+    """`one` synchronises as if `other` were in a second process; the states are gathered in the order of their names
+    in the metric, and a process without any gives an empty tensor.
+    """
+    theirs = [torch.cat(getattr(other, name) or [torch.tensor([])]) for name in ("images", "detections")]
+    order = itertools.cycle(theirs)
+    one.distributed_available_fn = lambda: True
+    one.dist_sync_fn = lambda own, group=None: [own, next(order)]
+    one._computed = None
 
 
 def test_reset_begins_anew(mini):

@@ -33,6 +33,7 @@ SKELETON = [  # COCO's, counted from 1
     [16, 14], [14, 12], [17, 15], [15, 13], [12, 13], [6, 12], [7, 13], [6, 7], [6, 8], [7, 9], [8, 10], [9, 11],
     [2, 3], [1, 2], [1, 3], [2, 4], [3, 5], [4, 6], [5, 7],
 ]  # fmt: skip
+BOXES = 1  # raise it with every change to what of a world is written down
 LEAST_AREA, LEAST_SIDE, LEAST_SEEN = 20, 3, 0.1  # px, px, share of the box
 
 
@@ -54,7 +55,7 @@ def write_coco(
     root = Path(root)
     settings = {
         "generator": "lightseg.data.mini", "version": VERSION, "layout": "coco",
-        "seed": seed, "train": train, "val": val, "height": height, "width": width,
+        "boxes": BOXES, "seed": seed, "train": train, "val": val, "height": height, "width": width,
     }  # fmt: skip
     if min(train, val) < 1 or seed < 0 or min(height, width) < 32:
         raise DataError(
