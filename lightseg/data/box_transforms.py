@@ -63,13 +63,8 @@ class TrainTransform:
         one = {"image": image, "boxes": boxes, "labels": labels}
         if self.mosaic and draw.random() < self.mosaic and read is not None:
             four = [one, *(read(draw.randrange(count)) for _ in range(3))]
-            result = self._mosaic(draw, four)
-        else:
-            result = self._single(draw, one, self.size, self.expand)
-        if self.photometric:
-            matrix = photometric_matrix(draw, self.photometric, result["image"])
-            result["image"] = cv2.transform(result["image"], matrix)
-        return result
+            return self._mosaic(draw, four)
+        return self._single(draw, one, self.size, self.expand)
 
     def _single(
         self, draw: random.Random, one: dict[str, np.ndarray], size: Size, expand: tuple[float, float] | None
@@ -82,9 +77,9 @@ class TrainTransform:
         if self.iou_crop:
             window, kept = iou_cropped(draw, window, boxes)
             boxes, labels = boxes[kept], labels[kept]
-        flip = draw.random() < self.hflip
-        image, boxes = show(one["image"], boxes, window, size, self.keep_aspect)
-        if flip:
+        colours = photometric_matrix(draw, self.photometric, one["image"]) if self.photometric else None
+        image, boxes = show(one["image"], boxes, window, size, self.keep_aspect, colours)
+        if draw.random() < self.hflip:
             image, boxes = cv2.flip(image, 1), flipped(boxes, size[1])
         large = (boxes[:, 2:] - boxes[:, :2] >= LEAST_SIDE).all(1)
         return {"image": image, "boxes": boxes[large], "labels": labels[large]}
@@ -215,9 +210,16 @@ def iou_cropped(draw: random.Random, window: Window, boxes: np.ndarray) -> tuple
 
 
 def show(
-    image: np.ndarray, boxes: np.ndarray, window: Window, size: Size, keep_aspect: bool
+    image: np.ndarray,
+    boxes: np.ndarray,
+    window: Window,
+    size: Size,
+    keep_aspect: bool,
+    colours: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the window shows at `size`, mean colour where there is no picture; boxes clipped to the window."""
+    """What the window shows at `size`, its colours changed by a [3, 4] matrix, mean colour where there is no picture;
+    boxes clipped to the window.
+    """
     left, top, right, bottom = window
     y, x, height, width = placement((bottom - top, right - left), size, keep_aspect)
     # along each side: the part of the picture in the window, and the pixels that it covers
@@ -227,14 +229,16 @@ def show(
     # Bilinear takes 2x2 neighbours, which is enough down to half the size; below, it would skip pixels.
     shrinks = 2 * place_height < y1 - y0 or 2 * place_width < x1 - x0
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    part = cv2.resize(part, (place_width, place_height), interpolation=how)
+    if colours is not None:  # after the resize: there are fewer pixels
+        part = cv2.transform(part, colours)
     if (place_height, place_width) == size:
-        result = cv2.resize(part, size[::-1], interpolation=how)
+        result = part
     else:
         result = np.empty((*size, 3), np.uint8)
         result[0] = MEAN_COLOUR
         result[1:] = result[0]  # rows of bytes: fifty times faster than filling pixel by pixel
-        inside = result[place_y : place_y + place_height, place_x : place_x + place_width]
-        inside[:] = cv2.resize(part, (place_width, place_height), interpolation=how)
+        result[place_y : place_y + place_height, place_x : place_x + place_width] = part
     sx, sy = place_width / (x1 - x0), place_height / (y1 - y0)
     moved = (boxes - np.array([x0, y0, x0, y0])) * (sx, sy, sx, sy) + (place_x, place_y, place_x, place_y)
     limits = (place_x, place_y, place_x + place_width, place_y + place_height)

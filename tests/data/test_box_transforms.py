@@ -280,3 +280,15 @@ def test_there_and_back(size, input_size, keep_aspect):
 def test_values_that_cannot_be(wrong, message):
     with pytest.raises(LightsegError, match=message):
         train_transform(**{"size": (32, 32), **wrong})
+
+
+def test_colours_change_in_the_picture_and_not_around_it():
+    transform = train_transform((96, 224), **{**OFF, "photometric": 0.5, "keep_aspect": True})
+    plain = train_transform((96, 224), **{**OFF, "keep_aspect": True})(0, **sample(0))
+    changed = 0
+    for seed in range(12):
+        after = transform(seed, **sample(0))
+        assert (after["image"][:, :30] == MEAN_COLOUR).all() and (after["image"][:, -30:] == MEAN_COLOUR).all()
+        assert np.array_equal(after["boxes"], plain["boxes"])
+        changed += not np.array_equal(after["image"], plain["image"])
+    assert changed >= 9
