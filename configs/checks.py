@@ -24,7 +24,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {  # keys with a closed list of values
 
 CLS_STAGES = ("randaugment", "mixup", "cutmix")  # of `schedule`
 
-HEADS = {"seg": ("lraspp", "raspp"), "cls": ("native", "linear")}
+ONE_VIEW = ("cls", "det")
+HEADS = {"seg": ("lraspp", "raspp"), "cls": ("native", "linear"), "det": ("ssdlite",)}
 
 
 def check(config: DictConfig, default_data: str) -> None:
@@ -45,8 +46,10 @@ def check(config: DictConfig, default_data: str) -> None:
             "mode=test needs ckpt=<checkpoint>, for example runs/seg/.../checkpoints/best.ckpt"
             + ("; or pretrained=true with head.name=native" if "native" in heads else "")
         )
-    if config.task == "cls" and list(config.evaluation.scales) != [1.0]:
-        raise LightsegError("evaluation.scales is not for task=cls, which looks at one crop: leave it at [1.0]")
+    if config.task in ONE_VIEW and list(config.evaluation.scales) != [1.0]:
+        raise LightsegError(f"evaluation.scales is not for task={config.task}, which looks once: leave it at [1.0]")
+    if config.task == "det" and config.evaluation.flip:
+        raise LightsegError("evaluation.flip is not for task=det: leave it false")
     for key in CLS_STAGES if config.task != "cls" else ():
         if OmegaConf.select(config, f"schedule.{key}") is not None:
             raise LightsegError(f"schedule.{key} is for task=cls alone: leave it null for task={config.task}")

@@ -1,6 +1,6 @@
 """Pictures of what a model answers, as uint8 RGB arrays [H, W, 3]."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,64 @@ def classification_row(
     return [image, np.asarray(panel)]
 
 
+def draw_boxes(
+    image: np.ndarray,
+    boxes: np.ndarray,
+    labels: np.ndarray,
+    scores: np.ndarray | None,
+    class_names: Sequence[str],
+    palette: Palette,
+    width: int | None = None,
+) -> np.ndarray:
+    """The image, `width` pixels wide (its own by default), with boxes [n, 4] xyxy, labels [n] and perhaps scores [n].
+
+    Lines and letters are drawn after the picture has its size, so that they are sharp however small it was. Small boxes
+    lie over large ones; a box's tag goes above it, or inside or below where other tags or the border are in the way.
+    """
+    picture = Image.fromarray(image if width is None else _resize(image, width))
+    scale = np.array([picture.width / image.shape[1], picture.height / image.shape[0]] * 2)
+    draw = ImageDraw.Draw(picture)
+    line = max(2, round(picture.width / 240))
+    letters = max(10, round(picture.width / 44))
+    font = ImageFont.load_default(letters)
+    frames = np.asarray(boxes, np.float64).reshape(-1, 4) * scale
+    largest_first = np.argsort(-(frames[:, 2:] - frames[:, :2]).prod(1), kind="stable")
+    for i in largest_first:
+        x0, y0, x1, y1 = frames[i].round().tolist()
+        draw.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=tuple(palette[labels[i]]), width=line)
+    tags: list[tuple[float, float, float, float]] = []
+    for i in largest_first[::-1] if scores is None else np.argsort(-np.asarray(scores), kind="stable"):
+        text = class_names[labels[i]] + ("" if scores is None else f" {scores[i]:.2f}")
+        colour = tuple(palette[labels[i]])
+        tag = _place_tag(frames[i], round(font.getlength(text)) + 4, letters + 3, line, picture.size, tags)
+        tags.append(tag)
+        draw.rectangle(tag, fill=colour)
+        bright = np.dot(colour, (0.299, 0.587, 0.114)) > 120
+        draw.text((tag[0] + 2, (tag[1] + tag[3]) / 2), text, "black" if bright else "white", font, anchor="lm")
+    return np.asarray(picture)
+
+
+def detection_row(
+    image: np.ndarray,
+    truth: Mapping[str, np.ndarray],
+    prediction: Mapping[str, np.ndarray],
+    class_names: Sequence[str],
+    palette: Palette,
+    least_score: float = 0.3,
+    width: int = 480,
+) -> list[np.ndarray]:
+    """One picture with its true boxes, and with the predicted ones from `least_score` on, both `width` pixels wide.
+
+    truth: boxes [N, 4] xyxy in pixels of `image`, labels [N]. prediction: the same and scores [n].
+    """
+    sure = np.asarray(prediction["scores"]) >= least_score
+    found = [np.asarray(prediction[key])[sure] for key in ("boxes", "labels", "scores")]
+    return [
+        draw_boxes(image, truth["boxes"], truth["labels"], None, class_names, palette, width),
+        draw_boxes(image, found[0], found[1], found[2], class_names, palette, width),
+    ]
+
+
 def save_picture(picture: np.ndarray, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture).save(path)
@@ -126,6 +184,23 @@ def save_picture(picture: np.ndarray, path: Path) -> None:
 def _resize(picture: np.ndarray, width: int) -> np.ndarray:
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _place_tag(
+    frame: np.ndarray, width: float, height: float, line: int, size: Sequence[int], tags: Sequence[tuple]
+) -> tuple[float, float, float, float]:
+    """Where a tag of that size goes: the first place inside the picture that meets no other tag, else above."""
+    x0, y0, x1, y1 = frame.round().tolist()
+    places = [(x0, y0 - height), (x1 - width, y0 - height), (x0, y0), (x0, y1), (x0, y1 - height), (x1 - width, y1)]
+    inside = [
+        (min(max(0.0, x), max(0.0, size[0] - width)), min(max(0.0, y), max(0.0, size[1] - height)))
+        for x, y in places
+    ]  # fmt: skip
+    for x, y in inside:
+        if all(x > right or x + width < left or y > low or y + height < top for left, top, right, low in tags):
+            return x, y, x + width, y + height
+    x, y = inside[0]
+    return x, y, x + width, y + height
 
 
 def _upright(sheet: Image.Image, text: str, at: tuple[int, int], width: int, font: Any, centred: bool = False) -> None:

@@ -12,19 +12,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightseg.arch import Arch
 from lightseg.arch_file import format_arch, parse_arch, read_arch
 from lightseg.backbones import Classifier, FeaturePyramid, create_backbone, create_classifier
 from lightseg.backbones.catalog import is_arch
+from lightseg.detector_weights import load_torchvision_ssdlite, read_detector
 from lightseg.errors import LightsegError, nearest
 from lightseg.heads.classification import ClassificationLoss, LinearHead, NativeHead
+from lightseg.heads.detection_loss import DetectionLoss
 from lightseg.heads.lraspp import LRASPP, RASPP
 from lightseg.heads.segmentation_loss import SegmentationLoss
+from lightseg.heads.ssdlite import SSDLite
 
 HEADS: dict[str, dict[str, type[nn.Module]]] = {  # the first of a task is the default
     "seg": {"lraspp": LRASPP, "raspp": RASPP},
     "cls": {"native": NativeHead, "linear": LinearHead},
+    "det": {"ssdlite": SSDLite},
 }
-LOSSES: dict[str, type[nn.Module]] = {"seg": SegmentationLoss, "cls": ClassificationLoss}
+LOSSES: dict[str, type[nn.Module]] = {"seg": SegmentationLoss, "cls": ClassificationLoss, "det": DetectionLoss}
+OUTPUT_STRIDES = {"seg": 16, "cls": 32, "det": 32}  # what the published nets of a task have
 
 
 class Model(nn.Module):
@@ -70,7 +76,7 @@ def create_model(
     num_classes: int,
     *,
     pretrained: bool | str = False,
-    output_stride: int = 16,
+    output_stride: int | None = None,
     in_chans: int = 3,
     drop_path_rate: float = 0.0,
     pixels: str | None = None,
@@ -83,10 +89,11 @@ def create_model(
 
     Args:
         backbone: a catalog name, any timm name, or the path of an `arch.yaml`.
-        task: `seg` or `cls`.
+        task: `seg`, `cls` or `det`.
         num_classes: number of classes the head answers with.
-        pretrained: False, True (official weights) or a weight file, for the backbone.
-        output_stride: stride of the deepest map: 8, 16 or 32.
+        pretrained: False, True (official weights) or a weight file, for the backbone; for `det` also the file of a
+            whole detector, torchvision's SSDLite, for backbone and head.
+        output_stride: stride of the deepest map: 8, 16 or 32. None: the task's usual one.
         in_chans: channels of the images.
         drop_path_rate: stochastic depth of the backbone.
         pixels: what the backbone's weights want of an image, as for `create_backbone`.
@@ -113,8 +120,10 @@ def create_model(
         if key not in known:
             raise LightsegError(f"head {head_name} has no option '{key}': {nearest(key, sorted(known))}")
     found = parse_arch(arch, backbone) if arch else read_arch(backbone) if is_arch(backbone) else None
+    output_stride = output_stride or OUTPUT_STRIDES[task]
+    detector = read_detector(pretrained) if task == "det" else None
     shared: dict[str, Any] = {
-        "pretrained": pretrained,
+        "pretrained": pretrained if detector is None else False,
         "in_chans": in_chans,
         "drop_path_rate": drop_path_rate,
         "pixels": pixels,
@@ -125,7 +134,7 @@ def create_model(
     else:
         # a variant may name what it asks of its backbone: taps, dilation, batch-norm eps
         asked = getattr(head_class, "BACKBONE_OPTIONS", {}).get(options.get("variant"), {})
-        net = create_backbone(found or backbone, output_stride=output_stride, **shared, **asked)
+        net = _pyramid(found or backbone, asked, output_stride=output_stride, **shared)
     own = {key: value for key, value in options.items() if not (whole_net and key == "dropout")}
     built = head_class(net.stages, num_classes, loss=LOSSES[task](**dict(loss or {})), **own)
     spec = {
@@ -141,7 +150,23 @@ def create_model(
         "class_names": class_names,
         "arch": format_arch(found) if found else None,
     }
-    return Model(net, built, spec)
+    model = Model(net, built, spec)
+    if detector is not None:
+        load_torchvision_ssdlite(model, detector)
+    return model
+
+
+def _pyramid(name: str | Arch, asked: Mapping[str, Any], **options: Any) -> FeaturePyramid:
+    """The backbone as a head asks for it. Of several taps it is the first that the net can give; what is wrong besides
+    is wrong with the last of them too."""
+    taps = asked.get("taps", "last")
+    *preferred, last = [taps] if isinstance(taps, str) else taps
+    for choice in preferred:
+        try:
+            return create_backbone(name, **{**options, **asked, "taps": choice})
+        except LightsegError:
+            continue
+    return create_backbone(name, **{**options, **asked, "taps": last})
 
 
 def load_model(checkpoint: str | Path) -> Model:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -72,6 +73,11 @@ class Task(pl.LightningModule):
 
     # -- what a task file adds ---------------------------------------------------------------------------------------
 
+    @staticmethod
+    def own_options(config: dict[str, Any], dataset: Any) -> dict[str, Any]:
+        """What its constructor takes besides, of a composed configuration and the pictures that are evaluated."""
+        return {}
+
     def evaluate(self, batch: Batch) -> Any:
         """Predictions of a batch; updates `self.metric`."""
         raise NotImplementedError
@@ -83,6 +89,13 @@ class Task(pl.LightningModule):
     def annotations(self, sample: Batch, prediction: Any) -> dict[str, Any]:
         """How W&B is to lay truth and prediction over a sample's image: arguments of `wandb.Image`."""
         return {}
+
+    def write_prediction(self, dataset: Any, prediction: Any, name: str, folder: Path) -> None:
+        """One prediction as a file, in the form that the data set's own evaluator takes."""
+        dataset.write_prediction(prediction.cpu().numpy(), name, folder)
+
+    def write_results(self, folder: Path) -> None:
+        """All predictions as one file, where the evaluator takes one. Called by every process."""
 
     def prepare_batch(self, batch: Batch) -> Batch:
         """What is done to a training batch on the device, before the model sees it."""

@@ -20,6 +20,10 @@ class ClassificationTask(Task):
     colours_mean_classes = False
     resolution = "the evaluation crop's"
 
+    @staticmethod
+    def own_options(config: dict[str, Any], dataset: Any) -> dict[str, Any]:
+        return {"mix": config["mix"]}
+
     def __init__(self, model: dict[str, Any], *args: Any, mix: dict[str, Any], **options: Any) -> None:
         """
         Args:

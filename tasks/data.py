@@ -54,7 +54,12 @@ class DataModule(pl.LightningDataModule):
     def describe(self) -> str:
         counts = ", ".join(f"{len(dataset)} {split}" for split, dataset in sorted(self._sets.items()))
         left_out = f"; {len(self.skipped)} unreadable left out, the first: {self.skipped[0][1]}" if self.skipped else ""
-        return f"data={self.options['name']}: {counts} images{left_out}"
+        notes = [
+            f"\n  {split}: {line}"
+            for split, dataset in sorted(self._sets.items())
+            for line in getattr(dataset, "report", [])
+        ]
+        return f"data={self.options['name']}: {counts} images{left_out}{''.join(notes)}"
 
     def evaluation_size(self) -> tuple[int, int]:
         """Height and width of the first evaluation image: the size at which cost is quoted."""

@@ -8,6 +8,8 @@ import torch
 
 from lightseg.data.cityscapes import Cityscapes
 from lightseg.data.classification import ClassificationFolder, check_same_classes
+from lightseg.data.coco import CocoDetection, check_same_categories
+from lightseg.data.coco import collate as coco_batch
 from lightseg.data.folder import SegmentationFolder
 from lightseg.data.segmentation import collate
 from lightseg.data.staged import Transform
@@ -127,12 +129,45 @@ def mini_cls(options: Options) -> None:
     write_imagefolder(Path(options["root"]), seed=options["world_seed"], size=options["size"], **options["count"])
 
 
+# -- detection ---------------------------------------------------------------------------------------------------------
+
+
+def det_train(options: Options, values: dict[str, float]) -> Transform:
+    """`image_size` is the shorter side of the network's input."""
+    from lightseg.data.box_transforms import train_transform
+
+    augment = {key: value for key, value in options["augment"].items() if key != "multi_scale"}  # of whole batches
+    if "image_size" in values:
+        share = values["image_size"] / min(augment["size"])
+        augment["size"] = [round(side * share) for side in augment["size"]]
+    return train_transform(**augment)
+
+
+def det_evaluation(options: Options) -> Transform:
+    from lightseg.data.box_transforms import eval_transform
+
+    return eval_transform(**options["eval"])
+
+
+def coco(options: Options, split: Any, transform: Transform | None) -> CocoDetection:
+    return CocoDetection(options["root"], images=split["images"], annotations=split["annotations"], transform=transform)
+
+
+def mini_det(options: Options) -> None:
+    from lightseg.data.mini import write_coco
+
+    height, width = options["size"]
+    write_coco(Path(options["root"]), seed=options["world_seed"], height=height, width=width, **options["count"])
+
+
 FORMATS = {
     "cityscapes": Format(cityscapes, seg_train, lambda options: None, seg_batch),
     "mini_seg": Format(cityscapes, seg_train, lambda options: None, seg_batch, mini_seg),
     "folder": Format(seg_folder, seg_train, lambda options: None, seg_batch),
     "imagefolder": Format(cls_folder, cls_train, cls_evaluation, cls_batch, agree=check_same_classes),
     "mini_cls": Format(cls_folder, cls_train, cls_evaluation, cls_batch, mini_cls),
+    "coco": Format(coco, det_train, det_evaluation, coco_batch, agree=check_same_categories),
+    "mini_det": Format(coco, det_train, det_evaluation, coco_batch, mini_det),
 }
 
 

@@ -18,4 +18,7 @@ class WritePredictions(Callback):
     ) -> None:
         dataset = trainer.datamodule.dataset(trainer.datamodule.evaluation_split)  # type: ignore[attr-defined]
         for name, prediction in zip(batch["names"], outputs, strict=True):
-            dataset.write_prediction(prediction.cpu().numpy(), name, self.folder)
+            module.write_prediction(dataset, prediction, name, self.folder)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
+        module.write_results(self.folder)

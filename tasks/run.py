@@ -22,12 +22,13 @@ from tasks.callbacks import EMA, Pictures, RunProgress
 from tasks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from tasks.classification import ClassificationTask
 from tasks.data import DataModule
+from tasks.detection import DetectionTask
 from tasks.loggers import build_loggers
 from tasks.predictions import WritePredictions
 from tasks.progressive import Progressive
 from tasks.segmentation import SegmentationTask
 
-TASKS: dict[str, type[Task]] = {"seg": SegmentationTask, "cls": ClassificationTask}
+TASKS: dict[str, type[Task]] = {"seg": SegmentationTask, "cls": ClassificationTask, "det": DetectionTask}
 
 
 def run_folder(config: dict[str, Any]) -> Path:
@@ -107,7 +108,7 @@ def build_task(config: dict[str, Any], data: DataModule) -> Task:
         channels_last=config["channels_last"],
         palette=[list(map(int, colour)) for colour in dataset.palette],
         progressive=data.progressive,
-        **({"mix": config["mix"]} if "mix" in config else {}),
+        **TASKS[config["task"]].own_options(config, dataset),
     )
     if config["mode"] == "test" and config["ckpt"] is not None:
         task.load_state_dict(checkpoint["state_dict"])
@@ -194,6 +195,7 @@ def write_record(
             "checkpoint": config["evaluation"]["checkpoint"] if config["mode"] == "train" else config["ckpt"],
             "ema": bool(config["ema"]["decay"]),
             "precision": config["trainer"]["precision"],
+            "left_out": getattr(data.dataset(data.evaluation_split), "report", []),
             "skipped": [{"path": path, "reason": reason} for path, reason in data.skipped],
         },
         "cost": {**cost, "run_peak_memory_mb": round(peak)},

@@ -65,8 +65,9 @@ default_cfgs = generate_default_cfgs(
         "mobilenetv1_050": INCEPTION,
         "mobilenetv1_075": INCEPTION,
         "mnasnet_a1_035": IMAGENET,
-        "mobilenetv3_large_reduced": IMAGENET,
-        "mobilenetv3_small_reduced": IMAGENET,
+        # as torchvision's SSDLite, the only published weights with this tail
+        "mobilenetv3_large_reduced": INCEPTION,
+        "mobilenetv3_small_reduced": INCEPTION,
     }
 )
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from lightseg.data.mini.class_writing import write_class_share
+from lightseg.data.mini.coco_writing import write_coco_share
 from lightseg.data.mini.scene import render
 from lightseg.data.mini.writing import write_share
 
@@ -22,7 +23,8 @@ def main(arguments: list[str]) -> None:
         cv2.setNumThreads(1)  # the processes are the parallelism
         _, folder, text, worker, workers = arguments
         settings = json.loads(text)
-        share = {"cityscapes": write_share, "imagefolder": write_class_share}[settings["layout"]]
+        shares = {"cityscapes": write_share, "imagefolder": write_class_share, "coco": write_coco_share}
+        share = shares[settings["layout"]]
         share(Path(folder), settings, int(worker), int(workers))
         return
     parser = argparse.ArgumentParser(

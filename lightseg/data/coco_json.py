@@ -1,0 +1,214 @@
+"""COCO's annotation file as arrays: what is in it is checked once, counted, and kept compact.
+
+instances_train2017.json has 860,000 annotations; as Python dicts they would take gigabytes in every worker process.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lightseg.errors import DataError
+
+ROUNDING = 1.0  # px; official boxes reach up to a hundredth of a pixel beyond the picture
+
+
+@dataclass
+class CocoAnnotations:
+    """Pictures in the file's order, their annotations one picture after another, otherwise in the file's order.
+
+    starts: int64 [I + 1]; the annotations of picture i are starts[i]:starts[i + 1].
+    sizes: int64 [I, 2] height and width; 0 where the file does not say.
+    bbox: float64 [A, 4] x, y, width, height as in the file. boxes: float32 [A, 4] xyxy, clipped to the picture.
+    labels: int64 [A], places in `category_ids`, which is sorted.
+    """
+
+    image_ids: list[int]
+    files: list[str]
+    sizes: np.ndarray
+    category_ids: list[int]
+    class_names: list[str]
+    starts: np.ndarray
+    bbox: np.ndarray
+    boxes: np.ndarray
+    labels: np.ndarray
+    area: np.ndarray
+    crowd: np.ndarray
+    report: list[str] = field(default_factory=list)
+
+
+def read_coco(path: Path) -> CocoAnnotations:
+    """Reads instances or person_keypoints JSON. `report` has a line for every kind of annotation that was left out or
+    changed; DataError, naming the path, for what is not COCO, has no pictures or contradicts itself.
+    """
+    content = _load(path)
+    images, annotations, categories = (_records(content, key, path) for key in ("images", "annotations", "categories"))
+    if not images:
+        raise DataError(f"{path}: `images` is empty: there is nothing to read")
+    if not categories:
+        raise DataError(f"{path}: `categories` is empty: a detector needs at least one class")
+    image_ids = _ids(_column(images, "id", "images", path), "image", path)
+    categories = sorted(categories, key=lambda category: category.get("id", 0))
+    category_ids = _ids(_column(categories, "id", "categories", path), "category", path)
+    files = [str(file) for file in _column(images, "file_name", "images", path)]
+    unsafe = next((file for file in files if Path(file).is_absolute() or ".." in Path(file).parts), None)
+    if unsafe is not None:
+        raise DataError(f"{path}: the image {unsafe!r} lies outside the image folder; give paths below it")
+    sizes = np.array([(image.get("height") or 0, image.get("width") or 0) for image in images], np.int64)
+    result = CocoAnnotations(image_ids, files, sizes, category_ids, _names(categories), *_empty(len(images)))
+    if annotations:
+        _fill(result, annotations, path)
+    found = np.bincount(result.labels[~result.crowd], minlength=len(category_ids))
+    absent = [name for name, count in zip(result.class_names, found.tolist(), strict=True) if not count]
+    if absent:
+        result.report.append(f"{len(absent)} of {len(found)} classes have no box: {few(absent)}")
+    return result
+
+
+def few(items: Sequence[Any], most: int = 8) -> str:
+    return ", ".join(map(str, items[:most])) + (f" and {len(items) - most} more" if len(items) > most else "")
+
+
+def _fill(result: CocoAnnotations, annotations: list[dict], path: Path) -> None:
+    count, report = len(annotations), result.report
+    bbox = _boxes(annotations, path)
+    image, known_image = _places(result.image_ids, _column(annotations, "image_id", "annotations", path))
+    label, known_label = _places(result.category_ids, _column(annotations, "category_id", "annotations", path))
+    crowd = np.array([bool(one.get("iscrowd", 0)) for one in annotations])
+    area = np.array([_number(one.get("area")) for one in annotations])
+    ids = [one.get("id") for one in annotations]
+
+    finite = np.isfinite(bbox).all(1)
+    positive = (bbox[:, 2:] > 0).all(1)
+    height, width = result.sizes[np.where(known_image, image, 0)].T.astype(np.float64)
+    height, width = np.where(height > 0, height, np.inf), np.where(width > 0, width, np.inf)
+    limits = np.stack([width, height, width, height], 1)
+    corners = np.concatenate([bbox[:, :2], bbox[:, :2] + bbox[:, 2:]], 1)
+    with np.errstate(invalid="ignore"):
+        clipped = np.clip(corners, 0, limits)
+        inside = (clipped[:, 2:] > clipped[:, :2]).all(1)
+        beyond = (np.abs(clipped - corners) > ROUNDING).any(1)
+    keep = np.ones(count, bool)
+    for good, what in (
+        (known_image, "point to no image"),
+        (known_label, "point to no category"),
+        (finite, "have a box with NaN or infinity"),
+        (positive, "have a box of zero or negative size"),
+        (inside, "have a box that lies wholly outside its image"),
+    ):
+        bad = keep & ~good
+        if bad.any():
+            report.append(
+                f"{bad.sum()} of {count} annotations {what} and are left out, the first: id {_first(ids, bad)}"
+            )
+        keep &= good
+    if (keep & beyond).any():
+        report.append(
+            f"{(keep & beyond).sum()} of {count} boxes reach beyond their image and are clipped to it, the first: id "
+            f"{_first(ids, keep & beyond)}"
+        )
+    if len(set(ids)) < count:
+        repeated = count - len(set(ids))
+        report.append(f"{repeated} of {count} annotations have no id of their own; all are kept and numbered anew")
+    no_area = keep & ~(area >= 0)
+    if no_area.any():
+        report.append(f"{no_area.sum()} of {count} annotations have no area: width x height of the box is taken")
+        area = np.where(no_area, bbox[:, 2] * bbox[:, 3], area)
+
+    order = np.flatnonzero(keep)[np.argsort(image[keep], kind="stable")]
+    result.starts = np.searchsorted(image[order], np.arange(len(result.image_ids) + 1))
+    result.bbox, result.boxes = bbox[order], clipped[order].astype(np.float32)
+    result.labels, result.area, result.crowd = label[order], area[order], crowd[order]
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; data.root or the name of the annotation file is wrong") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: not COCO: expected an object with images, annotations and categories, found a list")
+    return content
+
+
+def _records(content: dict[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
+    if key not in content:
+        raise DataError(f"{path}: not COCO: the key `{key}` is missing; it has {few(list(content)) or 'none'}")
+    records = content[key]
+    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+        raise DataError(f"{path}: not COCO: `{key}` is not a list of objects")
+    return records
+
+
+def _column(records: list[dict], key: str, what: str, path: Path) -> list[Any]:
+    try:
+        return [record[key] for record in records]
+    except KeyError:
+        place = next(i for i, record in enumerate(records) if key not in record)
+        raise DataError(f"{path}: not COCO: `{what}` number {place} has no `{key}`") from None
+
+
+def _ids(ids: list[Any], what: str, path: Path) -> list[int]:
+    wrong = next((one for one in ids if isinstance(one, bool) or not isinstance(one, int)), None)
+    if wrong is not None:
+        raise DataError(f"{path}: the {what} id {wrong!r} is not a whole number")
+    if len(set(ids)) < len(ids):
+        seen: set[int] = set()
+        repeated = next(one for one in ids if one in seen or seen.add(one))  # type: ignore[func-returns-value]
+        raise DataError(f"{path}: the {what} id {repeated} occurs more than once")
+    return ids
+
+
+def _names(categories: list[dict]) -> list[str]:
+    """Names that differ: an id stands in for a missing name and beside a repeated one."""
+    names = [str(category.get("name", category["id"])) for category in categories]
+    return [
+        name if names.count(name) == 1 else f"{name} ({category['id']})"
+        for name, category in zip(names, categories, strict=True)
+    ]
+
+
+def _boxes(annotations: list[dict], path: Path) -> np.ndarray:
+    column = _column(annotations, "bbox", "annotations", path)
+    try:
+        boxes = np.array(column, np.float64)  # None becomes NaN
+        if boxes.shape == (len(column), 4):
+            return boxes
+    except (TypeError, ValueError):
+        pass
+    for place, box in enumerate(column):
+        if not (isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float | None) for side in box)):
+            raise DataError(
+                f"{path}: the box of `annotations` number {place} is {str(box)[:60]}: expected [x, y, width, height]"
+            )
+    raise DataError(f"{path}: the boxes of `annotations` are not lists of [x, y, width, height]")
+
+
+def _places(ids: list[int], wanted: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Place of every wanted id in `ids`, and whether there is one."""
+    table = {one: place for place, one in enumerate(ids)}
+    places = np.array([table.get(one, -1) if isinstance(one, int) else -1 for one in wanted], np.int64)
+    return places, places >= 0
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else float("nan")
+
+
+def _first(ids: list[Any], chosen: np.ndarray) -> Any:
+    return ids[int(np.flatnonzero(chosen)[0])]
+
+
+def _empty(images: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """starts, bbox, boxes, labels, area, crowd of a file without annotations."""
+    return (
+        np.zeros(images + 1, np.int64), np.zeros((0, 4)), np.zeros((0, 4), np.float32), np.zeros(0, np.int64),
+        np.zeros(0), np.zeros(0, bool),
+    )  # fmt: skip

@@ -1,0 +1,162 @@
+"""Scenes of the procedural world as COCO data: the embedded data set for detection and pose.
+
+root/mini.json
+root/images/{train,val}/000000000001.png
+root/annotations/{instances,person_keypoints}_{train,val}.json
+
+A box is that of the pixels that can be seen, its area their number. Things of which little is left to see (fewer than
+20 pixels, less than a tenth of their own box, or a box narrower than 3 pixels) are in the picture without a box.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lightseg.data.mini.making import SPLITS, draw_in_processes, make_once, scene_seed, write_png
+from lightseg.data.mini.scene import Scene, SceneObject, render
+from lightseg.data.mini.skeleton import JOINTS
+from lightseg.data.mini.writing import VERSION
+from lightseg.errors import DataError
+
+# COCO's ids for what COCO has, ids that COCO leaves free for the two that it has not: with gaps, as there.
+CATEGORIES = {
+    "person": 1, "bicycle": 2, "car": 3, "bus": 6, "truck": 8, "traffic light": 10, "traffic sign": 12, "rider": 26,
+}  # fmt: skip
+SUPERCATEGORIES = {"person": "person", "rider": "person", "traffic light": "outdoor", "traffic sign": "outdoor"}
+SKELETON = [  # COCO's, counted from 1
+    [16, 14], [14, 12], [17, 15], [15, 13], [12, 13], [6, 12], [7, 13], [6, 7], [6, 8], [7, 9], [8, 10], [9, 11],
+    [2, 3], [1, 2], [1, 3], [2, 4], [3, 5], [4, 6], [5, 7],
+]  # fmt: skip
+BOXES = 1  # raise it with every change to what of a world is written down
+LEAST_AREA, LEAST_SIDE, LEAST_SEEN = 20, 3, 0.1  # px, px, share of the box
+
+
+def write_coco(
+    root: str | Path,
+    *,
+    seed: int = 0,
+    train: int = 400,
+    val: int = 80,
+    height: int = 128,
+    width: int = 256,
+    workers: int = 2,
+) -> Path:
+    """Make the data set at `root` unless it is there already, and return `root` as a Path.
+
+    The files depend on the settings alone, not on `workers`. The set appears whole or not at all; a `root` with a set
+    of other settings, or with something else in it, is left alone: DataError.
+    """
+    root = Path(root)
+    settings = {
+        "generator": "lightseg.data.mini", "version": VERSION, "layout": "coco",
+        "boxes": BOXES, "seed": seed, "train": train, "val": val, "height": height, "width": width,
+    }  # fmt: skip
+    if min(train, val) < 1 or seed < 0 or min(height, width) < 32:
+        raise DataError(
+            "a mini data set needs a picture in each split, pictures of at least 32 x 32 and a seed of at least 0, "
+            f"got seed={seed}, train={train}, val={val}, height={height}, width={width}"
+        )
+
+    def draw(folder: Path) -> None:
+        for split in SPLITS:
+            (folder / "images" / split).mkdir(parents=True)
+        (folder / "annotations").mkdir()
+        if workers == 1:
+            write_coco_share(folder, settings, 0, 1)
+        else:
+            draw_in_processes(folder, settings, max(1, min(workers, train + val)))
+        _join_shares(folder, settings)
+
+    return make_once(root, settings, draw)
+
+
+def write_coco_share(folder: Path, settings: dict[str, Any], worker: int, workers: int) -> None:
+    """Draw every `workers`-th scene and note what is in it, until the process that asked for them is gone."""
+    parent = os.getppid()
+    scenes = [(split, i) for split in SPLITS for i in range(settings[split])]
+    notes = []
+    for split, i in scenes[worker::workers]:
+        if os.getppid() != parent:
+            return
+        scene = render(scene_seed(settings["seed"], split, i), settings["height"], settings["width"])
+        write_png(folder / "images" / split / file_name(split, i), scene.image[..., ::-1])
+        notes.append([split, i, [describe(scene, thing) for thing in boxed_things(scene)]])
+    (folder / f"share_{worker}.json").write_text(json.dumps(notes))
+
+
+def image_id(split: str, index: int) -> int:
+    """As in COCO: not in one row, and no id in both splits."""
+    return 3 * index + 1 + SPLITS.index(split)
+
+
+def file_name(split: str, index: int) -> str:
+    return f"{image_id(split, index):012d}.png"
+
+
+def boxed_things(scene: Scene) -> list[SceneObject]:
+    """Of the classes, what can be seen well enough to ask for a box."""
+    kept = []
+    for thing in scene.objects:
+        x0, y0, x1, y1 = thing.box_xyxy
+        area = np.count_nonzero(scene.mask(thing))
+        box = (x1 - x0) * (y1 - y0)
+        clear = min(x1 - x0, y1 - y0) >= LEAST_SIDE and area >= max(LEAST_AREA, LEAST_SEEN * box)
+        if thing.name in CATEGORIES and clear:
+            kept.append(thing)
+    return kept
+
+
+def describe(scene: Scene, thing: SceneObject) -> dict[str, Any]:
+    """An annotation without its ids; with keypoints where the world has them."""
+    x0, y0, x1, y1 = thing.box_xyxy
+    note: dict[str, Any] = {
+        "category": thing.name,
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "area": int(np.count_nonzero(scene.mask(thing))),
+    }
+    if thing.keypoints_xy is not None and thing.visible is not None:
+        points = []
+        for (x, y), visible in zip(thing.keypoints_xy.tolist(), thing.visible.tolist(), strict=True):
+            points += [round(x, 1), round(y, 1), visible] if visible else [0, 0, 0]
+        note |= {"num_keypoints": int((thing.visible > 0).sum()), "keypoints": points}
+    return note
+
+
+def _join_shares(folder: Path, settings: dict[str, Any]) -> None:
+    notes = []
+    for share in folder.glob("share_*.json"):
+        notes += json.loads(share.read_text())
+        share.unlink()
+    for split in SPLITS:
+        images, things = [], []
+        for index, described in sorted(note[1:] for note in notes if note[0] == split):
+            where = {"height": settings["height"], "width": settings["width"]}
+            images.append({"id": image_id(split, index), "file_name": file_name(split, index), **where})
+            things += [(image_id(split, index), thing) for thing in described]
+        boxes, people = [], []
+        for number, (image, thing) in enumerate(things, start=1):
+            ids = {"id": number, "image_id": image}
+            shared = {"bbox": thing["bbox"], "area": thing["area"], "iscrowd": 0}
+            boxes.append({**ids, "category_id": CATEGORIES[thing["category"]], **shared})
+            if "keypoints" in thing:  # riders are persons here, as in COCO
+                points = {key: thing[key] for key in ("num_keypoints", "keypoints")}
+                people.append({**ids, "category_id": CATEGORIES["person"], **shared, **points})
+        categories = [
+            {"supercategory": SUPERCATEGORIES.get(name, "vehicle"), "id": number, "name": name}
+            for name, number in CATEGORIES.items()
+        ]
+        person = {**categories[0], "keypoints": list(JOINTS), "skeleton": SKELETON}
+        _write(folder / f"annotations/instances_{split}.json", images, boxes, categories)
+        _write(folder / f"annotations/person_keypoints_{split}.json", images, people, [person])
+
+
+def _write(path: Path, images: Sequence[dict], annotations: Sequence[dict], categories: Sequence[dict]) -> None:
+    info = {"description": "street scenes of lightseg.data.mini", "version": str(VERSION)}
+    content = {"info": info, "licenses": [], "images": images, "annotations": annotations, "categories": categories}
+    path.write_text(json.dumps(content))

@@ -1,0 +1,112 @@
+"""Detection: COCO's mAP over the whole set, in pixels of the pictures on disk."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightseg.data.box_transforms import to_input, to_original
+from lightseg.draw import detection_row
+from lightseg.metrics.detection import DetectionMetric
+from tasks.base import Batch, Task
+
+STEP = 32  # pixels: sizes of multi-scale training are multiples of it
+
+
+class DetectionTask(Task):
+    monitor = "val/mAP"
+    headings = ("truth", "prediction")
+    colours_mean_classes = False  # boxes carry their names
+    resolution = "boxes in pixels of the pictures on disk"
+
+    @staticmethod
+    def own_options(config: dict[str, Any], dataset: Any) -> dict[str, Any]:
+        return {"dataset": dataset, "data": config["data"]}
+
+    def __init__(self, model: dict[str, Any], *args: Any, dataset: Any, data: dict[str, Any], **options: Any) -> None:
+        """
+        Args:
+            dataset: the pictures that are evaluated, for their ground truth.
+            data: the `data` group, for `eval.keep_aspect` (pictures fitted in, not stretched) and `augment.multi_scale`
+                (the lowest and highest side of a training batch as a multiple of its own, or null).
+        """
+        super().__init__(model, *args, **options)
+        self.metric = DetectionMetric(dataset.ground_truth(), self.class_names, dataset.category_ids)
+        self.keep_aspect = bool(data["eval"]["keep_aspect"])
+        self.multi_scale = data["augment"]["multi_scale"]
+
+    def prepare_batch(self, batch: Batch) -> Batch:
+        """Multi-scale training: the whole batch at another size, drawn with the step's randomness."""
+        if not self.multi_scale:
+            return batch
+        images = batch["images"]
+        scale = random.Random(torch.initial_seed()).uniform(*self.multi_scale)
+        height, width = images.shape[-2:]
+        size = tuple(max(STEP, round(side * scale / STEP) * STEP) for side in (height, width))
+        if size == (height, width):
+            return batch
+        shrinks = size[0] < height
+        resized = F.interpolate(images.float(), size, mode="bilinear", align_corners=False, antialias=shrinks)
+        factor = torch.tensor([size[1] / width, size[0] / height] * 2, device=images.device)
+        boxes = [box * factor for box in batch["boxes"]]
+        return {**batch, "images": resized.round_().clamp_(0, 255).to(torch.uint8), "boxes": boxes}
+
+    def evaluate(self, batch: Batch) -> list[dict[str, Tensor]]:
+        images = batch["images"]
+        size = (int(images.shape[-2]), int(images.shape[-1]))
+        found = self.head.decode(self.model(images), size)
+        predictions = [
+            {**one, "boxes": to_original(one["boxes"], picture, size, self.keep_aspect)}
+            for one, picture in zip(found, batch["sizes"], strict=True)
+        ]
+        self.metric.update(predictions, batch["image_ids"])
+        return predictions
+
+    def write_prediction(self, dataset: Any, prediction: Any, name: str, folder: Path) -> None:
+        """None a picture: COCO takes one file of all."""
+
+    def write_results(self, folder: Path) -> None:
+        """Every detection of the evaluation as one COCO results file."""
+        with self.metric.sync_context():
+            results = self.metric.results()
+        if self.trainer.is_global_zero:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "results.json").write_text(json.dumps(results))
+
+    def draw(self, sample: Batch, prediction: dict[str, Tensor]) -> list[np.ndarray]:
+        image = sample["images"].permute(1, 2, 0).cpu().numpy()
+        truth = {key: sample[key].cpu().numpy() for key in ("boxes", "labels")}
+        return detection_row(image, truth, self._in_input(sample, prediction), self.class_names, self.palette)
+
+    def annotations(self, sample: Batch, prediction: dict[str, Tensor]) -> dict[str, Any]:
+        labels = dict(enumerate(self.class_names))
+        truth = {key: sample[key].cpu().numpy() for key in ("boxes", "labels")}
+        return {
+            "boxes": {
+                "truth": {"box_data": _wandb_boxes(truth), "class_labels": labels},
+                "prediction": {"box_data": _wandb_boxes(self._in_input(sample, prediction)), "class_labels": labels},
+            }
+        }
+
+    def _in_input(self, sample: Batch, prediction: dict[str, Tensor]) -> dict[str, np.ndarray]:
+        """A prediction with its boxes in pixels of the network's input, which is what is drawn."""
+        height, width = sample["images"].shape[-2:]
+        boxes = to_input(prediction["boxes"], sample["sizes"], (height, width), self.keep_aspect)
+        return {key: value.cpu().numpy() for key, value in {**prediction, "boxes": boxes}.items()}
+
+
+def _wandb_boxes(found: dict[str, np.ndarray], least_score: float = 0.05) -> list[dict[str, Any]]:
+    scores = found.get("scores")
+    boxes = []
+    for index, (box, label) in enumerate(zip(found["boxes"].tolist(), found["labels"].tolist(), strict=True)):
+        if scores is not None and scores[index] < least_score:
+            continue
+        place = dict(zip(("minX", "minY", "maxX", "maxY"), box, strict=True))
+        score = {} if scores is None else {"scores": {"score": float(scores[index])}}
+        boxes.append({"position": place, "domain": "pixel", "class_id": label, **score})
+    return boxes

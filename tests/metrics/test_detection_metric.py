@@ -1,0 +1,278 @@
+"""The evaluator against pycocotools, the official one; and what it does that pycocotools does not."""
+
+import contextlib
+import copy
+import io
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from lightseg.data.coco import CocoDetection
+from lightseg.data.mini import write_coco
+from lightseg.errors import LightsegError
+from lightseg.metrics.detection import DetectionMetric
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+KEYS = ("mAP", "mAP50", "mAP75", "mAP_small", "mAP_medium", "mAP_large", "AR1", "AR10", "AR100")
+Predictions = list[dict[str, torch.Tensor]]
+
+
+def official(truth: dict[str, Any], results: list[dict[str, Any]], image_ids: list[int] | None = None) -> COCOeval:
+    """pycocotools from beginning to end."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        ground_truth = COCO()
+        ground_truth.dataset = copy.deepcopy(truth)
+        ground_truth.createIndex()
+        if results:
+            found = ground_truth.loadRes(copy.deepcopy(results))
+        else:  # loadRes fails on an empty list
+            found = COCO()
+            found.dataset = {**ground_truth.dataset, "annotations": []}
+            found.createIndex()
+        evaluation = COCOeval(ground_truth, found, "bbox")
+        if image_ids is not None:
+            evaluation.params.imgIds = image_ids
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation
+
+
+def assert_same(ours: dict[str, float], evaluation: COCOeval, metric: DetectionMetric) -> None:
+    for key, theirs in zip(KEYS, evaluation.stats, strict=False):
+        if theirs == -1:
+            assert math.isnan(ours[key]), key
+        else:
+            assert ours[key] == pytest.approx(theirs, abs=1e-6), key
+    precision = evaluation.eval["precision"]
+    for k, name in enumerate(metric.class_names):
+        values = precision[:, :, k, 0, 2]
+        if (values > -1).any():
+            assert ours[f"AP/{name}"] == pytest.approx(values[values > -1].mean(), abs=1e-6), name
+        else:
+            assert f"AP/{name}" not in ours
+    assert set(ours) == set(KEYS) | {key for key in ours if key.startswith("AP/")}
+
+
+def guesses(truth: dict[str, Any], category_ids: list[int], seed: int = 0, most: int = 130) -> Predictions:
+    """Boxes near the true ones, some with a wrong class, some twice, many from nowhere; coarse scores, so that ties
+    occur; every fifth image has none, and some have more than the 100 that count."""
+    random = np.random.default_rng(seed)
+    predictions = []
+    for place, image in enumerate(truth["images"]):
+        own = [a for a in truth["annotations"] if a["image_id"] == image["id"]]
+        boxes, labels = [], []
+        for annotation in own * 2:
+            if random.random() < 0.7:
+                x, y, w, h = annotation["bbox"]
+                shift = random.normal(0, 0.06, 4) * [w, h, w, h]
+                boxes.append(np.array([x, y, x + w, y + h]) + shift)
+                right = random.random() < 0.85
+                labels.append(category_ids.index(annotation["category_id"]) if right else random.integers(3))
+        extra = int(random.integers(0, most))
+        corner = random.uniform(0, 0.8, (extra, 2)) * [image["width"], image["height"]]
+        boxes += list(np.concatenate([corner, corner + random.uniform(4, 60, (extra, 2))], 1))
+        labels += random.integers(0, len(category_ids), extra).tolist()
+        if place % 5 == 4:
+            boxes, labels = [], []
+        n = len(boxes)
+        predictions.append(
+            {
+                "boxes": torch.tensor(np.array(boxes).reshape(n, 4), dtype=torch.float32),
+                "labels": torch.tensor(np.array(labels, np.int64)),
+                "scores": torch.tensor(random.random(n).round(2), dtype=torch.float32),
+            }
+        )
+    return predictions
+
+
+def perfect(truth: dict[str, Any], category_ids: list[int]) -> Predictions:
+    predictions = []
+    for image in truth["images"]:
+        own = [a for a in truth["annotations"] if a["image_id"] == image["id"] and not a["iscrowd"]]
+        boxes = torch.tensor([a["bbox"] for a in own], dtype=torch.float64).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        labels = torch.tensor([category_ids.index(a["category_id"]) for a in own], dtype=torch.int64)
+        predictions.append({"boxes": boxes.float(), "labels": labels, "scores": torch.ones(len(own))})
+    return predictions
+
+
+@pytest.fixture(scope="module")
+def mini(tmp_path_factory) -> CocoDetection:
+    """8 pictures; every ninth thing is made a crowd, one picture has lost its boxes, one class all of them."""
+    root = write_coco(tmp_path_factory.mktemp("mini") / "set", seed=1, train=1, val=8, height=128, width=256)
+    path = root / "annotations/instances_val.json"
+    content = json.loads(path.read_text())
+    for number, annotation in enumerate(content["annotations"]):
+        annotation["iscrowd"] = int(number % 9 == 0)
+    bare = content["images"][3]["id"]
+    content["annotations"] = [
+        a for a in content["annotations"] if a["image_id"] != bare and a["category_id"] != 12
+    ]  # fmt: skip
+    path.write_text(json.dumps(content))
+    return CocoDetection(root, images="images/val", annotations="annotations/instances_val.json")
+
+
+def metric_of(data: CocoDetection) -> DetectionMetric:
+    return DetectionMetric(data.ground_truth(), data.class_names, data.category_ids)
+
+
+def fill(metric: DetectionMetric, predictions: Predictions, image_ids: list[int], batch: int = 3) -> DetectionMetric:
+    for start in range(0, len(image_ids), batch):
+        metric.update(predictions[start : start + batch], image_ids[start : start + batch])
+    return metric
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_it_equals_pycocotools(mini, seed):
+    truth = mini.ground_truth()
+    assert any(a["iscrowd"] for a in truth["annotations"]) and len(truth["annotations"]) > 50
+    metric = fill(metric_of(mini), guesses(truth, mini.category_ids, seed), mini.image_ids)
+    ours = metric.compute()
+    assert_same(ours, official(truth, metric.results()), metric)
+    assert 0.02 < ours["mAP"] < 0.9 and "AP/traffic sign" not in ours and "AP/person" in ours
+
+
+def test_written_results_give_the_same_figures(mini, tmp_path):
+    metric = fill(metric_of(mini), guesses(mini.ground_truth(), mini.category_ids), mini.image_ids)
+    (tmp_path / "results.json").write_text(json.dumps(metric.results()))
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert set(results[0]) == {"image_id", "category_id", "bbox", "score"}
+    assert_same(metric.compute(), official(mini.ground_truth(), results), metric)
+
+
+def test_the_truth_itself_is_perfect(mini):
+    metric = fill(metric_of(mini), perfect(mini.ground_truth(), mini.category_ids), mini.image_ids)
+    ours = metric.compute()
+    assert all(ours[key] == 1.0 for key in ("mAP", "mAP50", "mAP75", "mAP_small", "mAP_medium"))
+    assert all(value == 1.0 for key, value in ours.items() if key.startswith("AP/"))
+
+
+def nothing(count: int) -> Predictions:
+    empty = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64), "scores": torch.zeros(0)}
+    return [empty] * count
+
+
+def test_without_any_detection(mini):
+    metric = fill(metric_of(mini), nothing(8), mini.image_ids)
+    ours = metric.compute()
+    assert ours["mAP"] == ours["AR100"] == 0.0 and metric.results() == []
+    assert_same(ours, official(mini.ground_truth(), []), metric)
+
+
+def test_without_any_object(mini):
+    truth = mini.ground_truth() | {"annotations": []}
+    metric = DetectionMetric(truth, mini.class_names, mini.category_ids)
+    fill(metric, guesses(mini.ground_truth(), mini.category_ids), mini.image_ids)
+    assert set(metric.compute()) == set(KEYS) and all(math.isnan(value) for value in metric.compute().values())
+
+
+def test_without_any_image(mini):
+    metric = metric_of(mini)
+    metric.update([], [])
+    assert all(math.isnan(value) for value in metric.compute().values()) and metric.results() == []
+
+
+def test_a_part_of_the_images_is_scored_on_that_part(mini):
+    truth = mini.ground_truth()
+    some = [0, 2, 3, 6]
+    predictions = guesses(truth, mini.category_ids)
+    chosen = [mini.image_ids[i] for i in some]
+    metric = fill(metric_of(mini), [predictions[i] for i in some], chosen)
+    assert_same(metric.compute(), official(truth, metric.results(), chosen), metric)
+
+
+def test_order_and_repeats_do_not_matter(mini):
+    """Two processes with a shuffled share each, one image given to both so that they have equally many."""
+    truth = mini.ground_truth()
+    predictions = guesses(truth, mini.category_ids)
+    whole = fill(metric_of(mini), predictions, mini.image_ids)
+    shares = [[6, 0, 4, 2, 7], [1, 7, 5, 3, 6]]
+    parts = [
+        fill(metric_of(mini), [predictions[i] for i in share], [mini.image_ids[i] for i in share], 2)
+        for share in shares
+    ]  # fmt: skip
+    expected, results = whole.compute(), whole.results()
+    for idle in (False, True):  # the other process has its share, or nothing at all
+        one, other = (whole, metric_of(mini)) if idle else parts
+        together(one, other)
+        assert one.compute() == pytest.approx(expected, nan_ok=True, abs=0)
+        assert one.results() == results
+
+
+def together(one: DetectionMetric, other: DetectionMetric) -> None:
+    """`one` synchronises as if `other` were in a second process; the states are gathered in the order of their names
+    in the metric, and a process without any gives an empty tensor.
+    """
+    theirs = [torch.cat(getattr(other, name) or [torch.tensor([])]) for name in ("images", "detections")]
+    order = itertools.cycle(theirs)
+    one.distributed_available_fn = lambda: True
+    one.dist_sync_fn = lambda own, group=None: [own, next(order)]
+    one._computed = None
+
+
+def test_reset_begins_anew(mini):
+    predictions = guesses(mini.ground_truth(), mini.category_ids)
+    metric = fill(metric_of(mini), predictions, mini.image_ids)
+    first = metric.compute()
+    metric.reset()
+    fill(metric, perfect(mini.ground_truth(), mini.category_ids), mini.image_ids)
+    assert metric.compute()["mAP"] == 1.0
+    metric.reset()
+    assert fill(metric, predictions, mini.image_ids, 8).compute() == pytest.approx(first, nan_ok=True, abs=0)
+
+
+def test_what_cannot_be_scored_is_refused_in_one_line(mini):
+    metric = metric_of(mini)
+    good = perfect(mini.ground_truth(), mini.category_ids)[0]
+    first, second = mini.image_ids[:2]
+    empty = nothing(1)[0]
+    boxes = good["boxes"].clone()
+    boxes[1, 2] = math.nan
+    scores = good["scores"].clone()
+    scores[0] = math.inf
+    labels = good["labels"].clone()
+    labels[0] = 8
+    for wrong, message in (
+        ({"boxes": boxes}, f"image {second}: a predicted box or score is not finite; has the training diverged"),
+        ({"scores": scores}, f"image {second}: a predicted box or score is not finite"),
+        ({"labels": labels}, f"image {second}: label 8 lies outside the classes 0..7"),
+        ({"labels": labels[1:]}, f"image {second}: boxes .* do not fit: they are"),
+    ):
+        with pytest.raises(LightsegError, match=message):
+            metric.update([empty, {**good, **wrong}], [first, second])
+    with pytest.raises(LightsegError, match="image 123456 is not in the ground truth"):
+        metric.update([good], [123456])
+    with pytest.raises(LightsegError, match="1 predictions for 2 images"):
+        metric.update([good], [first, second])
+    with pytest.raises(LightsegError, match="8 category ids, but 2 class names"):
+        DetectionMetric(mini.ground_truth(), ["a", "b"], mini.category_ids)
+    assert not metric.images and not metric.detections  # nothing of a refused batch is counted
+
+
+@pytest.mark.parametrize("folder", ["coco128", "coco_person"])
+@pytest.mark.parametrize("split", ["train2017", "val2017"])
+def test_it_equals_pycocotools_on_photographs(folder, split):
+    """Against the file as it is, read by pycocotools itself."""
+    root = SHARED / folder
+    if not root.is_dir():
+        pytest.skip(f"{root} is not there")
+    file = f"annotations/instances_{split}.json"
+    data = CocoDetection(root, images=split, annotations=file)
+    raw = json.loads((root / file).read_text())
+    assert ("crowd" in json.dumps(raw)) and (folder == "coco128" or any(a["iscrowd"] for a in raw["annotations"]))
+    metric = fill(metric_of(data), guesses(data.ground_truth(), data.category_ids), data.image_ids)
+    ours = metric.compute()
+    assert_same(ours, official(raw, metric.results()), metric)
+    assert 0.02 < ours["mAP"] < 0.95
+    metric.reset()
+    ours = fill(metric, perfect(data.ground_truth(), data.category_ids), data.image_ids).compute()
+    assert ours["mAP"] == pytest.approx(1.0, abs=1e-6) and ours["mAP_large"] == pytest.approx(1.0, abs=1e-6)
