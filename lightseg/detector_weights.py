@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -22,7 +23,7 @@ def read_detector(pretrained: bool | str) -> dict[str, Tensor] | None:
     return state if CLASS_BIAS in state else None
 
 
-def load_torchvision_ssdlite(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+def load_torchvision_ssdlite(model: Any, state: Mapping[str, Tensor]) -> None:
     """Load the state dict of torchvision's `ssdlite320_mobilenet_v3_large` (classes counted with the background) into a
     detector on `mobilenetv3_large_reduced`, or on `mobilenetv3_large` where torchvision's began with ImageNet weights.
 
