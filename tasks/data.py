@@ -54,12 +54,9 @@ class DataModule(pl.LightningDataModule):
     def describe(self) -> str:
         counts = ", ".join(f"{len(dataset)} {split}" for split, dataset in sorted(self._sets.items()))
         left_out = f"; {len(self.skipped)} unreadable left out, the first: {self.skipped[0][1]}" if self.skipped else ""
-        notes = [
-            f"\n  {split}: {line}"
-            for split, dataset in sorted(self._sets.items())
-            for line in getattr(dataset, "report", [])
-        ]
-        return f"data={self.options['name']}: {counts} images{left_out}{''.join(notes)}"
+        reports = [(split, getattr(dataset, "report", [])) for split, dataset in sorted(self._sets.items())]
+        notes = "".join(f"\n  {split}: {line}" for split, report in reports for line in report)
+        return f"data={self.options['name']}: {counts} images{left_out}{notes}"
 
     def evaluation_size(self) -> tuple[int, int]:
         """Height and width of the first evaluation image: the size at which cost is quoted."""
