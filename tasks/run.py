@@ -14,8 +14,10 @@ import torch
 from omegaconf import OmegaConf
 
 from lightseg import record, runtime
+from lightseg.backbones.catalog import is_arch
 from lightseg.backbones.net import publishers_evaluation
 from lightseg.errors import LightsegError
+from lightseg.model import create_model
 from lightseg.profile import profile_model
 from tasks.base import Task
 from tasks.callbacks import EMA, Pictures, RunProgress
@@ -40,7 +42,9 @@ def run_folder(config: dict[str, Any]) -> Path:
                 f"resume={folder}: it has no checkpoints/last.ckpt (no epoch was finished); start it again"
             )
         return folder
-    backbone = Path(str(config["backbone"])).stem.replace(":", "_") or "backbone"
+    name = Path(str(config["backbone"]))
+    # an architecture's path without its suffix; of all other names what follows a dot belongs to them
+    backbone = (name.stem if is_arch(str(name)) else name.name).replace(":", "_") or "backbone"
     parent = Path(config["runs_dir"]) / config["task"] / config["data"]["name"] / backbone
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     for suffix in ("", *(f"-{n}" for n in range(2, 1000))):  # two runs may start within one second
@@ -112,9 +116,23 @@ def build_task(config: dict[str, Any], data: DataModule) -> Task:
     )
     if config["mode"] == "test" and config["ckpt"] is not None:
         task.load_state_dict(checkpoint["state_dict"])
+    elif config["mode"] == "test":
+        refuse_random_weights(task, model, config)
     if config["compile"]:
         task.model.compile()
     return task
+
+
+def refuse_random_weights(task: Task, model: dict[str, Any], config: dict[str, Any]) -> None:
+    """What `pretrained` did not fill differs between two builds, such as a classifier for other classes: a figure of
+    that would be chance."""
+    built = dict(task.model.named_parameters())
+    random = [key for key, again in create_model(**model).named_parameters() if not torch.equal(again, built[key])]
+    if random:
+        raise LightsegError(
+            f"mode=test pretrained={config['pretrained']}: its classifier is not one of the {model['num_classes']} "
+            f"classes of data={config['data']['name']} ({random[0]} would be random): train it, or give other data"
+        )
 
 
 def build_trainer(config: dict[str, Any], folder: Path, task: Task, data: DataModule) -> pl.Trainer:

@@ -5,9 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from configs.compose import CONFIGS, choices, compose, plain
 from lightseg.backbones.catalog import CATALOG
+from lightseg.model import create_model
+from tasks.formats import cls_train
+from tasks.optimisation import build_optimizer
 from tasks.progressive import Progressive
 
 EXPERIMENTS = choices("experiment")
@@ -113,3 +117,28 @@ def test_what_the_authors_code_keeps_all_along(letter, dropout, tmp_path):
     assert (optimizer["name"], optimizer["lr"], optimizer["weight_decay"]) == ("rmsproptf", 0.016 * 4096 / 256, 1e-5)
     assert (schedule["name"], schedule["gamma"], schedule["decay_epochs"]) == ("exponential", 0.97, 2.4)
     assert config["ema"]["decay"] == 0.9999
+
+
+@pytest.mark.parametrize("experiment", [name for name in EXPERIMENTS if name.startswith("imagenet")])
+def test_net_optimiser_and_the_pictures_of_each_stage_can_be_made(experiment, tmp_path):
+    config = composed(experiment, tmp_path)
+    progressive = Progressive(config["schedule"], config["trainer"]["max_epochs"])
+    for stage in range(progressive.stages):
+        transform = cls_train(config["data"], progressive.at(stage))
+        assert transform.size == progressive.at(stage).get("image_size", config["data"]["augment"]["size"])
+    with torch.device("meta"):
+        model = create_model(
+            config["backbone"],
+            "cls",
+            num_classes=1000,
+            head=config["head"],
+            loss=config["loss"],
+            pixels=config["pixels"],
+            drop_path_rate=progressive.most("drop_path", config["drop_path_rate"]),
+        )
+    optimizer = build_optimizer(model, fused=False, **config["optimizer"])
+    groups = {(group["lr"], group["weight_decay"]) for group in optimizer.param_groups}
+    assert (config["optimizer"]["lr"], config["optimizer"]["weight_decay"]) in groups
+    dropouts = [module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)]
+    dropouts += [getattr(model.backbone.net, "drop_rate", 0.0)]
+    assert config["head"]["dropout"] in (None, *dropouts)
