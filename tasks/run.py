@@ -68,7 +68,7 @@ def data_options(config: dict[str, Any], progressive: Progressive) -> dict[str, 
     if None not in options.get("eval", {}).values():
         return options
     published = publishers_evaluation(str(config["backbone"]))
-    if config["mode"] == "train":
+    if config["mode"] == "train" or config["ckpt"] is not None:
         published["size"] = int(progressive.most("image_size", options["augment"]["size"]))
     return {**options, "eval": {k: published[k] if v is None else v for k, v in options["eval"].items()}}
 

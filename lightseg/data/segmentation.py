@@ -178,7 +178,7 @@ def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def find_folder(path: Path, what: str) -> Path:
     """`path`, or a DataError that says which folder was looked for."""
     if not path.is_dir():
-        raise DataError(f"{path}: no such folder ({what}); check data.root, or use data=mini_seg, which needs none")
+        raise DataError(f"{path}: no such folder ({what}); check data.root; the mini data sets need none")
     return path
 
 
