@@ -28,6 +28,7 @@ def main(words: list[str], warmup: int = 5, steps: int = 60) -> None:
 
     from tasks import run
     from tasks.data import DataModule
+    from tasks.progressive import Progressive
 
     class Clock(pl.Callback):
         def __init__(self) -> None:
@@ -49,12 +50,12 @@ def main(words: list[str], warmup: int = 5, steps: int = 60) -> None:
 
     run.quiet()
     run.seed_everything(config["seed"])
-    data = DataModule(config["data"], config["seed"])
+    data = DataModule(config["data"], config["seed"], Progressive(config["schedule"], 1000))
     data.prepare_data()
     with TemporaryDirectory() as folder:
         config["trainer"] |= {"max_epochs": 1000, "max_steps": warmup + steps, "limit_val_batches": 0}
         task = run.build_task(config, data)
-        trainer = run.build_trainer(config, Path(folder), task)
+        trainer = run.build_trainer(config, Path(folder), task, data)
         clock = Clock()
         trainer.callbacks = [clock]
         trainer.fit(task, datamodule=data)

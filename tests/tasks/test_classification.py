@@ -15,7 +15,7 @@ from lightseg.heads.classification import ClassificationLoss
 from lightseg.model import load_model
 from tasks.classification import ClassificationTask
 from tests.conftest import only_run
-from tests.tasks.conftest import NAMES
+from tests.tasks.conftest import NAMES, write_classes
 
 
 def run(words: list[str]) -> dict:
@@ -50,12 +50,14 @@ def test_a_run_leaves_figures_pictures_and_predictions(cls_words, six_classes, t
     assert first["top"][0]["probability"] == pytest.approx(float(answers[0].max()), abs=1e-4)
 
 
-def test_it_learns_and_few_classes_have_no_top5(cls_words, own_classes):
-    """Colours by heart, with everything on that changes labels."""
+def test_it_learns_and_few_classes_have_no_top5(cls_words, tmp_path):
+    """Two colours, with all on that changes labels."""
+    two = write_classes(tmp_path / "two", NAMES[:2], train=8)
     record = run(
-        cls_words(f"data.root={own_classes}", "data.split={train: train, val: train}", "trainer.max_epochs=50",
-                  "data.augment.color=0", "optimizer.lr=3e-3", "ema.decay=0.0", "mix.mixup=0.2", "mix.cutmix=1.0",
-                  "evaluation.flip=true", "trainer.check_val_every_n_epoch=50")
+        cls_words(f"data.root={two}", "data.batch_size=8", "data.split={train: train, val: train}",
+                  "data.augment.color=0", "trainer.max_epochs=30", "trainer.check_val_every_n_epoch=30",
+                  "optimizer.lr=3e-3", "ema.decay=0.0", "mix.prob=0.5", "mix.mixup=0.2", "mix.cutmix=1.0",
+                  "evaluation.flip=true")
     )  # fmt: skip
     assert record["metrics"]["val/top1"] == 1.0 and "val/top5" not in record["metrics"]
     assert record["protocol"]["flip"] is True
@@ -103,11 +105,16 @@ def test_pretrained_weights_are_judged_without_training(cls_words, weights, six_
     assert record["protocol"]["crop"]["size"] == 224 and record["protocol"]["images"] == 6
 
 
-def test_without_training_there_is_nothing_to_judge_under_a_new_head(cls_words, weights, capsys):
+def test_without_training_there_is_nothing_to_judge_under_a_new_head(cls_words, weights, tmp_path, capsys):
     assert train.main(cls_words("mode=test", f"pretrained={weights}", "head.name=linear")) == 2
     assert "head.name=native" in capsys.readouterr().err
     assert train.main(cls_words("mode=test")) == 2
     assert "ckpt=" in capsys.readouterr().err
+    two = write_classes(tmp_path / "two", NAMES[:2])
+    assert train.main(cls_words("mode=test", f"pretrained={weights}", f"data.root={two}")) == 2
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+    assert "not one of the 2 classes" in line and "classifier.weight" in line
+    assert not (tmp_path / "runs").exists()
 
 
 # -- mixup and CutMix --------------------------------------------------------------------------------------------------
