@@ -22,7 +22,7 @@ mobilenetv3_small, JPEGs of 500x375, batch 32 of 224x224, adamw, 2 workers, on t
 2.14, timm 1.0.31, at a load of 1.8 to 2.0 (its own), images/s:
                               timm  lightseg  ratio   each turn's ratio
     files to weights          52.0      94.1   1.81   1.73 1.78 1.64 1.86 1.90
-    training step             64.1     107.8   1.68   1.81 1.56 1.68 1.62 5.28 (timm was disturbed in the last)
+    training step             64.1     107.8   1.68   1.81 1.56 1.68 1.62 5.28 (an outlier)
     pipeline, one worker     251.8     732.7   2.91   2.97 2.69 3.03 2.85 2.91
 
 What helped: channels_last and uint8 batches in the step and between processes; gradients of `optimise_for_cpu`; the
@@ -74,9 +74,6 @@ def main() -> None:
             race(arguments)
 
 
-# -- the race ----------------------------------------------------------------------------------------------------------
-
-
 def race(arguments: argparse.Namespace) -> None:
     words = [f"--{key}={value}" for key, value in vars(arguments).items() if key != "side"]
     sides = {
@@ -90,7 +87,7 @@ def race(arguments: argparse.Namespace) -> None:
         for name in ("peer", "ours")
     }
     figures: dict[str, dict[str, list[float]]] = {name: {} for name in sides}
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    before = os.getloadavg()[0]
     try:
         for side in sides.values():
             ask(side, "ready")
@@ -111,8 +108,8 @@ def race(arguments: argparse.Namespace) -> None:
             side.stdin.close()
             side.wait()
 
-    after = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, load {load:.1f} to {after:.1f}")
+    load = f"load {before:.1f} to {os.getloadavg()[0]:.1f}"
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, {load}")
     extra = f"RandAugment {arguments.randaugment}" if arguments.randaugment else "colour jitter 0.4"
     print(
         f"{arguments.backbone}, batch {arguments.batch} of {arguments.size}x{arguments.size}, {extra}, "
@@ -137,9 +134,6 @@ def ask(side: "subprocess.Popen[str]", what: str) -> float:
     return float(json.loads(answer))
 
 
-# -- one side ----------------------------------------------------------------------------------------------------------
-
-
 def work(arguments: argparse.Namespace) -> None:
     """Answers every line on standard input with images/s of what it names."""
     if arguments.side == "ours":
@@ -152,8 +146,6 @@ def work(arguments: argparse.Namespace) -> None:
     step, batches, picture = (timm_side if arguments.side == "peer" else our_side)(arguments)
     stream = endless(batches)
     kept = next(stream)
-    answers = sys.stdout
-    sys.stdout = sys.stderr
     for line in sys.stdin:
         what, seconds = line.strip(), 1.0
         if what == "train":
@@ -171,7 +163,7 @@ def work(arguments: argparse.Namespace) -> None:
             seconds = time.perf_counter() - start
         elif what == "pipeline":
             seconds = picture(arguments.batches * arguments.batch)
-        print(json.dumps(arguments.batches * arguments.batch / seconds), file=answers, flush=True)
+        print(json.dumps(arguments.batches * arguments.batch / seconds), flush=True)
 
 
 def endless(loader: Any) -> Iterator[Any]:
@@ -226,7 +218,6 @@ def timm_side(arguments: argparse.Namespace):
 def our_side(arguments: argparse.Namespace):
     """The training step and the loader of train.py, and the data set in this process."""
     import torch
-    from torch import nn
 
     from lightseg.cpu_training import optimise_for_cpu
     from lightseg.model import create_model
@@ -253,7 +244,6 @@ def our_side(arguments: argparse.Namespace):
         model, name=arguments.optimizer, lr=LR, weight_decay=DECAY, momentum=0.9, backbone_lr_mult=1.0, eps=None,
         layer_decay=None, fused=True,
     )  # fmt: skip
-    assert isinstance(model, nn.Module)
 
     def step(batch: Any) -> None:
         loss = model.head.loss(model(batch["images"]), batch)["loss"]
