@@ -72,8 +72,7 @@ class DetectionTask(Task):
 
     def write_results(self, folder: Path) -> None:
         """Every detection of the evaluation as one COCO results file."""
-        with self.metric.sync_context():
-            results = self.metric.results()
+        results = self.metric.results()
         if self.trainer.is_global_zero:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "results.json").write_text(json.dumps(results))

@@ -18,6 +18,7 @@ import wandb
 from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 
 import train
 from lightseg.data.box_transforms import to_original
@@ -206,6 +207,20 @@ def test_multi_scale_changes_what_the_model_sees(det_words, sizes):
     seen = {size for epoch in sizes for size in epoch}
     assert len(seen) > 2 and all(side % 32 == 0 for size in seen for side in size)
     assert all(32 <= height <= 128 and 32 <= width <= 192 for height, width in seen)
+
+
+def test_torchvisions_detector_is_trained_on(det_words, tmp_path):
+    """Backbone and head of one file; a learning rate of next to nothing leaves them as they were loaded."""
+    torch.manual_seed(0)
+    theirs = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=9).state_dict()
+    torch.save(theirs, tmp_path / "ssdlite.pth")
+    run(det_words("backbone=mobilenetv3_large_reduced", "head.variant=torchvision", "trainer.max_epochs=1",
+                  "head.extra_channels=[512,256,256,128]", f"pretrained={tmp_path / 'ssdlite.pth'}",
+                  "optimizer.lr=1e-12", "optimizer.weight_decay=0"))  # fmt: skip
+    ours = load_model(only_run(tmp_path / "runs") / "checkpoints" / "last.ckpt").state_dict()
+    weights = [[value for key, value in state.items() if key.endswith("weight")] for state in (theirs, ours)]
+    assert len(weights[0]) == len(weights[1]) > 100
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*weights, strict=True))
 
 
 # -- batches -----------------------------------------------------------------------------------------------------------
