@@ -1,4 +1,5 @@
-"""Speed of detection on the CPU against torchvision's own SSDLite: training step, loss, decoding.
+"""Speed of detection on the CPU: training step, loss and decoding against torchvision's own SSDLite, evaluation against
+pycocotools.
 
     python benchmarks/detection.py                          # batch 24 of 320x320, 90 classes, COCO's mean of 7 boxes
     OMP_NUM_THREADS=1 python benchmarks/detection.py        # on one thread
@@ -15,6 +16,10 @@ Loss: matching, loss and their gradient down to the head's outputs, as a share o
 Decoding: raw outputs of 32 images to detections, against `SSD.postprocess_detections`, both in one process with torch's
 settings; they must agree. Outputs are random with the background's logit raised to leave as many candidates above the
 score threshold as are printed: a net at the start of its training has most boxes of most classes, a trained one few.
+
+Evaluation: from predictions to COCO's figures for 5,000 pictures of 100 detections (benchmarks/coco_evaluation.py,
+which also runs alone); the figures must agree to 1e-6.
+
 On a busy machine times and ratios mean little.
 """
 
@@ -42,6 +47,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--warmup", type=int, default=1)
     parser.add_argument("--decode-batch", type=int, default=32)
+    parser.add_argument("--evaluation-images", type=int, default=5000)
     parser.add_argument("--worker", choices=["peer", "ours"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
@@ -49,6 +55,7 @@ def main() -> None:
         return
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs", flush=True)
     race(arguments)
+    race_evaluation(arguments)  # before this process has used memory for anything else: its own is measured
     race_decoding(arguments)
     print(f"load at the end {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "")
 
@@ -197,6 +204,19 @@ def our_jobs(arguments: argparse.Namespace):
         return time.perf_counter() - start, value.item()
 
     return {"step": step, "loss": loss}
+
+
+def race_evaluation(arguments: argparse.Namespace) -> None:
+    from benchmarks.coco_evaluation import evaluation_ratio
+
+    found = evaluation_ratio(arguments.evaluation_images)
+    print(
+        f"evaluation: {arguments.evaluation_images} images of 100 detections\n"
+        f"  pycocotools {found['pycocotools_s']:5.1f} s   lightseg {found['ours_s']:5.1f} s, {found['gigabytes']:.2f} GB   "
+        f"ratio {found['ratio']:.2f}   mAP {found['mAP']:.4f}, figures differ by {found['difference']:.0e} at most",
+        flush=True,
+    )
+    assert found["difference"] <= 1e-6, "the two disagree"
 
 
 def race_decoding(arguments: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightseg.data.box_transforms import to_input, to_original
+from lightseg.data.box_transforms import factors, to_input, to_original
 from lightseg.draw import detection_row
 from lightseg.metrics.detection import DetectionMetric
 from tasks.base import Batch, Task
@@ -38,7 +38,7 @@ class DetectionTask(Task):
         super().__init__(model, *args, **options)
         self.metric = DetectionMetric(dataset.ground_truth(), self.class_names, dataset.category_ids)
         self.keep_aspect = bool(data["eval"]["keep_aspect"])
-        self.multi_scale = data["augment"]["multi_scale"]
+        self.multi_scale = factors("data.augment.multi_scale", data["augment"]["multi_scale"], 0.1)
 
     def prepare_batch(self, batch: Batch) -> Batch:
         """Multi-scale training: the whole batch at another size, drawn with the step's randomness."""
@@ -72,8 +72,7 @@ class DetectionTask(Task):
 
     def write_results(self, folder: Path) -> None:
         """Every detection of the evaluation as one COCO results file."""
-        with self.metric.sync_context():
-            results = self.metric.results()
+        results = self.metric.results()
         if self.trainer.is_global_zero:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "results.json").write_text(json.dumps(results))

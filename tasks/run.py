@@ -17,7 +17,7 @@ from lightseg import record, runtime
 from lightseg.backbones.catalog import is_arch
 from lightseg.backbones.net import publishers_evaluation
 from lightseg.errors import LightsegError
-from lightseg.model import create_model
+from lightseg.model import HEADS, create_model
 from lightseg.profile import profile_model
 from tasks.base import Task
 from tasks.callbacks import EMA, Pictures, RunProgress
@@ -86,11 +86,16 @@ def build_task(config: dict[str, Any], data: DataModule) -> Task:
         model = checkpoint.get("hyper_parameters", {}).get("model")
         if not isinstance(model, dict):
             raise LightsegError(f"{config['ckpt']} is not a checkpoint of a lightseg run")
+        if model["task"] != config["task"]:
+            raise LightsegError(f"{config['ckpt']} is of task={model['task']}, not task={config['task']}")
         if model["num_classes"] != dataset.num_classes:
             raise LightsegError(
                 f"{config['ckpt']} knows {model['num_classes']} classes, "
                 f"data={config['data']['name']} has {dataset.num_classes}"
             )
+        # how answers are read is the evaluation's to say, and the configuration is what the record will show of it
+        decoding = getattr(HEADS[model["task"]][model["head"]["name"]], "DECODING", ())
+        model = {**model, "head": {**model["head"], **{key: config["head"][key] for key in decoding}}}
     else:
         model = {
             "backbone": str(config["backbone"]),
@@ -290,3 +295,4 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", ".*loading a checkpoint outside the 'fit' stage.*")
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", ".*LeafSpec.*")
+    warnings.filterwarnings("ignore", ".*could not find the monitored key.*")  # where not every epoch is validated

@@ -125,10 +125,18 @@ def train_transform(
             raise LightsegError(f"{name} is {value}: a probability lies in 0..1")
     if not 0 <= photometric < 1:
         raise LightsegError(f"photometric is {photometric}: the strength lies in 0..1, 1 excluded")
-    if expand and (len(expand) != 2 or not 1 <= expand[0] <= expand[1]):
-        raise LightsegError(f"expand is {list(expand)}: give two numbers, lowest and highest, from 1 on, or null")
-    ratios = (float(expand[0]), float(expand[1])) if expand else None
-    return TrainTransform(_size(size), hflip, iou_crop, ratios, photometric, keep_aspect, mosaic)
+    return TrainTransform(_size(size), hflip, iou_crop, factors("expand", expand, 1), photometric, keep_aspect, mosaic)
+
+
+def factors(name: str, given: Any, least: float) -> tuple[float, float] | None:
+    """[lowest, highest] as a pair, nothing as None. LightsegError for anything else."""
+    if not given:
+        return None
+    pair = isinstance(given, list | tuple) and len(given) == 2 and all(isinstance(one, int | float) for one in given)
+    if not pair or not least <= given[0] <= given[1]:
+        shown = list(given) if isinstance(given, tuple) else given
+        raise LightsegError(f"{name} is {shown}: give two numbers, lowest and highest, from {least} on, or null")
+    return float(given[0]), float(given[1])
 
 
 class EvalTransform:
@@ -276,6 +284,6 @@ def _like(boxes: Any, values: Sequence[float]) -> Any:
 
 
 def _size(size: Sequence[int]) -> Size:
-    if len(size) != 2 or any(int(side) != side or side < 1 for side in size):
+    if len(size) != 2 or any(not isinstance(side, int | float) or int(side) != side or side < 1 for side in size):
         raise LightsegError(f"size is {list(size)}: give two whole numbers, height and width in pixels")
     return int(size[0]), int(size[1])

@@ -215,9 +215,11 @@ def bright_palette(num_classes: int) -> list[list[int]]:
 
 
 def check_same_categories(train: CocoDetection, val: CocoDetection) -> None:
-    """DataError unless both splits have the same categories."""
+    """DataError unless both splits have the same categories, and the one to train on has a box."""
     ours, theirs = (dict(zip(one.category_ids, one.class_names, strict=True)) for one in (train, val))
     if ours != theirs:
         differ = [f"{i} is {ours.get(i, 'missing')} / {theirs.get(i, 'missing')}" for i in sorted({*ours, *theirs})
                   if ours.get(i) != theirs.get(i)]  # fmt: skip
         raise DataError(f"{train.file} and {val.file} differ in their categories: {few(differ, 4)}")
+    if train._all.crowd.all():
+        raise DataError(f"{train.file}: no box is left to train on ({len(train._all.labels)} annotations, all crowds)")

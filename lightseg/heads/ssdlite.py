@@ -51,6 +51,9 @@ class SSDLite(nn.Module):
         "torchvision": {"taps": ("expansion", "last"), "bn_eps": 1e-3},
     }
 
+    # options that the weights do not depend on: an evaluation may choose others than the training
+    DECODING = ("score_threshold", "topk_candidates", "nms_threshold", "detections_per_image")
+
     def __init__(
         self,
         stages: Sequence[tuple[int, int]],

@@ -1,5 +1,6 @@
-"""Tiny class folders, and the words of a tiny run over them."""
+"""Tiny class folders and tiny COCO data, and the words of a tiny run over them."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,95 @@ def cls_words(six_classes: Path, tmp_path: Path) -> Callable[..., list[str]]:
         for word in more:
             key, _, value = word.partition("=")
             base[key] = value
+        return [f"{key}={value}" for key, value in base.items()]
+
+    return make
+
+
+# -- detection ---------------------------------------------------------------------------------------------------------
+
+CATEGORIES = {3: "red hat", 44: "unicorn", 90: "kite"}  # ids with gaps; of the unicorn there is no picture
+COLOURS = {3: (30, 30, 220), 90: (220, 160, 20)}
+
+
+def write_boxes(root: Path, train: int = 6, val: int = 3) -> Path:
+    """Somebody's own COCO data: `root/{train,val}/<number>.jpg` of two sizes with a plain rectangle or two (every
+    fourth picture has none), `root/<split>.json` with image and annotation ids that are neither sorted nor in a row."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", train), ("val", val)):
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        for number in range(count):
+            height, width = (64, 96) if number % 2 else (90, 60)
+            pixels = random.integers(100, 130, (height, width, 3), dtype=np.uint8)
+            image_id = 1000 - 7 * number
+            images.append({"id": image_id, "file_name": f"{number}.jpg", "height": height, "width": width})
+            for category in (3, 90)[: 0 if number % 4 == 3 else 1 + number % 2]:
+                w, h = random.integers(16, 40, 2).tolist()
+                x, y = random.integers(0, width - w), random.integers(0, height - h)
+                pixels[y : y + h, x : x + w] = COLOURS[category]
+                annotations.append(
+                    {
+                        "id": 11 * len(annotations) + 5, "image_id": image_id, "category_id": category,
+                        "bbox": [int(x), int(y), w, h], "area": w * h, "iscrowd": 0,
+                    }
+                )  # fmt: skip
+            path = root / split / f"{number}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            assert cv2.imwrite(str(path), pixels)
+        categories = [{"id": i, "name": name} for i, name in CATEGORIES.items()]
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        (root / f"{split}.json").write_text(json.dumps(content))
+    return root
+
+
+@pytest.fixture(scope="session")
+def mini_det(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The procedural world as COCO data: 6 + 3 pictures of 64x96; to be read only."""
+    from lightseg.data.mini import write_coco
+
+    root = tmp_path_factory.mktemp("mini") / "mini_det"
+    return write_coco(root, seed=0, train=6, val=3, height=64, width=96, workers=1)
+
+
+@pytest.fixture
+def own_boxes(tmp_path: Path) -> Path:
+    """6 + 3 pictures with rectangles that a test may spoil."""
+    return write_boxes(tmp_path / "own")
+
+
+@pytest.fixture
+def det_words(mini_det: Path, tmp_path: Path) -> Callable[..., list[str]]:
+    """The words of a tiny detection run; more can be added, later ones replace earlier ones."""
+
+    def make(*more: str) -> list[str]:
+        base: dict[str, Any] = {
+            "task": "det",
+            "data": "mini_det",
+            "data.root": mini_det,
+            "data.size": "[64,96]",
+            "data.count": "{train: 6, val: 3}",
+            "data.batch_size": 2,
+            "data.eval_batch_size": 2,
+            "data.workers": 0,
+            "data.augment.size": "[64,96]",
+            "data.eval.size": "[64,96]",
+            "backbone": "mobilenetv3_small_050",
+            "head.extra_channels": "[64,32,32,32]",
+            "trainer.max_epochs": 2,
+            "trainer.precision": "32-true",
+            "schedule.warmup_steps": 0,
+            "profile.runs": 1,
+            "logger": "csv",
+            "runs_dir": tmp_path / "runs",
+        }
+        for word in more:
+            key, _, value = word.partition("=")
+            base[key] = value
+        if base["data"] == "coco":  # somebody's own: `data.root` is among the words
+            del base["data.size"], base["data.count"]
+            for split in ("train", "val"):
+                base.setdefault(f"data.split.{split}", f"{{images: {split}, annotations: {split}.json}}")
         return [f"{key}={value}" for key, value in base.items()]
 
     return make
