@@ -295,4 +295,4 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", ".*loading a checkpoint outside the 'fit' stage.*")
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
     warnings.filterwarnings("ignore", ".*LeafSpec.*")
-    warnings.filterwarnings("ignore", ".*could not find the monitored key.*")  # where not every epoch is validated
+    warnings.filterwarnings("ignore", ".*could not find the monitored key.*")  # of epochs that are not validated

@@ -16,8 +16,6 @@ every_backbone = pytest.mark.parametrize(
     "name", [*LIGHT, *(pytest.param(name, marks=pytest.mark.slow) for name in HEAVY)]
 )
 
-torch.set_num_threads(1)  # pictures are small: on a busy machine a second thread only waits
-
 
 @every_backbone
 def test_forward_and_backward(name):

@@ -17,8 +17,6 @@ MOST_PARAMS_M = 10  # beyond them one step at the odder size
 SIZES = ((320, 320), (256, 384))
 CLASSES = 5
 
-torch.set_num_threads(1)
-
 
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in LIGHT else pytest.mark.slow) for name in CATALOG]

@@ -8,9 +8,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
-
-torch.set_num_threads(1)  # pictures of 32 pixels: a second thread only waits
 
 NAMES = ("ant", "bee", "cat", "dog", "elk", "fox")
 
