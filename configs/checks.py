@@ -41,10 +41,17 @@ def check(config: DictConfig, default_data: str) -> None:
     heads = HEADS[config.task]
     if config.head.name not in heads:
         raise LightsegError(f"head.name={config.head.name} (task={config.task}): choose from {', '.join(heads)}")
-    if config.mode == "test" and config.ckpt is None and not (config.head.name == "native" and config.pretrained):
+    whole = (config.head.name == "native" and config.pretrained) or (
+        config.task == "det" and isinstance(config.pretrained, str)
+    )
+    if config.mode == "test" and config.ckpt is None and not whole:
+        instead = {
+            "cls": "; or pretrained=true with head.name=native",
+            "det": "; or pretrained=<the file of torchvision's SSDLite>",
+        }
         raise LightsegError(
             "mode=test needs ckpt=<checkpoint>, for example runs/seg/.../checkpoints/best.ckpt"
-            + ("; or pretrained=true with head.name=native" if "native" in heads else "")
+            + instead.get(config.task, "")
         )
     if config.task in ONE_VIEW and list(config.evaluation.scales) != [1.0]:
         raise LightsegError(f"evaluation.scales is not for task={config.task}, which looks once: leave it at [1.0]")

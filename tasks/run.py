@@ -135,7 +135,7 @@ def refuse_random_weights(task: Task, model: dict[str, Any], config: dict[str, A
     random = [key for key, again in create_model(**model).named_parameters() if not torch.equal(again, built[key])]
     if random:
         raise LightsegError(
-            f"mode=test pretrained={config['pretrained']}: its classifier is not one of the {model['num_classes']} "
+            f"mode=test pretrained={config['pretrained']}: it does not answer with the {model['num_classes']} "
             f"classes of data={config['data']['name']} ({random[0]} would be random): train it, or give other data"
         )
 

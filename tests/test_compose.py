@@ -78,9 +78,9 @@ def test_efficientnet_is_scaled_by_depth_and_width_or_by_phi(words, name):
     [
         (["phi=1.5"], 280, 280),  # 224 * 1.15 ** 1.5 is 276.2; the nearest multiple of 8 is 280 (272 is further)
         (["phi=0"], 224, 224),
-        (["phi=1.5", "data.augment.size=96"], 96, 64),
-        (["phi=1.5", "data.eval.size=96"], 280, 96),
-        (["depth=1.2"], 64, 64),
+        (["phi=1.5", "data.augment.size=64"], 64, 96),
+        (["phi=1.5", "data.eval.size=64"], 280, 64),
+        (["depth=1.2"], 96, 96),
     ],
 )
 def test_phi_sets_the_size_of_the_pictures_that_are_classified(words, size, eval_size):

@@ -9,7 +9,7 @@ import torch
 from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 
 from lightseg.data.mini import render
-from lightseg.detector_weights import load_torchvision_ssdlite
+from lightseg.detector_weights import COCO_IDS, load_torchvision_ssdlite
 from lightseg.errors import LightsegError
 from lightseg.model import create_model
 
@@ -196,3 +196,14 @@ def test_raw_outputs_are_exported_with_any_batch():
     for key, value in expected.items():
         assert torch.allclose(outputs[key], value, atol=1e-5)
     assert torch.equal(outputs["default_boxes"], expected["default_boxes"])
+
+
+def test_of_cocos_90_ids_the_80_categories_are_taken(weights, torchvision_net):
+    ours = create_model(REDUCED, "det", 80, pretrained=str(weights), head=VARIANT).eval()
+    whole = create_model(REDUCED, "det", 90, pretrained=str(weights), head=VARIANT).eval()
+    images = mini_images()
+    with torch.no_grad():
+        eighty, ninety = ours(images), whole(images)
+    assert len(COCO_IDS) == 80 and COCO_IDS[11] == 13 and COCO_IDS[-1] == 90  # stop sign, toothbrush
+    torch.testing.assert_close(eighty["class_logits"], ninety["class_logits"][..., [0, *COCO_IDS]])
+    torch.testing.assert_close(eighty["box_deltas"], ninety["box_deltas"])

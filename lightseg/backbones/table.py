@@ -23,8 +23,8 @@ HEAD = """\
 Written by `python -m lightseg.backbones.table`; do not edit. `lightseg models` prints the same rows in a terminal.
 
 `backbone=` takes any name below, any other name of timm, the path of an `arch.yaml`, and EfficientNet at any width and
-depth, as `efficientnet_w1.1_d1.2`. Where a name here is also one of timm's, the net named here is meant. `timm.create_model` takes the names of the second column, once
-`lightseg.backbones` is imported.
+depth, as `efficientnet_w1.1_d1.2`. Where a name here is also one of timm's, the net
+named here is meant. `timm.create_model` takes the names of the second column, once `lightseg.backbones` is imported.
 
 Parameters and multiply-adds (MAdds: convolutions and linear layers, one image at the size given) are those of the
 classification net with 1000 classes: **counted** on the left, as published on the right. Top-1 is ImageNet-1k's as
