@@ -179,6 +179,22 @@ def test_killed_and_resumed_ends_like_the_uninterrupted_run(det_words, tmp_path)
     assert logged[0] == logged[1]
 
 
+@pytest.mark.slow
+def test_two_processes_leave_one_record_of_every_picture_once(det_words, mini_det, tmp_path):
+    words = det_words("trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu", "data.batch_size=3",
+                      "data.eval_batch_size=1", "evaluation.predictions=true", "trainer.max_epochs=4")  # fmt: skip
+    command = [sys.executable, "train.py", *words]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=300, stdout=subprocess.DEVNULL)
+    folder = only_run(tmp_path / "runs")
+    record = json.loads((folder / "record.json").read_text())
+    assert record["metrics"]["val/AR100"] > 0
+    results = folder / "predictions" / "results.json"
+    assert judged(mini_det / "annotations" / "instances_val.json", results) == figures(record)
+    one = run(["mode=test", f"ckpt={folder / 'checkpoints' / 'best.ckpt'}", f"runs_dir={tmp_path / 'one'}",
+               "trainer.devices=1", "trainer.strategy=auto"])  # fmt: skip
+    assert one["metrics"] == pytest.approx(record["metrics"], abs=1e-4)
+
+
 @pytest.mark.parametrize(
     "options",
     [
