@@ -37,7 +37,7 @@ def main(words: list[str]) -> int:
 
 
 def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """Data, task, fit, evaluate, record. Returns the record."""
+    """Data, task, fit, evaluate, record. Returns the record (empty in other processes than the first)."""
     started = time.time()
     from lightseg import runtime
 
@@ -45,6 +45,7 @@ def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
 
     from tasks import run as this
     from tasks.data import DataModule
+    from tasks.loggers import close
     from tasks.progressive import Progressive
 
     this.quiet()
@@ -57,12 +58,15 @@ def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     this.save_config(config, folder)
     trainer = this.build_trainer(config, folder, task, data)
 
-    print(f"{task.describe()}\n{data.describe()}\nrun folder: {folder}", flush=True)
+    if trainer.is_global_zero:
+        print(f"{task.describe()}\n{data.describe()}\nrun folder: {folder}", flush=True)
     if config["mode"] == "train":
         trainer.fit(task, datamodule=data, ckpt_path=folder / "checkpoints" / "last.ckpt" if config["resume"] else None)
     metrics = this.evaluate(trainer, task, data, config, folder)
+    if not trainer.is_global_zero:
+        return {}  # one record a run
     record = this.write_record(folder, config, defaults, metrics, task, data, started)
-    this.close(trainer)
+    close(trainer.loggers)
     print(this.summary(record, folder), flush=True)
     return record
 

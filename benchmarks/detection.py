@@ -212,8 +212,8 @@ def race_evaluation(arguments: argparse.Namespace) -> None:
     found = evaluation_ratio(arguments.evaluation_images)
     print(
         f"evaluation: {arguments.evaluation_images} images of 100 detections\n"
-        f"  pycocotools {found['pycocotools_s']:5.1f} s   lightseg {found['ours_s']:5.1f} s, {found['gigabytes']:.2f} GB   "
-        f"ratio {found['ratio']:.2f}   mAP {found['mAP']:.4f}, figures differ by {found['difference']:.0e} at most",
+        f"  pycocotools {found['pycocotools_s']:.1f} s   lightseg {found['ours_s']:.1f} s, {found['gigabytes']:.2f} GB "
+        f"  ratio {found['ratio']:.2f}   mAP {found['mAP']:.4f}, figures differ by {found['difference']:.0e} at most",
         flush=True,
     )
     assert found["difference"] <= 1e-6, "the two disagree"

@@ -65,14 +65,17 @@ class Wandb(WandbLogger):
     def log_samples(self, module: Any, samples: list[tuple[dict[str, Any], Any]], sheet: Any) -> None:
         import wandb
 
-        pictures = [
-            wandb.Image(
-                sample["images"].permute(1, 2, 0).cpu().numpy(),
-                **{"caption": sample["name"], **module.annotations(sample, prediction)},
-            )
-            for sample, prediction in samples
-        ]
-        _harmless(lambda: self.experiment.log({"val/pictures": pictures}))
+        def log() -> None:
+            pictures = [
+                wandb.Image(
+                    sample["images"].permute(1, 2, 0).cpu().numpy(),
+                    **{"caption": sample["name"], **module.annotations(sample, prediction)},
+                )
+                for sample, prediction in samples
+            ]
+            self.experiment.log({"val/pictures": pictures})
+
+        _harmless(log)
 
     def log_metrics(self, *args: Any, **kwargs: Any) -> None:
         _harmless(lambda: WandbLogger.log_metrics(self, *args, **kwargs))
@@ -101,6 +104,14 @@ def build_loggers(
     if options["name"] == "wandb" and (logger := wandb_logger(options, folder, config)) is not None:
         loggers.append(logger)
     return loggers
+
+
+def close(loggers: list[Logger]) -> None:
+    """End the loggers' runs: W&B's would otherwise wait for the interpreter to end."""
+    for logger in loggers:
+        logger.save()
+        if hasattr(logger, "finish"):
+            logger.finish()
 
 
 @rank_zero_only

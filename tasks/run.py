@@ -1,6 +1,7 @@
 """One run: its folder, its trainer, its evaluation and its record. `train.py` calls these in order."""
 
 import logging
+import os
 import resource
 import sys
 import time
@@ -12,6 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import OmegaConf
+from pytorch_lightning.utilities import rank_zero_only
 
 from lightseg import record, runtime
 from lightseg.backbones.catalog import is_arch
@@ -31,6 +33,7 @@ from tasks.progressive import Progressive
 from tasks.segmentation import SegmentationTask
 
 TASKS: dict[str, type[Task]] = {"seg": SegmentationTask, "cls": ClassificationTask, "det": DetectionTask}
+FOLDER = "LIGHTSEG_RUN_FOLDER"  # tells the processes that Lightning starts which folder the first one made
 
 
 def run_folder(config: dict[str, Any]) -> Path:
@@ -42,6 +45,8 @@ def run_folder(config: dict[str, Any]) -> Path:
                 f"resume={folder}: it has no checkpoints/last.ckpt (no epoch was finished); start it again"
             )
         return folder
+    if rank_zero_only.rank and FOLDER in os.environ:  # type: ignore[attr-defined]
+        return Path(os.environ[FOLDER])
     name = Path(str(config["backbone"]))
     # an architecture's path without its suffix; of all other names what follows a dot belongs to them
     backbone = (name.stem if is_arch(str(name)) else name.name).replace(":", "_") or "backbone"
@@ -51,6 +56,7 @@ def run_folder(config: dict[str, Any]) -> Path:
         folder = parent / f"{stamp}{suffix}"
         try:
             folder.mkdir(parents=True)
+            os.environ[FOLDER] = str(folder)
             return folder
         except FileExistsError:
             continue
@@ -82,16 +88,16 @@ def build_task(config: dict[str, Any], data: DataModule) -> Task:
             if not data.dataset(split).has_labels:
                 raise LightsegError(f"the {split} split has no labels: it serves mode=test evaluation.predictions=true")
     if config["mode"] == "test" and config["ckpt"] is not None:
-        checkpoint = AtomicCheckpointIO().load_checkpoint(config["ckpt"])
+        path, classes = config["ckpt"], dataset.num_classes
+        checkpoint = AtomicCheckpointIO().load_checkpoint(path)
         model = checkpoint.get("hyper_parameters", {}).get("model")
         if not isinstance(model, dict):
-            raise LightsegError(f"{config['ckpt']} is not a checkpoint of a lightseg run")
+            raise LightsegError(f"{path} is not a checkpoint of a lightseg run")
         if model["task"] != config["task"]:
-            raise LightsegError(f"{config['ckpt']} is of task={model['task']}, not task={config['task']}")
-        if model["num_classes"] != dataset.num_classes:
+            raise LightsegError(f"{path} is of task={model['task']}, not task={config['task']}")
+        if model["num_classes"] != classes:
             raise LightsegError(
-                f"{config['ckpt']} knows {model['num_classes']} classes, "
-                f"data={config['data']['name']} has {dataset.num_classes}"
+                f"{path} knows {model['num_classes']} classes, data={config['data']['name']} has {classes}"
             )
         # how answers are read is the evaluation's to say, and the configuration is what the record will show of it
         decoding = getattr(HEADS[model["task"]][model["head"]["name"]], "DECODING", ())
@@ -240,6 +246,7 @@ def write_record(
     return content
 
 
+@rank_zero_only
 def save_config(config: dict[str, Any], folder: Path) -> None:
     """`config.yaml` of the run; a resumed run has it with the new values."""
     try:
@@ -275,14 +282,6 @@ def _lowest(values: list[tuple[float, str]], most: int = 20) -> str:
     return text if len(values) <= most else f"{text}  (the lowest {most} of {len(values)})"
 
 
-def close(trainer: pl.Trainer) -> None:
-    """End the loggers' runs: W&B's would otherwise wait for the interpreter to end."""
-    for logger in trainer.loggers:
-        logger.save()
-        if hasattr(logger, "finish"):
-            logger.finish()
-
-
 def seed_everything(seed: int) -> None:
     pl.seed_everything(seed, workers=True, verbose=False)
 
@@ -290,9 +289,10 @@ def seed_everything(seed: int) -> None:
 def quiet() -> None:
     """Lightning's advice on GPUs, workers and litmodels is not for the user of train.py."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")
-    warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
-    warnings.filterwarnings("ignore", ".*loading a checkpoint outside the 'fit' stage.*")
-    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
-    warnings.filterwarnings("ignore", ".*LeafSpec.*")
-    warnings.filterwarnings("ignore", ".*could not find the monitored key.*")  # of epochs that are not validated
+    for text in (
+        *("does not have many workers", "Checkpoint directory.*exists and is not empty", "LeafSpec"),
+        *("loading a checkpoint outside the 'fit' stage", "smaller than the logging interval"),
+        "could not find the monitored key",  # where not every epoch is validated
+        "sync_dist=True",  # metrics join the processes' counts themselves
+    ):
+        warnings.filterwarnings("ignore", f".*{text}.*")

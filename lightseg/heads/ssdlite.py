@@ -123,7 +123,7 @@ class SSDLite(nn.Module):
                     f"SSDLite cannot train on a batch of one at {image_size[0]}x{image_size[1]}: "
                     "batch norm of its last map has one value a channel"
                 )
-            maps.append(block(maps[-1]))
+            maps.append(_apply_extra(block, maps[-1]))
         return {
             "class_logits": _predictions(self.class_predictors, maps, self.num_classes + 1),
             "box_deltas": _predictions(self.box_predictors, maps, 4),
@@ -205,6 +205,15 @@ def _extra_block(in_channels: int, out_channels: int) -> nn.Sequential:
         *_conv_bn_relu6(half, half, 3, stride=2, groups=half),
         *_conv_bn_relu6(half, out_channels),
     )
+
+
+def _apply_extra(block: nn.Module, x: Tensor) -> Tensor:
+    """On a CPU in full precision: of a depthwise stride-2 convolution of a single place, oneDNN (3.12) gives a bfloat16
+    weight gradient that it fills only in part, the rest being whatever the memory held."""
+    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        with torch.autocast("cpu", enabled=False):
+            return cast(Tensor, block(x.float()))
+    return cast(Tensor, block(x))
 
 
 def _predictor(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -263,3 +263,27 @@ def test_a_batch_of_one_trains_where_batch_norm_can():
         SSDLite(STAGES, 3)(features((320, 320), batch=1), (320, 320))
     assert SSDLite(STAGES, 3)(features((640, 640), batch=1), (640, 640))["class_logits"].isfinite().all()
     assert SSDLite(STAGES, 3).eval()(features((64, 64), batch=1), (64, 64))["class_logits"].shape[0] == 1
+
+
+def test_bfloat16_gradients_are_numbers_where_maps_are_a_single_place():
+    """Of which torch with oneDNN fills a part alone: the rest is what the memory held, here on purpose NaN."""
+    torch.manual_seed(0)
+    head = SSDLite(((8, 16), (16, 32)), 3, extra_channels=(32, 32, 32, 32)).to(memory_format=torch.channels_last)
+    maps = [torch.randn(2, 8, 2, 2), torch.randn(2, 16, 1, 1)]
+
+    def spoil_memory():
+        sizes = (16, 36, 64, 72, 144, 256, 1000, 4000, 16000, 100000) * 2
+        for dtype in (torch.float32, torch.bfloat16):
+            spoilt = [torch.full((size,), torch.nan, dtype=dtype) for size in sizes]
+            del spoilt
+
+    for _ in range(20):
+        spoil_memory()
+        head.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            outputs = head(maps, (32, 32))
+        loss = outputs["class_logits"].float().square().sum() + outputs["box_deltas"].float().square().sum()
+        spoil_memory()
+        loss.backward()
+        for key, parameter in head.extra.named_parameters():
+            assert parameter.grad.isfinite().all(), key

@@ -1,5 +1,7 @@
 """Tiny class folders and tiny COCO data, and the words of a tiny run over them."""
 
+import contextlib
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 NAMES = ("ant", "bee", "cat", "dog", "elk", "fox")
 
@@ -155,3 +159,22 @@ def det_words(mini_det: Path, tmp_path: Path) -> Callable[..., list[str]]:
         return [f"{key}={value}" for key, value in base.items()]
 
     return make
+
+
+FIGURES = ("mAP", "mAP50", "mAP75", "mAP_small", "mAP_medium", "mAP_large", "AR1", "AR10", "AR100")  # COCOeval's order
+
+
+def judged(annotations: Path, results: Path) -> dict[str, float | None]:
+    """pycocotools' own figures of a results file; None where there is no object."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(annotations))
+        evaluation = COCOeval(truth, truth.loadRes(str(results)), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    stats = dict(zip(FIGURES, evaluation.stats.tolist(), strict=False))
+    return {f"val/{key}": None if value == -1 else pytest.approx(value, abs=1e-6) for key, value in stats.items()}
+
+
+def figures(record: dict) -> dict[str, float | None]:
+    return {f"val/{key}": record["metrics"][f"val/{key}"] for key in FIGURES}

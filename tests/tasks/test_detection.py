@@ -1,35 +1,21 @@
-"""Whole detection runs through the real train.py, and what is done to batches and their boxes."""
+"""Whole detection runs through the real train.py."""
 
-import contextlib
-import io
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import wandb
 from PIL import Image
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 
 import train
-from lightseg.data.box_transforms import to_original
 from lightseg.data.coco import CocoDetection
 from lightseg.model import Model, load_model
 from tasks.base import Task
-from tasks.detection import DetectionTask
 from tests.conftest import only_run
+from tests.tasks.conftest import FIGURES, figures, judged
 
-ROOT = Path(__file__).parents[2]
-FIGURES = ("mAP", "mAP50", "mAP75", "mAP_small", "mAP_medium", "mAP_large", "AR1", "AR10", "AR100")
 DECODING = ("score_threshold", "topk_candidates", "nms_threshold", "detections_per_image")
 
 
@@ -37,22 +23,6 @@ def run(words: list[str]) -> dict:
     assert train.main(words) == 0
     (runs_dir,) = (w.split("=", 1)[1] for w in words if w.startswith("runs_dir="))
     return json.loads((only_run(Path(runs_dir)) / "record.json").read_text())
-
-
-def judged(annotations: Path, results: Path) -> dict[str, float | None]:
-    """pycocotools' own figures of a results file; None where there is no object."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(annotations))
-        evaluation = COCOeval(truth, truth.loadRes(str(results)), "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    stats = dict(zip(FIGURES, evaluation.stats.tolist(), strict=False))
-    return {f"val/{key}": None if value == -1 else pytest.approx(value, abs=1e-6) for key, value in stats.items()}
-
-
-def figures(record: dict) -> dict[str, float | None]:
-    return {f"val/{key}": record["metrics"][f"val/{key}"] for key in FIGURES}
 
 
 @pytest.fixture
@@ -131,54 +101,6 @@ def test_somebodys_own_annotations(det_words, own_boxes, tmp_path):
     assert load_model(folder / "checkpoints" / "best.ckpt").spec["class_names"] == ["red hat", "unicorn", "kite"]
 
 
-def test_it_learns_and_evaluation_only_gives_the_same_figures(det_words, own_boxes, tmp_path):
-    record = run(
-        det_words("data=coco", f"data.root={own_boxes}", "data.split.val={images: train, annotations: train.json}",
-                  "backbone=mobilenetv3_small_100", "data.batch_size=3", "data.augment.iou_crop=false",
-                  "data.augment.hflip=0", "trainer.max_epochs=50", "trainer.check_val_every_n_epoch=50",
-                  "optimizer.lr=3e-3", "ema.decay=0")
-    )  # fmt: skip
-    assert record["metrics"]["val/mAP50"] > 0.7 and record["metrics"]["val/mAP"] > 0.1
-    checkpoint = only_run(tmp_path / "runs") / "checkpoints" / "best.ckpt"
-    again = run(["mode=test", f"ckpt={checkpoint}", f"runs_dir={tmp_path / 'again'}", "evaluation.predictions=true"])
-    assert again["metrics"] == pytest.approx(record["metrics"], abs=1e-6)
-    assert again["config"]["head"] == record["config"]["head"]
-    results = only_run(tmp_path / "again") / "predictions" / "results.json"
-    assert judged(own_boxes / "train.json", results) == figures(record)
-    # other decoding: what the record says is what was done
-    few = run(["mode=test", f"ckpt={checkpoint}", f"runs_dir={tmp_path / 'few'}", "evaluation.predictions=true",
-               "head.detections_per_image=1"])  # fmt: skip
-    assert few["config"]["head"]["detections_per_image"] == 1
-    results = json.loads((only_run(tmp_path / "few") / "predictions" / "results.json").read_text())
-    assert len(results) == len({one["image_id"] for one in results}) == 6
-    assert few["metrics"]["val/AR100"] == few["metrics"]["val/AR1"] < record["metrics"]["val/AR100"]
-
-
-def test_killed_and_resumed_ends_like_the_uninterrupted_run(det_words, tmp_path):
-    options = ["trainer.max_epochs=4", "trainer.log_every_n_steps=1", "ema.decay=0.9",
-               "data.augment.multi_scale=[0.6,1.4]", "data.augment.mosaic=0.5"]  # fmt: skip
-    whole = run(det_words(*options, f"runs_dir={tmp_path / 'whole'}"))
-    command = [sys.executable, "train.py", *det_words(*options, f"runs_dir={tmp_path / 'cut'}")]
-    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # sums of another order are other numbers
-    with subprocess.Popen(
-        command, cwd=ROOT, env=os.environ | threads, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and process.poll() is None:
-            checkpoints = list((tmp_path / "cut").glob("*/*/*/*/checkpoints/last.ckpt"))
-            if checkpoints and torch.load(checkpoints[0], weights_only=True)["epoch"] >= 0:
-                os.kill(process.pid, signal.SIGKILL)
-                break
-            time.sleep(0.02)
-    folder = only_run(tmp_path / "cut")
-    assert not (folder / "record.json").exists()  # killed before its end, or this test would show nothing
-    assert train.main([f"resume={folder}"]) == 0
-    resumed = json.loads((folder / "record.json").read_text())
-    assert resumed["metrics"] == pytest.approx(whole["metrics"], abs=1e-6)
-    logged = [(only_run(tmp_path / name) / "metrics.csv").read_text().splitlines() for name in ("whole", "cut")]
-    assert logged[0] == logged[1]
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -221,106 +143,6 @@ def test_torchvisions_detector_is_trained_on(det_words, tmp_path):
     weights = [[value for key, value in state.items() if key.endswith("weight")] for state in (theirs, ours)]
     assert len(weights[0]) == len(weights[1]) > 100
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(*weights, strict=True))
-
-
-# -- batches -----------------------------------------------------------------------------------------------------------
-
-
-def task_of(multi_scale: list[float] | None = None, keep_aspect: bool = False) -> DetectionTask:
-    """As much of a task as batches and pictures need: 3 classes, no model."""
-    task = object.__new__(DetectionTask)
-    torch.nn.Module.__init__(task)
-    task.multi_scale, task.keep_aspect = multi_scale, keep_aspect
-    task.class_names, task.palette = ["red hat", "unicorn", "kite"], [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
-    return task
-
-
-def squares(height: int = 96, width: int = 160, batch: int = 3) -> dict:
-    """White boxes on black, and one picture without."""
-    draw = random.Random(0)
-    images = torch.zeros(batch, 3, height, width, dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
-    boxes = [torch.zeros(0, 4)]
-    for index in range(1, batch):
-        x, y = draw.randrange(width - 40), draw.randrange(height - 40)
-        images[index, :, y : y + 32, x : x + 24] = 255
-        boxes.append(torch.tensor([[x, y, x + 24.0, y + 32.0]]))
-    labels = [torch.zeros(len(one), dtype=torch.int64) for one in boxes]
-    return {"images": images, "boxes": boxes, "labels": labels, "names": [str(i) for i in range(batch)]}
-
-
-def test_boxes_stay_on_their_objects_at_every_size():
-    task, batch = task_of([0.5, 1.6]), squares()
-    original = [box.clone() for box in batch["boxes"]]
-    seen = set()
-    for seed in range(12):
-        torch.manual_seed(seed)
-        scaled = task.prepare_batch(batch)
-        images = scaled["images"]
-        height, width = images.shape[-2:]
-        seen.add((height, width))
-        assert images.dtype == torch.uint8 and images.is_contiguous(memory_format=torch.channels_last)
-        assert scaled["boxes"][0].shape == (0, 4) and scaled["labels"] is batch["labels"]
-        for image, (box,) in zip(images[1:], scaled["boxes"][1:], strict=True):
-            rows, columns = (image[0] > 127).nonzero(as_tuple=True)
-            white = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-            assert (box - torch.stack(white).float()).abs().max() <= 1.0, (height, width)
-    assert len(seen) > 4
-    assert all(torch.equal(now, before) for now, before in zip(batch["boxes"], original, strict=True))
-
-
-def test_a_steps_size_depends_on_its_seed_alone():
-    task, batch = task_of([0.5, 1.6]), squares()
-    shapes = []
-    for seed in (3, 3):
-        torch.manual_seed(seed)
-        torch.rand(seed)  # whatever else drew from the generator
-        random.seed(len(shapes))
-        state = random.getstate()
-        shapes.append(task.prepare_batch(batch)["images"].shape)
-        assert random.getstate() == state
-    assert shapes[0] == shapes[1] != batch["images"].shape
-    assert task_of(None).prepare_batch(batch) is batch
-
-
-# -- what loggers show -------------------------------------------------------------------------------------------------
-
-
-def sample_and_prediction() -> tuple[dict, dict]:
-    """A picture of 200x100 pixels in an input of 64x96, fitted in: one object, found surely, unsurely and hardly."""
-    image = torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8)
-    sample = {"images": image, "boxes": torch.tensor([[40.0, 8, 56, 40]]), "labels": torch.tensor([2]),
-              "sizes": (200, 100), "name": "somebody"}  # fmt: skip
-    in_input = torch.tensor([[41.0, 9, 55, 41], [36.0, 6, 50, 30], [34.0, 2, 60, 60]])
-    boxes = to_original(in_input, (200, 100), (64, 96), True)
-    return sample, {"boxes": boxes, "labels": torch.tensor([2, 0, 1]), "scores": torch.tensor([0.9, 0.2, 0.01])}
-
-
-def test_what_wandb_lays_over_a_picture():
-    sample, prediction = sample_and_prediction()
-    shown = task_of(keep_aspect=True).annotations(sample, prediction)
-    image = sample["images"].permute(1, 2, 0).numpy()
-    assert set(wandb.Image(image, **shown)._boxes) == {"truth", "prediction"}  # which checks every box
-    truth, found = shown["boxes"]["truth"]["box_data"], shown["boxes"]["prediction"]["box_data"]
-    assert truth == [{"position": {"minX": 40.0, "minY": 8.0, "maxX": 56.0, "maxY": 40.0}, "domain": "pixel",
-                      "class_id": 2}]  # fmt: skip
-    assert [(box["class_id"], box["scores"]["score"]) for box in found] == [
-        (2, pytest.approx(0.9)),
-        (0, pytest.approx(0.2)),
-    ]
-    place = found[0]["position"]
-    assert [place[key] for key in ("minX", "minY", "maxX", "maxY")] == pytest.approx([41, 9, 55, 41], abs=0.01)
-
-
-def test_pictures_show_truth_beside_prediction():
-    sample, prediction = sample_and_prediction()
-    sample["images"] = torch.zeros(3, 64, 96, dtype=torch.uint8)
-    truth, found = task_of(keep_aspect=True).draw(sample, prediction)
-    assert truth.shape == found.shape == (320, 480, 3)
-    for picture, box in ((truth, (40, 8, 56, 40)), (found, (41, 9, 55, 41))):
-        rows, columns = (picture == (0, 0, 255)).all(2).nonzero()
-        assert (columns.min(), columns.max() + 1) == pytest.approx((box[0] * 5, box[2] * 5), abs=60)  # and its tag
-        assert rows.max() + 1 == pytest.approx(box[3] * 5, abs=2)
-    assert not (found == (255, 0, 0)).all(2).any()  # not sure enough to be drawn
 
 
 def test_wandb_offline_gets_the_boxes(det_words, tmp_path, monkeypatch):
