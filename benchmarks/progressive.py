@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "progressive.md"
 COMMON = "task=cls backbone=mobilenetv3_small logger=csv profile.runs=1"
-WITH = "schedule.stages=4 schedule.image_size=[32,64]"
+WITH = "schedule.stages=4 schedule.image_size=[40,96]"
 
 
 def run(words: str, seed: int, runs: Path) -> dict[str, float]:
@@ -64,7 +64,7 @@ Time saved: {saved:.0%}. Top-1 gained: {gained:+.1f} points.
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--progressive", default=WITH, help="what the progressive run says more")
     parser.add_argument("--print", action="store_true", help="print the page, do not write it")
     options = parser.parse_args()
