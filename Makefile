@@ -15,4 +15,4 @@ imports:
 test:
 	pytest
 slow:
-	OMP_NUM_THREADS=1 pytest -m slow -n 2
+	pytest -m slow

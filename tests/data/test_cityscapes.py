@@ -55,7 +55,7 @@ def test_an_id_outside_the_map_is_named_with_its_file(cityscapes: Path, save_pic
 
 
 def test_missing_folders_say_what_was_looked_for(cityscapes: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere/leftImg8bit/train: no such folder.*data=mini_seg"):
+    with pytest.raises(DataError, match=r"nowhere/leftImg8bit/train: no such folder.*check data.root"):
         Cityscapes("nowhere", "train")
     with pytest.raises(LightsegError, match="unknown Cityscapes split 'trian': did you mean train"):
         Cityscapes(cityscapes, "trian")
