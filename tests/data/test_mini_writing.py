@@ -177,10 +177,11 @@ def test_a_kill_leaves_no_half_set(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not root.exists()
-    count = -1
+    deadline, count = time.monotonic() + 60, -1
     while count != (count := len(list(tmp_path.rglob("*.png")))):  # the workers notice, and stop
         assert time.monotonic() < deadline
         time.sleep(0.5)
+    assert count < 2 * 2000
 
     (abandoned,) = leftovers(tmp_path)
     old = time.time() - 7200

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+import threading
 from pathlib import Path
 
 import cv2
@@ -21,6 +23,7 @@ from lightseg.data.mini.writing import write_share
 def main(arguments: list[str]) -> None:
     if arguments[:1] == ["--share"]:
         cv2.setNumThreads(1)  # the processes are the parallelism
+        threading.Thread(target=end_with_parent, daemon=True).start()
         _, folder, text, worker, workers = arguments
         settings = json.loads(text)
         shares = {"cityscapes": write_share, "imagefolder": write_class_share, "coco": write_coco_share}
@@ -42,6 +45,12 @@ def main(arguments: list[str]) -> None:
     rows = [np.hstack(pictures[i : i + options.columns]) for i in range(0, count, options.columns)]
     if not cv2.imwrite(options.sheet, np.vstack(rows)[..., ::-1]):
         parser.error(f"cannot write {options.sheet}")
+
+
+def end_with_parent() -> None:
+    """Nothing is ever written to a helper's stdin: it ends when the process that asked for the share is gone."""
+    os.read(0, 1)
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ bicycles are cut out of each other's company as they are: what the square is cen
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -71,14 +70,11 @@ def write_imagefolder(
 
 
 def write_class_share(folder: Path, settings: dict[str, Any], worker: int, workers: int) -> None:
-    """Draw every `workers`-th shard, and stop when the process that asked for them is gone."""
-    parent = os.getppid()
+    """Draw every `workers`-th shard."""
     size = settings["size"]
     for split, shard, missing in _shards(settings)[worker::workers]:
         index = shard << 16  # of the scene
         while any(missing.values()):
-            if os.getppid() != parent:
-                return
             height = SCENE * size
             scene = render(scene_seed(settings["seed"], split, index), height, 2 * height)
             for thing in whole_things(scene, LEAST_HEIGHT * size):

@@ -11,7 +11,6 @@ A box is that of the pixels that can be seen, its area their number. Things of w
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -77,13 +76,10 @@ def write_coco(
 
 
 def write_coco_share(folder: Path, settings: dict[str, Any], worker: int, workers: int) -> None:
-    """Draw every `workers`-th scene and note what is in it, until the process that asked for them is gone."""
-    parent = os.getppid()
+    """Draw every `workers`-th scene and note what is in it."""
     scenes = [(split, i) for split in SPLITS for i in range(settings[split])]
     notes = []
     for split, i in scenes[worker::workers]:
-        if os.getppid() != parent:
-            return
         scene = render(scene_seed(settings["seed"], split, i), settings["height"], settings["width"])
         write_png(folder / "images" / split / file_name(split, i), scene.image[..., ::-1])
         notes.append([split, i, [describe(scene, thing) for thing in boxed_things(scene)]])

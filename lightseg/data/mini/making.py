@@ -53,12 +53,14 @@ def draw_in_processes(folder: Path, settings: dict[str, Any], workers: int) -> N
     """`python -m lightseg.data.mini --share` for each of several workers.
 
     Fresh interpreters, this one's own threads and `__main__` left out of it: neither fork nor spawn is safe under
-    torch and pytest.
+    torch and pytest. Their stdin is a pipe that nobody writes to: it ends when this process does, however it ends, and
+    they end with it.
     """
     command = [sys.executable, "-m", "lightseg.data.mini", "--share", str(folder), json.dumps(settings)]
     path = os.pathsep.join([str(Path(__file__).parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     processes: list[subprocess.Popen] = []
+    stdin, alive = os.pipe()
     try:
         for worker in range(workers):
             processes.append(
@@ -66,7 +68,7 @@ def draw_in_processes(folder: Path, settings: dict[str, Any], workers: int) -> N
                     [*command, str(worker), str(workers)],
                     env=environment,
                     stderr=subprocess.PIPE,
-                    stdin=subprocess.DEVNULL,
+                    stdin=stdin,
                     text=True,
                 )
             )
@@ -76,6 +78,8 @@ def draw_in_processes(folder: Path, settings: dict[str, Any], workers: int) -> N
                 reason = error.strip().splitlines()[-1] if error.strip() else f"exit code {process.returncode}"
                 raise DataError(f"drawing the mini data set in {folder.parent} failed: {reason}")
     finally:
+        os.close(stdin)
+        os.close(alive)
         for process in processes:
             if process.poll() is None:
                 process.kill()

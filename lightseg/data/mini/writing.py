@@ -7,7 +7,6 @@ root/gtFine/{train,val}/mini/mini_000000_000000_gtFine_{labelIds,instanceIds}.pn
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +61,9 @@ def write_cityscapes(
 
 
 def write_share(folder: Path, settings: dict[str, Any], worker: int, workers: int) -> None:
-    """Draw every `workers`-th scene, and stop when the process that asked for them is gone."""
-    parent = os.getppid()
+    """Draw every `workers`-th scene."""
     scenes = [(split, i) for split in SPLITS for i in range(settings[split])]
     for split, i in scenes[worker::workers]:
-        if os.getppid() != parent:
-            return
         scene = render(scene_seed(settings["seed"], split, i), settings["height"], settings["width"])
         write_scene(folder, split, i, scene)
 
