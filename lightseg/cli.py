@@ -1,87 +1,47 @@
-"""The console program `lightseg`: `lightseg models "shufflenet*"`.
+"""The console program: `lightseg models "shufflenet*"`.
 
-Exit code 0, or 2 with one line for anything the user can mend.
+A verb is a file of lightseg/verbs, imported when it is asked for: what one of them needs costs the others nothing.
+Exit code 0, or 2 with one line for anything the user can mend, or 130 when interrupted.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from importlib import import_module
 
-from lightseg.errors import LightsegError, nearest, one_line
-from lightseg.light import catalog
+from lightseg.errors import LightsegError, one_line
 
-HEADINGS = ("name", "params M", "MAdds M", "size", "top-1 %", "maps: channels/stride", "weights", "licence")
-RIGHT = ("params M", "MAdds M", "size", "top-1 %")
-
-
-def models(pattern: str = "*") -> list[dict[str, Any]]:
-    """The catalog's rows whose names match a shell pattern, with what was counted of each.
-
-    Returns:
-        One dict a row: `name`, `family`, `params` and `madds` (counted, with 1000 classes, at `resolution`), for
-        MicroNet `madds_shift_max`, `top1` (published, per cent, or None), `source`, `stages` [[channels, stride], ...],
-        `weights` and their `licence`.
-
-    Raises:
-        LightsegError: no name matches.
-    """
-    rows = catalog()
-    counted = json.loads(rows.COUNTED.read_text(encoding="utf-8"))
-    names = rows.list_backbones(pattern)
-    if not names:
-        raise LightsegError(f"no backbone is named {pattern!r}: {nearest(pattern, list(rows.CATALOG))}")
-    published = ("name", "family", "resolution", "top1", "source")
-    return [{**{key: getattr(rows.CATALOG[name], key) for key in published}, **counted[name]} for name in names]
+VERBS = {  # name -> what --help says of it
+    "models": "the backbones: cost, published accuracy, maps, weights and their licence",
+}
 
 
-def models_table(rows: Sequence[dict[str, Any]]) -> str:
-    lines = [
-        (
-            row["name"],
-            f"{row['params'] / 1e6:.2f}",
-            f"{row['madds'] / 1e6:.1f}",
-            str(row["resolution"]),
-            "-" if row["top1"] is None else f"{row['top1']:.1f}",
-            " ".join(f"{channels}/{stride}" for channels, stride in row["stages"]),
-            row["weights"],
-            row["licence"],
-        )
-        for row in rows
-    ]
-    widths = [max(map(len, column)) for column in zip(HEADINGS, *lines, strict=True)]
-    padded = [
-        [
-            f"{cell:>{w}}" if head in RIGHT else f"{cell:<{w}}"
-            for cell, w, head in zip(cells, widths, HEADINGS, strict=True)
-        ]
-        for cells in (HEADINGS, *lines)
-    ]
-    return "\n".join("  ".join(cells).rstrip() for cells in padded)
-
-
-def parser() -> argparse.ArgumentParser:
+def parser(chosen: str | None = None) -> argparse.ArgumentParser:
+    """With the arguments of the chosen verb alone: the others' files are not imported."""
     program = argparse.ArgumentParser(
         prog="lightseg", description="Lightweight vision networks, measured and compared."
     )
     verbs = program.add_subparsers(dest="verb", required=True, metavar="verb")
-    verb = verbs.add_parser("models", help="the backbones: cost, published accuracy, maps, weights and their licence")
-    verb.add_argument("pattern", nargs="?", default="*", help='shell pattern of names, as in "shufflenetv1_g3*"')
-    verb.add_argument("--json", action="store_true", help="as JSON, with every figure")
+    for name, text in VERBS.items():
+        verb = verbs.add_parser(name, help=text, description=text)
+        if name == chosen:
+            import_module(f"lightseg.verbs.{name}").add_arguments(verb)
     return program
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    arguments = parser().parse_args(words)
+    words = sys.argv[1:] if words is None else words
     try:
-        rows = models(arguments.pattern)
-        print(json.dumps(rows, indent=1) if arguments.json else models_table(rows))
+        arguments = parser(words[0] if words else None).parse_args(words)
+        import_module(f"lightseg.verbs.{arguments.verb}").run(arguments)
     except LightsegError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # `| head`
         sys.stderr.close()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     return 0
 
 

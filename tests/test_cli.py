@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from lightseg.backbones.catalog import CATALOG
-from lightseg.cli import main, models
+from lightseg.cli import main
+from lightseg.verbs.models import models
 
 
 def test_models_prints_a_line_a_row(capsys):
