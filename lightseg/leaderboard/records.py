@@ -1,33 +1,114 @@
-"""What is read of every `record.json`. (Being written; the fields of Record stand.)"""
+"""Reads every `record.json` below a folder, trusting none of them: a record is whole and plain, or it is counted out.
 
-from dataclasses import dataclass
-from datetime import datetime
+What a record says is never used as a path, and no text of it holds a control character: it may be printed.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from lightseg.errors import LightsegError
+from lightseg.leaderboard.validate import Record, Refused, parse
 
-@dataclass(frozen=True)
-class Record:
-    """One finished run. Every text is printable and short, every number finite; what a record does not say is None."""
+MOST_BYTES = 8 * 2**20  # a record of ImageNet, with a metric a class, has 100 kB
+MOST_REASONS = 6  # in the line that counts what was left out
 
-    folder: Path  # of the run, as found: links are made of it, never of what the record says
-    task: str
-    data: str
-    backbone: str
-    head: str
-    weights: str  # "scratch", "pretrained", or the name of the file that the backbone began with
-    setting: dict[str, str]  # what differs from the defaults: {"trainer.max_epochs": "24"}
-    metrics: dict[str, float]  # scalars, 0..1: {"val/mIoU": 0.71, "val/pixel_accuracy": 0.85}
-    protocol: dict[str, str]  # how they were measured: {"split": "val", "images": "80", "flip": "false", ...}
-    fingerprint: str  # of the split that was evaluated
-    params: int | None
-    madds: int | None
-    latency_ms: float | None
-    latency_how: str  # "cpu, 2 threads": latencies of different places are not compared
-    input: str  # what cost was measured with: "1x3x128x256 uint8"
-    memory_mb: float | None  # of one forward
-    train_memory_mb: float | None  # of the run's process
-    config_hash: str  # shared by runs that differ in the seed alone
-    seed: int
-    checkpoint: str  # of mode=test the path as given, otherwise empty
-    started: datetime
-    wall_s: float | None
+
+@dataclass
+class Found:
+    """The records, in the order of their folders, and what was left out: reason -> the files, never empty."""
+
+    records: list[Record] = field(default_factory=list)
+    skipped: dict[str, list[Path]] = field(default_factory=dict)
+    unfinished: list[Path] = field(default_factory=list)  # run folders without a record
+
+    def skip(self, reason: str, path: Path) -> None:
+        self.skipped.setdefault(reason, []).append(path)
+
+    def note(self) -> str:
+        """One line on what is not in the table, empty if all is: "skipped 2 of 31 records: 2 not whole JSON (...)"."""
+        parts = []
+        if self.skipped:
+            count = sum(map(len, self.skipped.values()))
+            common = sorted(self.skipped.items(), key=lambda item: -len(item[1]))
+            reasons = [f"{len(paths)} {reason} ({_shown(paths)})" for reason, paths in common[:MOST_REASONS]]
+            more = sum(len(paths) for _, paths in common[MOST_REASONS:])
+            reasons += [f"{more} for other reasons"] if more else []
+            parts.append(f"skipped {count} of {count + len(self.records)} records: {', '.join(reasons)}")
+        if self.unfinished:
+            parts.append(f"{len(self.unfinished)} runs without a record: not finished ({_shown(self.unfinished)})")
+        return "; ".join(parts)
+
+
+def read_records(folders: Iterable[str | Path]) -> Found:
+    """All records below the folders (each file once). Linked folders are counted, not entered: a link may lead in
+    circles or anywhere.
+
+    Raises:
+        LightsegError: a folder is not there, or none of them holds a record that can be read.
+    """
+    found, seen, folders = Found(), set(), [Path(folder) for folder in folders]
+    for folder in folders:
+        if not folder.is_dir():
+            raise LightsegError(f"{_printable(folder)} is not a folder: give the runs_dir of your runs")
+        for path in _record_files(folder, found):
+            if (identity := os.path.realpath(path)) in seen:
+                continue
+            seen.add(identity)
+            try:
+                found.records.append(parse(_read(path), path.parent))
+            except Refused as refused:
+                found.skip(str(refused), path)
+    if not found.records:
+        places = ", ".join(_printable(folder) for folder in folders)
+        what = "no record.json that can be read" if found.skipped else "no record.json"
+        raise LightsegError(f"{what} in {places}: a run writes it last; {found.note() or 'no run was started there'}")
+    return found
+
+
+def _record_files(folder: Path, found: Found) -> Iterator[Path]:
+    """Files named record.json, in the order of their paths. A run's own subfolders are not searched."""
+    waiting = [folder]
+    while waiting:
+        place = waiting.pop()
+        try:
+            with os.scandir(place) as entries:
+                names = {entry.name: entry for entry in entries}
+        except OSError as error:
+            found.skip(f"in a folder that cannot be read: {error.strerror}", place)
+            continue
+        if (record := names.get("record.json")) is not None:
+            if record.is_file(follow_symlinks=False):
+                yield Path(record.path)
+                continue
+            found.skip("not a plain file", Path(record.path))
+        if "config.yaml" in names:
+            found.unfinished.append(place)
+            continue
+        for name in sorted(names, reverse=True):
+            entry = names[name]
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(Path(entry.path))
+            elif entry.is_symlink() and entry.is_dir():
+                found.skip("below a linked folder, which is not entered: name it", Path(entry.path))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise Refused(f"cannot be read: {error.strerror}") from error
+    if len(content) > MOST_BYTES:
+        raise Refused(f"larger than {MOST_BYTES >> 20} MB")
+    return content
+
+
+def _shown(paths: list[Path]) -> str:
+    return _printable(paths[0]) + (", ..." if len(paths) > 1 else "")
+
+
+def _printable(path: Path) -> str:
+    """A folder's name may hold what steers a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(path))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lightseg.leaderboard.records import Record
+from lightseg.leaderboard.validate import Record
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,226 @@
+"""One record as plain, checked values: `Record`. What cannot be one says why in a `Refused`."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from lightseg.record import SCHEMA
+
+MAIN_METRIC = {"seg": "val/mIoU", "det": "val/mAP", "pose": "val/AP", "cls": "val/top1"}
+MOST_LETTERS = 200  # of a name; a setting is cut there
+MOST_NUMBER = 1e18  # beyond any count of parameters or multiply-adds
+MOST_KEYS = 200  # of settings and scalar metrics
+
+
+class Refused(ValueError):
+    """Why a record is left out, as the end of the sentence "skipped 2 records: 2 ..."."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished run. Every text is printable and short, every number finite; what a record does not say is None."""
+
+    folder: Path  # of the run, as found: links are made of it, never of what the record says
+    task: str
+    data: str
+    backbone: str
+    head: str
+    weights: str  # "scratch", "pretrained", or the name of the file that the backbone began with
+    setting: dict[str, str]  # what differs from the defaults: {"trainer.max_epochs": "24"}
+    metrics: dict[str, float]  # scalars, 0..1, the main one first: {"val/mIoU": 0.71, "val/pixel_accuracy": 0.85}
+    protocol: dict[str, str]  # how they were measured: {"split": "val", "images": "80", "flip": "false", ...}
+    fingerprint: str  # of the split that was evaluated
+    params: int | None
+    madds: int | None
+    latency_ms: float | None
+    latency_how: str  # "cpu, 2 threads, Linux x86_64": latencies of different places are not compared
+    input: str  # what cost was measured with: "1x3x128x256 uint8"
+    memory_mb: float | None  # of one forward
+    train_memory_mb: float | None  # of the run's process
+    config_hash: str  # shared by runs that differ in the seed alone
+    seed: int
+    checkpoint: str  # of mode=test the path as given, otherwise empty
+    started: datetime
+    wall_s: float | None
+
+
+def parse(content: bytes, folder: Path) -> Record:
+    """A record.json as it was read. Raises Refused."""
+    try:
+        record = json.loads(content, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise error if isinstance(error, Refused) else Refused("not whole JSON") from error
+    if not isinstance(record, dict):
+        raise Refused("not a JSON object")
+    schema = record.get("schema")
+    if schema != SCHEMA or isinstance(schema, bool):
+        if not isinstance(schema, int) or isinstance(schema, bool):
+            raise Refused("without a schema")
+        newer = _number({"schema": schema}, "schema", "") or 0
+        advice = "newer: update lightseg" if newer > SCHEMA else "older: run it again"
+        raise Refused(f"of schema {newer:.0f} ({advice})")
+    task = _name(record, "task")
+    if task not in MAIN_METRIC:
+        raise Refused(f"of task {task}, which is none of {', '.join(MAIN_METRIC)}")
+    config, cost = _dict(record, "config"), _dict(record, "cost")
+    metrics, classes = _metrics(_dict(record, "metrics"), MAIN_METRIC[task])
+    given = _dict(record, "protocol")
+    split = given.get("split") if isinstance(given.get("split"), str) else ""
+    measured = cost.get("measured") if isinstance(cost.get("measured"), dict) else {}
+    fingerprints = record.get("data_fingerprint")
+    return Record(
+        folder=folder,
+        task=task,
+        data=_name(record, "data"),
+        backbone=_name(record, "backbone"),
+        head=_name(record, "head"),
+        weights=_weights(config.get("pretrained")),
+        setting=_setting(_dict(record, "setting")),
+        metrics=metrics,
+        protocol=_protocol(given, config, classes),
+        fingerprint=plain(fingerprints.get(split, "")) if isinstance(fingerprints, dict) else "",
+        params=_count(cost, "params"),
+        madds=_count(cost, "madds"),
+        latency_ms=_number(cost, "latency_ms", "cost."),
+        latency_how=_how(measured, record.get("versions")),
+        input=plain(measured.get("input", "")),
+        memory_mb=_number(cost, "peak_memory_mb", "cost."),
+        train_memory_mb=_number(cost, "run_peak_memory_mb", "cost."),
+        config_hash=_name(record, "config_hash"),
+        seed=_seed(record.get("seed")),
+        checkpoint=plain(config.get("ckpt") or "") if config.get("mode") == "test" else "",
+        started=_started(record.get("started")),
+        wall_s=_number(record, "wall_s", ""),
+    )
+
+
+def plain(value: Any) -> str:
+    """A value as one printable line of at most MOST_LETTERS."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = "".join(letter if letter.isprintable() else "?" for letter in text[: MOST_LETTERS + 1])
+    return text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - 3] + "..."
+
+
+def _refuse_constant(name: str) -> Any:
+    raise Refused(f"with {name} for a number")
+
+
+def _dict(record: dict[str, Any], key: str) -> dict[str, Any]:
+    value = record.get(key)
+    if not isinstance(value, dict):
+        raise Refused(f"without {key}" if value is None else f"whose {key} is no object")
+    return value
+
+
+def _name(record: dict[str, Any], key: str) -> str:
+    value = record.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise Refused(f"without {key}" if value in (None, "") else f"whose {key} is no name")
+    if len(value) > MOST_LETTERS or not value.isprintable():
+        raise Refused(f"whose {key} is too long or holds control characters")
+    return value
+
+
+def _number(values: dict[str, Any], key: str, where: str) -> float | None:
+    """At least 0 and finite; None where it is missing or null."""
+    value = values.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_NUMBER:
+        raise Refused(f"whose {where}{key} is not a number from 0 to {MOST_NUMBER:.0e}")
+    return float(value)
+
+
+def _count(cost: dict[str, Any], key: str) -> int | None:
+    value = _number(cost, key, "cost.")
+    return None if value is None else int(value)
+
+
+def _seed(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not abs(value) <= MOST_NUMBER:
+        raise Refused("without a seed" if value is None else "whose seed is no whole number")
+    return value
+
+
+def _started(value: Any) -> datetime:
+    try:
+        time = datetime.fromisoformat(value)
+    except (TypeError, ValueError) as error:
+        raise Refused("whose start is no ISO date") from error
+    return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
+
+
+def _metrics(metrics: dict[str, Any], main: str) -> tuple[dict[str, float], list[str]]:
+    """Scalars with the main one first, and the keys of those that are one a class (`val/IoU/road`)."""
+    if metrics.get(main) is None:
+        raise Refused(f"without {main}")
+    scalars = {main: 0.0}
+    for key, value in metrics.items():
+        if key.count("/") != 1 or value is None:  # null: it is not defined on these pictures
+            continue
+        highest = 1.0 if key == main else MOST_NUMBER
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -highest <= value <= highest:
+            raise Refused(f"whose {plain(key)} is not a number from 0 to {highest:g}")
+        if not key.isprintable() or len(key) > MOST_LETTERS:
+            raise Refused("with a metric whose name is too long or holds control characters")
+        scalars[key] = float(value)
+    if scalars[main] < 0:
+        raise Refused(f"whose {main} is not a number from 0 to 1")
+    if len(scalars) > MOST_KEYS:
+        raise Refused(f"with more than {MOST_KEYS} metrics")
+    return scalars, [key for key in metrics if key.count("/") > 1]
+
+
+def _weights(pretrained: Any) -> str:
+    if pretrained is None or isinstance(pretrained, bool):
+        return "pretrained" if pretrained else "scratch"
+    if not isinstance(pretrained, str) or not pretrained.strip():
+        raise Refused("whose config.pretrained is neither true, false nor a file")
+    return plain(re.split(r"[/\\]", pretrained.rstrip("/\\"))[-1]) or "pretrained"
+
+
+def _setting(setting: dict[str, Any]) -> dict[str, str]:
+    """Without what has its own column (the weights) or caption (the evaluation), and what changes no figure."""
+    if len(setting) > MOST_KEYS:
+        raise Refused(f"with more than {MOST_KEYS} settings")
+    said = ("pretrained", "evaluation", "profile", "mode", "ckpt")
+    return {plain(key): plain(value) for key, value in setting.items() if key.split(".")[0] not in said}
+
+
+def _protocol(given: dict[str, Any], config: dict[str, Any], classes: list[str]) -> dict[str, str]:
+    """The values of the protocol; of pictures that were left out how many, of a checkpoint which of a run's two.
+
+    A class more or less changes a mean over classes, so that their number and names are part of it.
+    """
+    protocol: dict[str, str] = {}
+    for key, value in given.items():
+        if key in ("left_out", "skipped"):
+            if isinstance(value, list) and value:
+                protocol[key] = str(len(value))
+            continue
+        if key == "checkpoint":
+            stem = re.split(r"[/\\]", value)[-1].removesuffix(".ckpt") if isinstance(value, str) else ""
+            value = stem if stem in ("best", "last") else "given"
+        protocol[plain(key)] = plain(value)
+    if any(len(text) >= MOST_LETTERS for text in protocol.values()) or len(protocol) > MOST_KEYS:
+        raise Refused("whose protocol is too long")
+    splits = config["data"].get("split") if isinstance(config.get("data"), dict) else None
+    if isinstance(splits, dict) and isinstance(name := splits.get(given.get("split")), str):
+        protocol["split"] = plain(name)  # data.split.val=test
+    if classes:
+        names = hashlib.sha256("\n".join(sorted(classes)).encode(errors="replace")).hexdigest()[:6]
+        protocol["classes"] = f"{len(classes)} {names}"
+    return protocol
+
+
+def _how(measured: dict[str, Any], versions: Any) -> str:
+    parts = [plain(measured["device"])] if measured.get("device") else []
+    if parts == ["cpu"] and measured.get("threads"):
+        parts.append(f"{plain(measured['threads'])} threads" if measured["threads"] != 1 else "1 thread")
+    if isinstance(versions, dict) and versions.get("machine"):
+        parts.append(plain(versions["machine"]))
+    return ", ".join(parts) or "not said how"
