@@ -67,11 +67,10 @@ def parse(content: bytes, folder: Path) -> Record:
     if task not in MAIN_METRIC:
         raise Refused(f"of task {task}, which is none of {', '.join(MAIN_METRIC)}")
     config, cost = _dict(record, "config"), _dict(record, "cost")
-    metrics, classes = _metrics(_dict(record, "metrics"), MAIN_METRIC[task])
-    given = _dict(record, "protocol")
-    split = given.get("split") if isinstance(given.get("split"), str) else ""
-    measured = cost.get("measured") if isinstance(cost.get("measured"), dict) else {}
-    fingerprints = record.get("data_fingerprint")
+    given, measured, fingerprints = _dict(record, "protocol"), cost.get("measured"), record.get("data_fingerprint")
+    measured = measured if isinstance(measured, dict) else {}
+    fingerprints = fingerprints if isinstance(fingerprints, dict) else {}
+    data = config.get("data") if isinstance(config.get("data"), dict) else {}
     return Record(
         folder=folder,
         task=task,
@@ -80,9 +79,9 @@ def parse(content: bytes, folder: Path) -> Record:
         head=_name(record, "head"),
         weights=_weights(config.get("pretrained")),
         setting=_setting(_dict(record, "setting")),
-        metrics=metrics,
-        protocol=_protocol(given, config, classes),
-        fingerprint=plain(fingerprints.get(split, "")) if isinstance(fingerprints, dict) else "",
+        metrics=_metrics(_dict(record, "metrics"), MAIN_METRIC[task]),
+        protocol=_protocol(given, data or {}),
+        fingerprint=plain(fingerprints.get(str(given.get("split")), "")),
         params=_count(cost, "params"),
         madds=_count(cost, "madds"),
         latency_ms=_number(cost, "latency_ms", "cost."),
@@ -154,25 +153,23 @@ def _started(value: Any) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
 
 
-def _metrics(metrics: dict[str, Any], main: str) -> tuple[dict[str, float], list[str]]:
-    """Scalars with the main one first, and the keys of those that are one a class (`val/IoU/road`)."""
+def _metrics(metrics: dict[str, Any], main: str) -> dict[str, float]:
+    """Scalars with the main one first, without those that are one a class (`val/IoU/road`)."""
     if metrics.get(main) is None:
         raise Refused(f"without {main}")
     scalars = {main: 0.0}
     for key, value in metrics.items():
         if key.count("/") != 1 or value is None:  # null: it is not defined on these pictures
             continue
-        highest = 1.0 if key == main else MOST_NUMBER
-        if isinstance(value, bool) or not isinstance(value, int | float) or not -highest <= value <= highest:
-            raise Refused(f"whose {plain(key)} is not a number from 0 to {highest:g}")
+        lowest, highest = (0.0, 1.0) if key == main else (-MOST_NUMBER, MOST_NUMBER)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= highest:
+            raise Refused(f"whose {plain(key)} is not a number from {lowest:g} to {highest:g}")
         if not key.isprintable() or len(key) > MOST_LETTERS:
             raise Refused("with a metric whose name is too long or holds control characters")
         scalars[key] = float(value)
-    if scalars[main] < 0:
-        raise Refused(f"whose {main} is not a number from 0 to 1")
     if len(scalars) > MOST_KEYS:
         raise Refused(f"with more than {MOST_KEYS} metrics")
-    return scalars, [key for key in metrics if key.count("/") > 1]
+    return scalars
 
 
 def _weights(pretrained: Any) -> str:
@@ -191,10 +188,10 @@ def _setting(setting: dict[str, Any]) -> dict[str, str]:
     return {plain(key): plain(value) for key, value in setting.items() if key.split(".")[0] not in said}
 
 
-def _protocol(given: dict[str, Any], config: dict[str, Any], classes: list[str]) -> dict[str, str]:
+def _protocol(given: dict[str, Any], data: dict[str, Any]) -> dict[str, str]:
     """The values of the protocol; of pictures that were left out how many, of a checkpoint which of a run's two.
 
-    A class more or less changes a mean over classes, so that their number and names are part of it.
+    With what the data's options say of the labels: a class more or less makes another mean over classes.
     """
     protocol: dict[str, str] = {}
     for key, value in given.items():
@@ -206,14 +203,17 @@ def _protocol(given: dict[str, Any], config: dict[str, Any], classes: list[str])
             stem = re.split(r"[/\\]", value)[-1].removesuffix(".ckpt") if isinstance(value, str) else ""
             value = stem if stem in ("best", "last") else "given"
         protocol[plain(key)] = plain(value)
+    splits = data.get("split")
+    if isinstance(splits, dict) and isinstance(name := splits.get(protocol.get("split", "")), str):
+        protocol["split"] = plain(name)  # data.split.val=test
+    if isinstance(classes := data.get("classes"), list | dict):
+        digest = hashlib.sha256(json.dumps(classes, sort_keys=True).encode()).hexdigest()
+        protocol["classes"] = f"{len(classes)} {digest[:6]}"
+    for key in ("ignore", "coarse"):
+        if data.get(key):
+            protocol[key] = plain(data[key])
     if any(len(text) >= MOST_LETTERS for text in protocol.values()) or len(protocol) > MOST_KEYS:
         raise Refused("whose protocol is too long")
-    splits = config["data"].get("split") if isinstance(config.get("data"), dict) else None
-    if isinstance(splits, dict) and isinstance(name := splits.get(given.get("split")), str):
-        protocol["split"] = plain(name)  # data.split.val=test
-    if classes:
-        names = hashlib.sha256("\n".join(sorted(classes)).encode(errors="replace")).hexdigest()[:6]
-        protocol["classes"] = f"{len(classes)} {names}"
     return protocol
 
 
