@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lightseg.errors import LightsegError
-from lightseg.leaderboard.validate import Record, Refused, parse
+from lightseg.leaderboard.plain import Refused
+from lightseg.leaderboard.validate import Record, parse
 
 MOST_BYTES = 8 * 2**20  # a record of ImageNet, with a metric a class, has 100 kB
 MOST_REASONS = 6  # in the line that counts what was left out

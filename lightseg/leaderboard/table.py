@@ -6,22 +6,11 @@ from dataclasses import dataclass
 from statistics import fmean, median, stdev
 
 from lightseg.leaderboard.pareto import front
+from lightseg.leaderboard.protocol import say_protocol
 from lightseg.leaderboard.validate import MAIN_METRIC, Record
 
 # MnasNet (arXiv:1807.11626), section 3.1: accuracy * (latency / target)^w, w = -0.07 as twice the latency buys 5 %
 REWARD_EXPONENT = -0.07
-SAID = {  # how a protocol's values are said; the others are named as they are
-    "images": "{} images",
-    "classes": "{} classes",
-    "resolution": "scored at {}",
-    "checkpoint": "{} checkpoint",
-    "crop": "input {}",
-    "scales": "scales {}",
-    "ignore": "ids {} ignored",
-    "left_out": "{} kinds of annotation left out",
-    "skipped": "{} pictures unreadable",
-}
-UNSAID = {"scales": "[1.0]"}  # the usual value
 
 
 @dataclass(frozen=True)
@@ -79,16 +68,9 @@ class Group:
 
     @property
     def protocol_text(self) -> str:
-        """One line: "val, 80 images, scored at the label's own, best checkpoint, ema, 32-true, files ab29eca25395"."""
-        parts = []
-        for key, value in self.protocol.items():
-            if UNSAID.get(key) == value or value == "false":
-                continue
-            if key in SAID:
-                parts.append(SAID[key].format(value.split()[0] if key == "classes" else value.replace('"', "")))
-            else:
-                parts.append(value if key in ("split", "precision") else key if value == "true" else f"{key} {value}")
-        return ", ".join([*parts, *([f"files {self.fingerprint}"] if self.fingerprint else [])])
+        """One line: "val, 80 images, resolution: the label's own, best checkpoint, ema, 32-true, files ab29eca25395"."""
+        said = say_protocol(self.protocol)
+        return f"{said}, files {self.fingerprint}" if self.fingerprint else said
 
 
 def groups(

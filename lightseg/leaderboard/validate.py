@@ -1,6 +1,5 @@
 """One record as plain, checked values: `Record`. What cannot be one says why in a `Refused`."""
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -8,16 +7,22 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from lightseg.leaderboard.plain import (
+    MOST_KEYS,
+    MOST_LETTERS,
+    MOST_NUMBER,
+    Refused,
+    count,
+    is_number,
+    mapping,
+    name,
+    number,
+    plain,
+)
+from lightseg.leaderboard.protocol import read_protocol
 from lightseg.record import SCHEMA
 
 MAIN_METRIC = {"seg": "val/mIoU", "det": "val/mAP", "pose": "val/AP", "cls": "val/top1"}
-MOST_LETTERS = 200  # of a name; a setting is cut there
-MOST_NUMBER = 1e18  # beyond any count of parameters or multiply-adds
-MOST_KEYS = 200  # of settings and scalar metrics
-
-
-class Refused(ValueError):
-    """Why a record is left out, as the end of the sentence "skipped 2 records: 2 ..."."""
 
 
 @dataclass(frozen=True)
@@ -60,87 +65,49 @@ def parse(content: bytes, folder: Path) -> Record:
     if schema != SCHEMA or isinstance(schema, bool):
         if not isinstance(schema, int) or isinstance(schema, bool):
             raise Refused("without a schema")
-        newer = _number({"schema": schema}, "schema", "") or 0
+        newer = number(record, "schema") or 0
         advice = "newer: update lightseg" if newer > SCHEMA else "older: run it again"
         raise Refused(f"of schema {newer:.0f} ({advice})")
-    task = _name(record, "task")
+    task = name(record, "task")
     if task not in MAIN_METRIC:
         raise Refused(f"of task {task}, which is none of {', '.join(MAIN_METRIC)}")
-    config, cost = _dict(record, "config"), _dict(record, "cost")
-    given, measured, fingerprints = _dict(record, "protocol"), cost.get("measured"), record.get("data_fingerprint")
+    config, cost = mapping(record, "config"), mapping(record, "cost")
+    given, measured, fingerprints = mapping(record, "protocol"), cost.get("measured"), record.get("data_fingerprint")
     measured = measured if isinstance(measured, dict) else {}
     fingerprints = fingerprints if isinstance(fingerprints, dict) else {}
     data = config.get("data") if isinstance(config.get("data"), dict) else {}
     return Record(
         folder=folder,
         task=task,
-        data=_name(record, "data"),
-        backbone=_name(record, "backbone"),
-        head=_name(record, "head"),
+        data=name(record, "data"),
+        backbone=name(record, "backbone"),
+        head=name(record, "head"),
         weights=_weights(config.get("pretrained")),
-        setting=_setting(_dict(record, "setting")),
-        metrics=_metrics(_dict(record, "metrics"), MAIN_METRIC[task]),
-        protocol=_protocol(given, data or {}),
+        setting=_setting(mapping(record, "setting")),
+        metrics=_metrics(mapping(record, "metrics"), MAIN_METRIC[task]),
+        protocol=read_protocol(given, data or {}),
         fingerprint=plain(fingerprints.get(str(given.get("split")), "")),
-        params=_count(cost, "params"),
-        madds=_count(cost, "madds"),
-        latency_ms=_number(cost, "latency_ms", "cost."),
+        params=count(cost, "params", "cost."),
+        madds=count(cost, "madds", "cost."),
+        latency_ms=number(cost, "latency_ms", "cost."),
         latency_how=_how(measured, record.get("versions")),
         input=plain(measured.get("input", "")),
-        memory_mb=_number(cost, "peak_memory_mb", "cost."),
-        train_memory_mb=_number(cost, "run_peak_memory_mb", "cost."),
-        config_hash=_name(record, "config_hash"),
+        memory_mb=number(cost, "peak_memory_mb", "cost."),
+        train_memory_mb=number(cost, "run_peak_memory_mb", "cost."),
+        config_hash=name(record, "config_hash"),
         seed=_seed(record.get("seed")),
         checkpoint=plain(config.get("ckpt") or "") if config.get("mode") == "test" else "",
         started=_started(record.get("started")),
-        wall_s=_number(record, "wall_s", ""),
+        wall_s=number(record, "wall_s"),
     )
-
-
-def plain(value: Any) -> str:
-    """A value as one printable line of at most MOST_LETTERS."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = "".join(letter if letter.isprintable() else "?" for letter in text[: MOST_LETTERS + 1])
-    return text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - 3] + "..."
 
 
 def _refuse_constant(name: str) -> Any:
     raise Refused(f"with {name} for a number")
 
 
-def _dict(record: dict[str, Any], key: str) -> dict[str, Any]:
-    value = record.get(key)
-    if not isinstance(value, dict):
-        raise Refused(f"without {key}" if value is None else f"whose {key} is no object")
-    return value
-
-
-def _name(record: dict[str, Any], key: str) -> str:
-    value = record.get(key)
-    if not isinstance(value, str) or not value.strip():
-        raise Refused(f"without {key}" if value in (None, "") else f"whose {key} is no name")
-    if len(value) > MOST_LETTERS or not value.isprintable():
-        raise Refused(f"whose {key} is too long or holds control characters")
-    return value
-
-
-def _number(values: dict[str, Any], key: str, where: str) -> float | None:
-    """At least 0 and finite; None where it is missing or null."""
-    value = values.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_NUMBER:
-        raise Refused(f"whose {where}{key} is not a number from 0 to {MOST_NUMBER:.0e}")
-    return float(value)
-
-
-def _count(cost: dict[str, Any], key: str) -> int | None:
-    value = _number(cost, key, "cost.")
-    return None if value is None else int(value)
-
-
 def _seed(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not abs(value) <= MOST_NUMBER:
+    if not isinstance(value, int) or not is_number(value, -MOST_NUMBER, MOST_NUMBER):
         raise Refused("without a seed" if value is None else "whose seed is no whole number")
     return value
 
@@ -162,7 +129,7 @@ def _metrics(metrics: dict[str, Any], main: str) -> dict[str, float]:
         if key.count("/") != 1 or value is None:  # null: it is not defined on these pictures
             continue
         lowest, highest = (0.0, 1.0) if key == main else (-MOST_NUMBER, MOST_NUMBER)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not lowest <= value <= highest:
+        if not is_number(value, lowest, highest):
             raise Refused(f"whose {plain(key)} is not a number from {lowest:g} to {highest:g}")
         if not key.isprintable() or len(key) > MOST_LETTERS:
             raise Refused("with a metric whose name is too long or holds control characters")
@@ -186,35 +153,6 @@ def _setting(setting: dict[str, Any]) -> dict[str, str]:
         raise Refused(f"with more than {MOST_KEYS} settings")
     said = ("pretrained", "evaluation", "profile", "mode", "ckpt")
     return {plain(key): plain(value) for key, value in setting.items() if key.split(".")[0] not in said}
-
-
-def _protocol(given: dict[str, Any], data: dict[str, Any]) -> dict[str, str]:
-    """The values of the protocol; of pictures that were left out how many, of a checkpoint which of a run's two.
-
-    With what the data's options say of the labels: a class more or less makes another mean over classes.
-    """
-    protocol: dict[str, str] = {}
-    for key, value in given.items():
-        if key in ("left_out", "skipped"):
-            if isinstance(value, list) and value:
-                protocol[key] = str(len(value))
-            continue
-        if key == "checkpoint":
-            stem = re.split(r"[/\\]", value)[-1].removesuffix(".ckpt") if isinstance(value, str) else ""
-            value = stem if stem in ("best", "last") else "given"
-        protocol[plain(key)] = plain(value)
-    splits = data.get("split")
-    if isinstance(splits, dict) and isinstance(name := splits.get(protocol.get("split", "")), str):
-        protocol["split"] = plain(name)  # data.split.val=test
-    if isinstance(classes := data.get("classes"), list | dict):
-        digest = hashlib.sha256(json.dumps(classes, sort_keys=True).encode()).hexdigest()
-        protocol["classes"] = f"{len(classes)} {digest[:6]}"
-    for key in ("ignore", "coarse"):
-        if data.get(key):
-            protocol[key] = plain(data[key])
-    if any(len(text) >= MOST_LETTERS for text in protocol.values()) or len(protocol) > MOST_KEYS:
-        raise Refused("whose protocol is too long")
-    return protocol
 
 
 def _how(measured: dict[str, Any], versions: Any) -> str:
