@@ -37,11 +37,11 @@ def group_table(group: Group, metrics: str | None = None) -> Table:
     rows = group.rows
     columns = [
         Column("backbone", tuple(row.backbone for row in rows), numbers=False),
-        Column("head", tuple(row.head for row in rows), numbers=False, spare=4),
+        Column("head", tuple(row.head for row in rows), numbers=False, spare=5),
         Column("weights", tuple(row.weights for row in rows), numbers=False),
     ]
     if any(row.setting for row in rows):
-        columns.append(Column("setting", tuple(row.setting_text for row in rows), numbers=False, spare=3))
+        columns.append(Column("setting", tuple(row.setting_text for row in rows), numbers=False, spare=1))
     chosen = _chosen(group, metrics)
     for i, key in enumerate(chosen):
         values = [row.metrics.get(key) for row in rows]
@@ -58,7 +58,7 @@ def group_table(group: Group, metrics: str | None = None) -> Table:
     columns += _costs(group)
     marks = tuple(" ".join(("M",) * row.on_madds_front + ("L",) * row.on_latency_front) for row in rows)
     columns += [
-        Column("time", tuple(_duration(row.train_s) for row in rows), spare=8),
+        Column("time", tuple(_duration(row.train_s) for row in rows), spare=9),
         Column("date", tuple(row.date for row in rows), spare=9),
         Column("front", marks, numbers=False),
     ]
@@ -111,15 +111,15 @@ def _costs(group: Group) -> list[Column]:
         return Column(heading, tuple("-" if v is None else number(v) for v in values), best=best, spare=spare)
 
     columns = [
-        column("params M", [row.params for row in rows], lambda v: _number(v / 1e6, 2), 5),
+        column("params M", [row.params for row in rows], lambda v: _number(v / 1e6, 2), 6),
         column("MAdds M", [row.madds for row in rows], lambda v: _number(v / 1e6, 1), 0),
-        column("latency ms", [row.latency_ms for row in rows], lambda v: _number(v, 1), 1),
-        column("memory MB", [row.memory_mb for row in rows], lambda v: _number(v, 1), 7),
+        column("latency ms", [row.latency_ms for row in rows], lambda v: _number(v, 1), 4),
+        column("memory MB", [row.memory_mb for row in rows], lambda v: _number(v, 1), 8),
     ]
     if not _alike(group):
-        columns.append(Column("measured on", tuple(row.latency_how or "-" for row in rows), numbers=False, spare=6))
+        columns.append(Column("measured on", tuple(row.latency_how or "-" for row in rows), numbers=False, spare=3))
     if len({row.input for row in rows}) > 1:
-        columns.append(Column("input", tuple(row.input or "-" for row in rows), numbers=False, spare=6))
+        columns.append(Column("input", tuple(row.input or "-" for row in rows), numbers=False, spare=7))
     return columns
 
 

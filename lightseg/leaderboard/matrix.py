@@ -14,11 +14,6 @@ class Matrix:
     models: tuple[tuple[str, str], ...]  # backbone and weights
     cells: tuple[tuple[Row | None, ...], ...]  # [models][groups]; the most accurate of heads and settings
 
-    def best(self, column: int) -> float:
-        """The highest mean of the main metric in a column."""
-        group = self.groups[column]
-        return max(row.metrics[group.metric].mean for row in group.rows)
-
 
 def matrix(groups: Sequence[Group]) -> Matrix:
     columns = []

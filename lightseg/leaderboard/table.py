@@ -68,7 +68,7 @@ class Group:
 
     @property
     def protocol_text(self) -> str:
-        """One line: "val, 80 images, resolution: the label's own, best checkpoint, ema, 32-true, files ab29eca25395"."""
+        """One line: "val, 80 images, resolution: the label's own, best checkpoint, 32-true, files ab29eca25395"."""
         said = say_protocol(self.protocol)
         return f"{said}, files {self.fingerprint}" if self.fingerprint else said
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from lightseg.errors import LightsegError
 from lightseg.leaderboard.cells import Column, Table
 
-SETTING_WIDTH = 48  # letters; longer ones are folded in a terminal
+SETTING_WIDTH = 48  # letters; longer settings are folded
+NARROW_SETTING_WIDTH, NARROW = 24, 120  # in a terminal of less than 120 letters
 LATEX = {
     "\\": r"\textbackslash{}",
     **{letter: f"\\{letter}" for letter in "{}$&#_%"},
@@ -74,7 +75,8 @@ def terminal(tables: Sequence[Table], width: int | None = None, colour: bool = F
         made = Ruled(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
         for column in columns:
             side = "right" if column.numbers else "left"
-            most = SETTING_WIDTH if column.heading == "setting" else None
+            fold = SETTING_WIDTH if width is None or width >= NARROW else NARROW_SETTING_WIDTH
+            most = fold if column.heading == "setting" else None
             made.add_column(Text(column.heading), justify=side, max_width=most, no_wrap=most is None, overflow="fold")
         for row in _rows(Table(table.title, table.notes, tuple(columns))):
             made.add_row(*(Text(cell, style="bold green" if best else "") for cell, best in row))
