@@ -49,16 +49,15 @@ def read_records(folders: Iterable[str | Path]) -> Found:
     Raises:
         LightsegError: a folder is not there, or none of them holds a record that can be read.
     """
-    found, seen, folders = Found(), set(), [Path(folder) for folder in folders]
+    found, seen, folders = Found(), set[tuple[int, int]](), [Path(folder) for folder in folders]
     for folder in folders:
         if not folder.is_dir():
             raise LightsegError(f"{_printable(folder)} is not a folder: give the runs_dir of your runs")
         for path in _record_files(folder, found):
-            if (identity := os.path.realpath(path)) in seen:
-                continue
-            seen.add(identity)
             try:
-                found.records.append(parse(_read(path), path.parent))
+                content = _read(path, seen)
+                if content is not None:
+                    found.records.append(parse(content, path.parent))
             except Refused as refused:
                 found.skip(str(refused), path)
     if not found.records:
@@ -95,9 +94,14 @@ def _record_files(folder: Path, found: Found) -> Iterator[Path]:
                 found.skip("below a linked folder, which is not entered: name it", Path(entry.path))
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, seen: set[tuple[int, int]]) -> bytes | None:
+    """None for a file that was read already, by another of the folders' paths."""
     try:
         with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            if (status.st_dev, status.st_ino) in seen:
+                return None
+            seen.add((status.st_dev, status.st_ino))
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise Refused(f"cannot be read: {error.strerror}") from error

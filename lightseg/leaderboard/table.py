@@ -38,7 +38,7 @@ class Row:
     latency_how: str  # "cpu, 2 threads, Linux x86_64"
     input: str  # "1x3x128x256 uint8"
     memory_mb: float | None  # of one forward
-    train_s: float | None  # mean wall time of the runs
+    train_s: float | None  # mean wall time of the runs that trained
     date: str  # of the newest run: "2026-11-22"
     reward: float | None  # MnasNet's, where a target latency is given
     on_madds_front: bool  # no other row of the group is as accurate for fewer multiply-adds
@@ -130,7 +130,7 @@ def _group(label: str, runs: Sequence[Record], target_ms: float | None, exponent
         if alike[name] > 1:  # the defaults have changed between them: all there is to tell them apart
             setting["config"] = newest.config_hash
         ms, how = latencies[i]
-        times = [record.wall_s for record in records if record.wall_s is not None]
+        times = [record.wall_s for record in records if record.trained and record.wall_s is not None]
         rows.append(
             Row(
                 backbone=newest.backbone,

@@ -51,6 +51,7 @@ class Record:
     checkpoint: str  # of mode=test the path as given, otherwise empty
     started: datetime
     wall_s: float | None
+    trained: bool  # or, with mode=test, evaluated only
 
 
 def parse(content: bytes, folder: Path) -> Record:
@@ -75,6 +76,7 @@ def parse(content: bytes, folder: Path) -> Record:
     given, measured, fingerprints = mapping(record, "protocol"), cost.get("measured"), record.get("data_fingerprint")
     measured = measured if isinstance(measured, dict) else {}
     fingerprints = fingerprints if isinstance(fingerprints, dict) else {}
+    tested = config.get("mode") == "test"
     data = config.get("data") if isinstance(config.get("data"), dict) else {}
     return Record(
         folder=folder,
@@ -96,9 +98,10 @@ def parse(content: bytes, folder: Path) -> Record:
         train_memory_mb=number(cost, "run_peak_memory_mb", "cost."),
         config_hash=name(record, "config_hash"),
         seed=_seed(record.get("seed")),
-        checkpoint=plain(config.get("ckpt") or "") if config.get("mode") == "test" else "",
+        checkpoint=plain(config.get("ckpt") or "") if tested else "",
         started=_started(record.get("started")),
         wall_s=number(record, "wall_s"),
+        trained=not tested,
     )
 
 
@@ -144,14 +147,15 @@ def _weights(pretrained: Any) -> str:
         return "pretrained" if pretrained else "scratch"
     if not isinstance(pretrained, str) or not pretrained.strip():
         raise Refused("whose config.pretrained is neither true, false nor a file")
-    return plain(re.split(r"[/\\]", pretrained.rstrip("/\\"))[-1]) or "pretrained"
+    name = plain(re.split(r"[/\\]", pretrained.rstrip("/\\"))[-1])
+    return f"file {name}" if name in ("scratch", "pretrained", "") else name
 
 
 def _setting(setting: dict[str, Any]) -> dict[str, str]:
     """Without what has its own column (the weights) or caption (the evaluation), and what changes no figure."""
     if len(setting) > MOST_KEYS:
         raise Refused(f"with more than {MOST_KEYS} settings")
-    said = ("pretrained", "evaluation", "profile", "mode", "ckpt")
+    said = ("pretrained", "evaluation", "profile", "ckpt")
     return {plain(key): plain(value) for key, value in setting.items() if key.split(".")[0] not in said}
 
 

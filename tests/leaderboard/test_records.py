@@ -35,7 +35,13 @@ def test_what_is_not_said_is_none(write_run, runs):
 
 @pytest.mark.parametrize(
     ("pretrained", "weights"),
-    [(True, "pretrained"), (None, "scratch"), ("/home/me/w/net.pth", "net.pth"), ("..\\..\\net.pth", "net.pth")],
+    [
+        (True, "pretrained"),
+        (None, "scratch"),
+        ("/home/me/w/net.pth", "net.pth"),
+        ("..\\..\\net.pth", "net.pth"),
+        ("w/scratch", "file scratch"),
+    ],
 )
 def test_where_the_weights_began(write_run, runs, pretrained, weights):
     write_run({"config.pretrained": pretrained, "setting": {"pretrained": pretrained, "optimizer.lr": 0.1}})

@@ -153,6 +153,12 @@ def test_weights_make_rows(made):
     assert [row.setting_text for row in group.rows] == ["", ""]
 
 
+def test_an_evaluation_has_no_training_time(made):
+    tested = {"config.mode": "test", "config.ckpt": "runs/1/checkpoints/best.ckpt", "setting": {"mode": "test"}}
+    (group,) = made({"setting": {}}, {**tested, "config_hash": "other", "wall_s": 3.0})
+    assert {(row.setting_text, row.train_s) for row in group.rows} == {("", 629.7), ("mode=test", None)}
+
+
 def test_latency_is_the_median_of_one_place(made):
     (group,) = made(
         *({"seed": i, "cost.latency_ms": ms} for i, ms in enumerate([10.0, 12.0, 30.0])),
