@@ -12,12 +12,14 @@ import math
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from lightseg.errors import LightsegError
+from lightseg.leaderboard.plain import plain
 from lightseg.leaderboard.table import Group, Row, lower_is_better
 from lightseg.leaderboard.validate import Record
 
@@ -45,10 +47,13 @@ def write_page(groups: Sequence[Group], path: str | Path, notes: Sequence[str] =
     """
     path = Path(path)
     text = page(groups, path.parent, notes)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
     except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
         raise LightsegError(f"cannot write {path}: {error.strerror}") from error
 
 
@@ -104,6 +109,7 @@ def group_data(group: Group, folder: Path) -> dict[str, Any]:
         "data": group.data,
         "protocol": group.protocol_text,
         "shared": ", ".join(f"{key}={value}" for key, value in group.shared.items()),
+        "repeated": f"{counted(group.repeated, 'older run')} of a seed left out" if group.repeated else "",
         "metric": short_metric(group.metric),
         "others": [{"name": short_metric(key), "lower": lower_is_better(key)} for key in others],
         "rows": [row_data(row, group.metric, others, folder) for row in group.rows],
@@ -145,33 +151,27 @@ def run_data(record: Record, metric: str, folder: Path) -> dict[str, Any]:
 
 
 def run_links(run: Path, folder: Path) -> list[tuple[str, str]]:
-    """(name, address relative to `folder`) of a run's pictures, configuration and record.
-
-    Only regular files that really lie in the run's folder: a symbolic link that leads out of it is not followed.
-    """
+    """(name, address relative to `folder`) of a run's pictures, configuration, figures and record, where they are."""
     try:
-        root = run.resolve(strict=True)
-        pictures = sorted(entry.name for entry in os.scandir(root / "images") if entry.name.lower().endswith(PICTURES))
+        pictures = sorted(entry.name for entry in os.scandir(run / "images") if entry.name.lower().endswith(PICTURES))
     except OSError:
         pictures = []
-    names = [f"images/{name}" for name in pictures[:MOST_PICTURES]] + list(FILES)
-    links = []
-    for name in names:
-        address = relative_address(run, name, folder)
-        if address is not None:
-            links.append((name.removeprefix("images/"), address))
-    return links
+    names = [*(Path("images", name) for name in pictures[:MOST_PICTURES]), *map(Path, FILES)]
+    addresses = [(name.name, relative_address(run, name, folder)) for name in names]
+    return [(plain(name), address) for name, address in addresses if address is not None]
 
 
-def relative_address(run: Path, name: str, folder: Path) -> str | None:
-    """A URL that holds in any browser, every part quoted; None where the file is not the run's own."""
+def relative_address(run: Path, name: Path, folder: Path) -> str | None:
+    """The URL of a run's file from a page in `folder`; None where it is no file, or not the run's own but linked there.
+
+    Every part is quoted, colons too: a folder named "javascript:..." is no scheme.
+    """
     try:
-        root = run.resolve(strict=True)
-        file = (root / name).resolve(strict=True)
-        if not file.is_relative_to(root) or not file.is_file():
+        file = (run / name).resolve(strict=True)
+        if not file.is_relative_to(run.resolve()) or not file.is_file():
             return None
-        parts = Path(os.path.relpath(file, folder.resolve())).parts
-        # a colon is quoted too: a folder named "javascript:..." is no scheme
+        # a browser takes ".." from the address as it stands, before any link on the way is followed
+        parts = Path(os.path.relpath(os.path.abspath(run / name), os.path.abspath(folder))).parts
         return "/".join(quote(part, safe="") for part in parts)
     except (OSError, ValueError):  # gone meanwhile; on another drive; a name that is not text
         return None

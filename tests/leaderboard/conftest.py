@@ -3,11 +3,14 @@
 import copy
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from lightseg.leaderboard.page import write_page
+from lightseg.leaderboard.table import Group, groups
 
 RECORD: dict[str, Any] = {
     "schema": 1,
@@ -104,3 +107,42 @@ def write_run(tmp_path: Path, record: Callable[..., dict[str, Any]]) -> Callable
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
     return tmp_path / "runs"
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One Chromium for all tests of the page."""
+    from tests.leaderboard.browser import chromium
+
+    yield from chromium(tmp_path_factory.mktemp("profile"))
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Group], Path]:
+    """Groups of a few runs, and the page of them."""
+    from tests.leaderboard.sample import records
+
+    folder = tmp_path_factory.mktemp("board")
+    made = groups(records(folder / "runs"))
+    write_page(made, folder / "board.html", ["skipped 1 record: 1 not whole JSON"])
+    return made, folder / "board.html"
+
+
+@pytest.fixture
+def board(sample: tuple[list[Group], Path]) -> list[Group]:
+    return sample[0]
+
+
+@pytest.fixture
+def board_file(sample: tuple[list[Group], Path]) -> Path:
+    return sample[1]
+
+
+@pytest.fixture
+def page(driver: Any, board_file: Path) -> Iterator[Any]:
+    """The page of the sample, opened anew; the test ends with an empty console."""
+    from tests.leaderboard.browser import Page
+
+    opened = Page(driver, board_file)
+    yield opened
+    assert opened.complaints() == []

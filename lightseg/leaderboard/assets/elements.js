@@ -44,8 +44,13 @@ function timeUnit(seconds) {
 
 /** A link to a file beside the page, or the plain name where the address would lead to a script or another host. */
 function fileLink(name, address) {
-  const at = URL.parse ? URL.parse(address, document.baseURI) : new URL(address, document.baseURI);
   const here = new URL(document.baseURI);
-  if (!at || at.protocol !== here.protocol || at.host !== here.host) return element("span", {}, name);
-  return element("a", { href: address }, name);
+  let at = null;
+  try {
+    at = new URL(address, here);
+  } catch {
+    return element("span", {}, name);
+  }
+  const beside = at.protocol === here.protocol && at.host === here.host;
+  return beside ? element("a", { href: address }, name) : element("span", {}, name);
 }

@@ -1,14 +1,14 @@
 // What is shown: the controls, the sections of the groups, and the row that is picked.
 
 const board = JSON.parse(document.getElementById("leaderboard").textContent);
-const state = { words: [], cost: "madds", allMetrics: false, picked: null, matrixSort: { group: null, down: false } };
+const state = { words: [], cost: "madds", allMetrics: false, picked: null, matrixSort: { key: null, down: false } };
 const control = Object.fromEntries(["filter", "task", "data-set", "protocol", "cost", "view", "all-metrics"].map((id) => [id, document.getElementById(id)]));
 const resized = new ResizeObserver((entries) => {
   for (const { target } of entries) {
-    if (target.clientWidth !== target.drawnWidth) {
-      target.drawnWidth = target.clientWidth;
-      drawPlot(target.group);
-    }
+    const width = target.clientWidth; // 0 while hidden
+    if (width === target.width) continue;
+    target.width = width;
+    drawPlot(target.group);
   }
 });
 
@@ -17,23 +17,21 @@ function prepare(group) {
     row.group = group;
     row.text = [row.backbone, row.head, row.weights, row.setting].join(" ").toLowerCase();
   }
-  Object.assign(group, { shown: [], all: false, sort: { key: "mean", down: true }, fronts: {} });
+  const best = group.rows.every((row, at) => at === 0 || row.mean <= group.rows[at - 1].mean);
+  Object.assign(group, { shown: [], from: 0, sort: { key: best ? "mean" : null, down: true }, fronts: {} });
   group.plot = Object.assign(makePlot(group), { group });
   group.head = element("thead");
   group.body = element("tbody");
-  group.more = element("button", { type: "button", class: "more", hidden: "" });
-  group.more.addEventListener("click", () => {
-    group.all = true;
-    drawTable(group);
-  });
+  group.pager = makePager(group);
   group.table = element("table", {}, group.head, group.body);
   group.section = element("section", { class: "group" },
-    element("h2", {}, group.heading, element("span", { class: "task" }, group.task)),
+    element("h2", {}, group.heading, " ", element("span", { class: "task" }, group.task)),
     element("p", { class: "muted" }, group.protocol),
     group.shared ? element("p", { class: "muted" }, `All rows: ${group.shared}`) : null,
+    group.repeated ? element("p", { class: "muted" }, group.repeated) : null,
     element("div", { class: "card" }, legend(group), group.plot),
     element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Table: ${group.heading}` }, group.table),
-    group.more);
+    group.pager);
   return group.section;
 }
 
@@ -58,10 +56,11 @@ function update(redraw = false) {
     const rows = open ? group.rows.filter((row) => state.words.every((word) => row.text.includes(word))) : [];
     const same = rows.length === group.shown.length && rows.every((row, at) => row === group.shown[at]);
     group.shown = rows;
+    group.from = 0;
     group.section.hidden = rows.length === 0;
     shown += rows.length;
     if (rows.length === 0 || (same && !redraw)) continue;
-    for (const cost of Object.keys(COSTS)) group.fronts[cost] = new Set(paretoFronts(rows, cost).flat());
+    group.fronts = {};
     drawTable(group);
     drawPlot(group);
   }
@@ -83,14 +82,12 @@ function pick(row, bring) {
     one.group.plot.placed.find((point) => point.row === one)?.dot.classList.toggle("picked", one === state.picked);
   }
   if (!bring) return;
-  if (!row.line?.isConnected) {
-    row.group.all = true;
-    drawTable(row.group);
-  }
+  if (!row.line?.isConnected) turnTo(row);
   row.line.scrollIntoView({ block: "center" });
   row.line.querySelector(".name").focus({ preventScroll: true });
 }
 
+for (const [at, group] of board.groups.entries()) group.key = `group ${at}`;
 document.getElementById("groups").append(...board.groups.map(prepare));
 document.getElementById("summary").textContent = board.summary;
 document.getElementById("notes").append(...board.notes.map((note) => element("p", {}, note)));

@@ -10,7 +10,8 @@ function paretoFronts(rows, cost) {
   for (const row of rows) {
     if (row.mean === null || !(row[cost] > 0)) continue;
     const place = cost === "latency" ? row.measured : "";
-    places.set(place, [...(places.get(place) || []), row]);
+    if (!places.has(place)) places.set(place, []);
+    places.get(place).push(row);
   }
   return [...places.values()].map((known) => {
     known.sort((a, b) => a[cost] - b[cost] || b.mean - a.mean);
@@ -21,6 +22,15 @@ function paretoFronts(rows, cost) {
     }
     return front;
   });
+}
+
+/** Those of a group's shown rows, and all rows that stand on one; worked out once for a filter. */
+function frontsOf(group, cost) {
+  if (!group.fronts[cost]) {
+    const lines = paretoFronts(group.shown, cost);
+    group.fronts[cost] = { lines, rows: new Set(lines.flat()) };
+  }
+  return group.fronts[cost];
 }
 
 /** At most `most` of 1, 2 and 5 times powers of ten between two positive numbers, or of the powers alone. */
@@ -58,7 +68,7 @@ function scales(rows, cost, width, height) {
   return {
     x: (value) => MARGIN.left + ((Math.log10(value) - x0) / (x1 - x0)) * (width - MARGIN.left - MARGIN.right),
     y: (value) => height - MARGIN.bottom - ((100 * value - y0) / (y1 - y0 || 1)) * (height - MARGIN.top - MARGIN.bottom),
-    across: logTicks(10 ** x0, Math.min(10 ** x1, Number.MAX_VALUE), Math.max(2, Math.floor(width / 80))),
+    across: logTicks(Math.max(10 ** x0, Number.MIN_VALUE), Math.min(10 ** x1, Number.MAX_VALUE), Math.max(2, Math.floor(width / 80))),
     up: linearTicks(y0, y1, 5),
   };
 }
@@ -94,10 +104,19 @@ function describe(row, cost) {
   ];
 }
 
+/** The circle of a row, made once: of thousands that is what takes the time. */
+function dotOf(row, cost) {
+  if (!row.dot) row.dot = shape("circle", { r: 5, tabindex: -1, role: "button" });
+  if (row.dotCost !== cost) row.dot.setAttribute("aria-label", describe(row, cost).join(", "));
+  row.dotCost = cost;
+  return row.dot;
+}
+
+/** Anew for the shown rows at the width that the page's ResizeObserver found; hidden, it waits for that. */
 function drawPlot(group) {
   const cost = state.cost;
   const box = group.plot;
-  const width = box.clientWidth;
+  const width = box.width;
   if (!width) return;
   const height = width < 600 ? 260 : 320;
   const rows = group.shown.filter((row) => row.mean !== null && row[cost] > 0);
@@ -107,8 +126,7 @@ function drawPlot(group) {
     return;
   }
   const { x, y, across, up } = scales(rows, cost, width, height);
-  const fronts = paretoFronts(rows, cost);
-  const front = new Set(fronts.flat());
+  const { lines, rows: front } = frontsOf(group, cost);
   const right = width - MARGIN.right;
   const floor = height - MARGIN.bottom;
   const unit = cost === "latency" ? "ms" : "";
@@ -124,24 +142,19 @@ function drawPlot(group) {
     shape("text", { x: 4, y: 14, class: "axis" }, `${group.metric}, %`),
     shape("text", { x: right, y: height - 6, class: "axis", "text-anchor": "end" }, `${COSTS[cost].axis} (log)`),
   ];
-  const steps = fronts.filter((one) => one.length > 1).map((one) => {
+  const steps = lines.filter((one) => one.length > 1).map((one) => {
     const path = one.map((row, at) => (at ? `H${x(row[cost])}V${y(row.mean)}` : `M${x(row[cost])} ${y(row.mean)}`));
     return shape("path", { d: path.join(""), class: "front" });
   });
   const placed = rows.map((row) => ({ row, x: x(row[cost]), y: y(row.mean) })).sort((a, b) => a.x - b.x || b.y - a.y);
-  const whiskers = placed.filter(({ row }) => row.std).map(({ row, x: at }) => (
-    shape("line", { x1: at, x2: at, y1: y(row.mean - row.std), y2: y(row.mean + row.std), class: "whisker" })));
-  for (const one of placed) {
+  const spread = placed.filter(({ row }) => row.std).map(({ row, x: at }) => `M${at} ${y(row.mean - row.std)}V${y(row.mean + row.std)}`);
+  for (const [at, one] of placed.entries()) {
     const classes = ["point", front.has(one.row) ? "front" : "", one.row.scratch ? "scratch" : "", one.row === state.picked ? "picked" : ""];
-    one.dot = shape("circle", {
-      cx: one.x, cy: one.y, r: 5, class: classes.filter(Boolean).join(" "),
-      tabindex: -1, role: "button", "aria-label": describe(one.row, cost).join(", "),
-    });
+    one.dot = fill(dotOf(one.row, cost), { cx: one.x, cy: one.y, class: classes.join(" "), tabindex: at ? -1 : 0 }, []);
   }
   const svg = shape("svg", { width, height, role: "group", "aria-label": `${group.metric} against ${COSTS[cost].axis}, ${rows.length} points; arrow keys go from one to the next` },
-    ...grid, ...steps, ...whiskers, ...placed.filter((one) => !front.has(one.row)).map((one) => one.dot),
+    ...grid, ...steps, shape("path", { d: spread.join(""), class: "whisker" }), ...placed.filter((one) => !front.has(one.row)).map((one) => one.dot),
     ...placed.filter((one) => front.has(one.row)).map((one) => one.dot), ...labels(front, placed, width, height));
-  placed[0].dot.setAttribute("tabindex", 0);
   box.picture.replaceChildren(svg);
   box.placed = placed;
 }

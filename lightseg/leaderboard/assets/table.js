@@ -1,6 +1,6 @@
 // The table of one group: a row a model, headers that sort, a line below a row with the runs behind it.
 
-const FEW = 100; // rows that are drawn before "show all"
+const PAGE = 100; // rows drawn at once: sorting stays quick however many there are
 const collator = new Intl.Collator("en", { numeric: true });
 const COSTS = {
   madds: { label: "MAdds", unit: "M", axis: "Multiply-adds", title: "Multiply-adds of one image", scale: 1e6, digits: 1 },
@@ -18,7 +18,7 @@ function columnsOf(group, allMetrics) {
     const { label, unit, title, scale, digits } = COSTS[key];
     return {
       ...number(key, label, unit, title, (row) => (row[key] === null ? null : row[key] / scale), digits),
-      mark: key === "params" ? null : (row) => group.fronts[key].has(row),
+      mark: key === "params" ? null : (row) => frontsOf(group, key).rows.has(row),
       markTitle: `On the Pareto front of ${group.metric} against ${label}`,
     };
   };
@@ -69,6 +69,7 @@ function headerCell(group, column) {
   cell.setAttribute("aria-sort", sorts ? (group.sort.down ? "descending" : "ascending") : "none");
   button.addEventListener("click", () => {
     group.sort = { key: column.key, down: sorts ? !group.sort.down : column.down };
+    group.from = 0;
     drawTable(group);
     group.table.querySelector(`th[data-key="${CSS.escape(column.key)}"] button`).focus({ preventScroll: true });
   });
@@ -125,9 +126,8 @@ function toggleRuns(row) {
 /** The shown rows in order, marks and best value anew; the elements of rows are made once. */
 function drawTable(group) {
   const columns = columnsOf(group, state.allMetrics);
-  const by = columns.find((column) => column.key === group.sort.key) || columns[1];
-  const rows = sortedRows(group.shown, by, group.sort.down);
-  const drawn = group.all ? rows : rows.slice(0, FEW);
+  const rows = orderedRows(group, columns);
+  const drawn = rows.slice(group.from, group.from + PAGE);
   const best = Math.max(...group.shown.map((row) => (row.mean === null ? -Infinity : row.mean)));
   const lines = [];
   for (const row of drawn) {
@@ -144,8 +144,41 @@ function drawTable(group) {
   }
   group.head.replaceChildren(element("tr", {}, ...columns.map((column) => headerCell(group, column))));
   group.body.replaceChildren(...lines);
-  group.more.hidden = drawn.length === rows.length;
-  group.more.textContent = `Show all ${rows.length} rows`;
+  group.pager.hidden = rows.length <= PAGE;
+  if (!group.pager.hidden) group.pager.show(group.from, drawn.length, rows.length);
+}
+
+function orderedRows(group, columns) {
+  const by = columns.find((column) => column.key === group.sort.key);
+  return by ? sortedRows(group.shown, by, group.sort.down) : group.shown; // as they were asked for
+}
+
+/** Turns to the rows among which this one stands. */
+function turnTo(row) {
+  const at = orderedRows(row.group, columnsOf(row.group, state.allMetrics)).indexOf(row);
+  row.group.from = at - (at % PAGE);
+  drawTable(row.group);
+}
+
+/** "‹ 1–100 of 2000 ›" below a long table. */
+function makePager(group) {
+  const text = element("span", {});
+  const turn = (sign, name, label) => {
+    const button = element("button", { type: "button", "aria-label": label }, name);
+    button.addEventListener("click", () => {
+      group.from += sign * PAGE;
+      drawTable(group);
+    });
+    return button;
+  };
+  const [back, on] = [turn(-1, "‹", "Previous rows"), turn(1, "›", "Next rows")];
+  const pager = element("p", { class: "pager", hidden: "" }, back, text, on);
+  pager.show = (from, count, all) => {
+    text.textContent = `${from + 1}–${from + count} of ${all}`;
+    back.disabled = from === 0;
+    on.disabled = from + count >= all;
+  };
+  return pager;
 }
 
 function markCell(row, column) {
