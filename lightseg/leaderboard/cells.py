@@ -117,7 +117,8 @@ def _costs(group: Group) -> list[Column]:
         column("memory MB", [row.memory_mb for row in rows], lambda v: _number(v, 1), 8),
     ]
     if not _alike(group):
-        columns.append(Column("measured on", tuple(row.latency_how or "-" for row in rows), numbers=False, spare=3))
+        places, _ = _places(group)
+        columns.append(Column("measured on", tuple(places), numbers=False, spare=3))
     if len({row.input for row in rows}) > 1:
         columns.append(Column("input", tuple(row.input or "-" for row in rows), numbers=False, spare=7))
     return columns
@@ -127,8 +128,9 @@ def _notes(group: Group) -> list[str]:
     notes = [group.protocol_text]
     if group.shared:
         notes.append("All rows: " + " ".join(f"{key}={value}" for key, value in group.shared.items()))
+    _, place = _places(group)
     first = group.rows[0]
-    measured = [first.latency_how] if _alike(group) and first.latency_how else []
+    measured = [place] if place else []
     measured += [first.input] if len({row.input for row in group.rows}) == 1 and first.input else []
     if measured:
         notes.append(f"Cost: {'; '.join(measured)}")
@@ -136,6 +138,19 @@ def _notes(group: Group) -> list[str]:
     if group.repeated:
         notes.append(f"Left out, because a newer run has the same configuration and seed: {group.repeated}")
     return notes
+
+
+def _places(group: Group) -> tuple[list[str], str]:
+    """Where each row's latency was measured, without what all have in common at the end, and that."""
+    parts = [row.latency_how.split(", ") if row.latency_how else [] for row in group.rows]
+    measured = [place for place in parts if place]
+    shared = 0
+    while measured and all(
+        len(place) > shared and place[-1 - shared] == measured[0][-1 - shared] for place in measured
+    ):
+        shared += 1
+    common = measured[0][len(measured[0]) - shared :] if measured else []
+    return [", ".join(place[: len(place) - shared]) or "-" for place in parts], ", ".join(common)
 
 
 def _alike(group: Group) -> bool:

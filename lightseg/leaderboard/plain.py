@@ -15,7 +15,9 @@ class Refused(ValueError):
 def plain(value: Any) -> str:
     """A value as one printable line of at most MOST_LETTERS."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = "".join(letter if letter.isprintable() else "?" for letter in text[: MOST_LETTERS + 1])
+    text = text[: MOST_LETTERS + 1]
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() else "?" for letter in text)
     return text if len(text) <= MOST_LETTERS else text[: MOST_LETTERS - 3] + "..."
 
 

@@ -49,8 +49,9 @@ def read_records(folders: Iterable[str | Path]) -> Found:
     Raises:
         LightsegError: a folder is not there, or none of them holds a record that can be read.
     """
-    found, seen, folders = Found(), set[tuple[int, int]](), [Path(folder) for folder in folders]
-    for folder in folders:
+    found, seen = Found(), set[tuple[int, int]]()
+    places = [Path(folder) for folder in folders]
+    for folder in places:
         if not folder.is_dir():
             raise LightsegError(f"{_printable(folder)} is not a folder: give the runs_dir of your runs")
         for path in _record_files(folder, found):
@@ -61,9 +62,9 @@ def read_records(folders: Iterable[str | Path]) -> Found:
             except Refused as refused:
                 found.skip(str(refused), path)
     if not found.records:
-        places = ", ".join(_printable(folder) for folder in folders)
+        where = ", ".join(map(_printable, places))
         what = "no record.json that can be read" if found.skipped else "no record.json"
-        raise LightsegError(f"{what} in {places}: a run writes it last; {found.note() or 'no run was started there'}")
+        raise LightsegError(f"{what} in {where}: a run writes it last; {found.note() or 'no run was started there'}")
     return found
 
 

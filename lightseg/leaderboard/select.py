@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from operator import itemgetter
+from typing import Any
 
 from lightseg.errors import LightsegError, nearest
 from lightseg.leaderboard.table import Group, Row, lower_is_better
@@ -57,10 +59,11 @@ def ordered(groups: Sequence[Group], key: str | None, reverse: bool = False) -> 
 
 
 def _sorted(group: Group, key: str, reverse: bool) -> tuple[Row, ...]:
-    present = [row for row in group.rows if _value(row, key) is not None]
-    absent = [row for row in group.rows if _value(row, key) is None]
+    values = [(_value(row, key), row) for row in group.rows]
     highest_first = (key in ("date", "reward")) or (key not in COLUMNS and not lower_is_better(key))
-    return (*sorted(present, key=lambda row: _value(row, key), reverse=highest_first != reverse), *absent)
+    present: list[tuple[Any, Row]] = [pair for pair in values if pair[0] is not None]
+    present.sort(key=itemgetter(0), reverse=highest_first != reverse)
+    return (*(row for _, row in present), *(row for value, row in values if value is None))
 
 
 def _value(row: Row, key: str) -> float | str | None:

@@ -74,10 +74,15 @@ def terminal(tables: Sequence[Table], width: int | None = None, colour: bool = F
     def ruled(columns: Sequence[Column], table: Table) -> Ruled:
         made = Ruled(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
         for column in columns:
-            side = "right" if column.numbers else "left"
             fold = SETTING_WIDTH if width is None or width >= NARROW else NARROW_SETTING_WIDTH
             most = fold if column.heading == "setting" else None
-            made.add_column(Text(column.heading), justify=side, max_width=most, no_wrap=most is None, overflow="fold")
+            made.add_column(
+                Text(column.heading),
+                justify="right" if column.numbers else "left",
+                max_width=most,
+                no_wrap=most is None,
+                overflow="fold",
+            )
         for row in _rows(Table(table.title, table.notes, tuple(columns))):
             made.add_row(*(Text(cell, style="bold green" if best else "") for cell, best in row))
         return made

@@ -119,7 +119,8 @@ def test_latencies_of_different_places_have_no_best(made):
     (group,) = made({}, {"backbone": "micronet_m3", "cost.latency_ms": 1.0, "cost.measured.threads": 1})
     columns = {column.heading: column for column in group_table(group).columns}
     assert columns["latency ms"].best == frozenset()
-    assert columns["measured on"].cells == ("cpu, 1 thread, Linux x86_64", "cpu, 2 threads, Linux x86_64")
+    assert columns["measured on"].cells == ("cpu, 1 thread", "cpu, 2 threads")
+    assert "Cost: Linux x86_64; 1x3x360x480 uint8" in group_table(group).notes
 
 
 def test_a_loss_is_no_percentage_and_low_is_best(made):
