@@ -145,9 +145,9 @@ def test_all_metrics_on_demand(page: Page):
 def test_matrix_of_models_and_data_sets(page: Page):
     page.choose("#view", "matrix")
     table = page.run(
-        "[...document.querySelectorAll('#matrix tr')].map((line) => [...line.cells].map((c) => c.textContent))"
+        "[...document.querySelectorAll('#matrix tr')].map((line) => [...line.cells].map((c) => c.innerText))"
     )
-    assert table[0] == ["Backbone", "Weights", "mIoU %camvid #1", "mIoU %camvid #2", "mAP %mini_det"]
+    assert table[0] == ["Backbone", "Weights", "mIoU %\ncamvid #1", "mIoU %\ncamvid #2", "mAP %\nmini_det"]
     assert table[1] == ["efficientnet_lite0", "pretrained", "75.0", "–", "–"]
     assert table[2] == ["mobilenetv3_large", "from scratch", "71.0", "72.0", "20.0"]
     assert [cell.text for cell in page.all("#matrix td.best")] == ["75.0", "72.0", "20.0"]

@@ -18,6 +18,11 @@ function shape(tag, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
 
+/** A name that breaks after its underscores where it must break. */
+function breakable(name) {
+  return name.split(/(?<=_)/).flatMap((part, at) => (at ? [element("wbr"), part] : [part]));
+}
+
 /** Fixed decimals, so that the points of a column stand below each other; powers of ten where nobody would read digits. */
 function fixed(value, digits) {
   if (!Number.isFinite(value)) return NONE;

@@ -46,7 +46,7 @@ function matrixHeader(column, by, groups) {
 }
 
 function matrixCell(column, model) {
-  if (!column.group) return element("td", {}, model[column.key]);
+  if (!column.group) return element("td", { "data-key": column.key }, model[column.key]);
   const row = model.cells.get(column.group);
   if (!row) return element("td", { class: "number muted" }, NONE);
   const about = [row.head, row.setting, row.n > 1 ? `${row.n} seeds, ± ${percent(row.std)} %` : ""];
@@ -63,12 +63,12 @@ function drawMatrix(groups) {
   const order = sortedRows(bestRows(groups), by, state.matrixSort.down);
   const head = element("tr", {}, ...columns.map((column) => matrixHeader(column, by, groups)));
   const body = order.map((model) => element("tr", {},
-    element("th", { scope: "row" }, element("span", { class: "name" }, model.backbone)),
+    element("th", { scope: "row" }, element("span", { class: "name" }, ...breakable(model.backbone)), element("span", { class: "below muted" }, model.weights)),
     ...columns.slice(1).map((column) => matrixCell(column, model))));
   const table = element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
   document.getElementById("matrix").replaceChildren(
     element("h2", {}, "Models × data sets"),
-    element("p", { class: "muted" }, "Each cell is the best row of that backbone. A column is one data set under one protocol; only numbers of one column compare."),
+    element("p", { class: "muted" }, "Each cell is the best row of that backbone with those weights. A column is one data set under one protocol; only numbers of one column compare."),
     element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Models and data sets" }, table),
   );
 }

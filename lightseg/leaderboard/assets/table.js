@@ -77,7 +77,7 @@ function headerCell(group, column) {
 }
 
 function firstCell(row) {
-  const button = element("button", { type: "button", class: "name", "aria-expanded": "false", title: "Runs, pictures and configuration" }, row.backbone);
+  const button = element("button", { type: "button", class: "name", "aria-expanded": "false", title: "Runs, pictures and configuration" }, ...breakable(row.backbone));
   button.addEventListener("click", (event) => {
     event.stopPropagation();
     toggleRuns(row);
