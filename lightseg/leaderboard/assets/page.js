@@ -29,7 +29,7 @@ function prepare(group) {
     element("p", { class: "muted" }, group.protocol),
     group.shared ? element("p", { class: "muted" }, `All rows: ${group.shared}`) : null,
     group.repeated ? element("p", { class: "muted" }, group.repeated) : null,
-    element("div", { class: "card" }, legend(group), group.plot),
+    element("div", { class: "card", hidden: group.rows.length > 1 ? null : "" }, legend(group), group.plot),
     element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Table: ${group.heading}` }, group.table),
     group.pager);
   return group.section;

@@ -60,9 +60,9 @@ function scales(rows, cost, width, height) {
   const tops = rows.map((row) => 100 * (row.mean + (row.std || 0)));
   const bottoms = rows.map((row) => 100 * (row.mean - (row.std || 0)));
   const [low, high] = [Math.log10(Math.min(...costs)), Math.log10(Math.max(...costs))];
-  const pad = Math.max(0.06 * (high - low), 0.05);
+  const pad = Math.max(0.06 * (high - low), (0.5 - high + low) / 2); // at least half a decade: one tick or two
   const [bottom, top] = [Math.min(...bottoms), Math.max(...tops)];
-  const room = Math.max(0.1 * (top - bottom), 0.5);
+  const room = Math.max(0.1 * (top - bottom), 1);
   const [x0, x1] = [low - pad, high + pad];
   const [y0, y1] = [Math.max(bottom - room, Math.min(bottom, 0)), Math.min(top + room, Math.max(top, 100))];
   return {
