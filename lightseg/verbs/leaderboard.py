@@ -5,6 +5,7 @@ import math
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from lightseg.errors import LightsegError
@@ -120,5 +121,6 @@ def _write(path: Path, content: str) -> None:
         temporary.write_text(content, encoding="utf-8")
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # its parent may be a file
+            temporary.unlink()
         raise LightsegError(f"cannot write {path}: {error.strerror}") from error
