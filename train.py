@@ -16,7 +16,7 @@ from lightseg.errors import LightsegError, one_line
 
 
 def main(words: list[str]) -> int:
-    """Exit code: 0 done, 1 a run of a sweep failed, 2 something the user can mend (one line on stderr), 130 interrupted."""
+    """Exit code: 0 done, 1 runs of a sweep failed, 2 the user can mend it (one line on stderr), 130 interrupted."""
     if {"--help", "-h"} & set(words):
         print(help_text())
         return 0
@@ -34,7 +34,7 @@ def main(words: list[str]) -> int:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; what is finished is saved (resume=<run folder>, or the same sweep, goes on)", file=sys.stderr)
+        print("interrupted; what is finished is saved (resume=<run folder> or the same sweep goes on)", file=sys.stderr)
         return 130
     return 0
 

@@ -16,7 +16,8 @@ from configs.scaling import scale
 from lightseg.errors import LightsegError, nearest
 
 CONFIGS = Path(__file__).parent
-GROUPS = ("task", "data", "trainer", "logger", "launcher", "search")  # a choice of these is a file configs/<group>/<choice>.yaml
+# a choice of these is a file configs/<group>/<choice>.yaml
+GROUPS = ("task", "data", "trainer", "logger", "launcher", "search")
 
 
 def compose(overrides: list[str]) -> DictConfig:

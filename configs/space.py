@@ -33,7 +33,9 @@ def read_space(value: Any) -> dict[str, Dimension]:
     if isinstance(value, str):
         value = _read(Path(value))
     if not isinstance(value, dict) or not value:
-        raise LightsegError("search.space: give the keys to search, as in '{optimizer.lr: [1e-4, 1e-2, log]}', or a file")
+        raise LightsegError(
+            "search.space: give the keys to search, as in '{optimizer.lr: [1e-4, 1e-2, log]}', or a file"
+        )
     return {str(key): _dimension(str(key), values) for key, values in value.items()}
 
 

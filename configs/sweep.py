@@ -68,11 +68,15 @@ def read_sweep(words: list[str]) -> Sweep:
     """Raises LightsegError, one line, where any of the combinations cannot run."""
     own = [word for word in words if word.split("=", 1)[0].split(".")[0] in ("launcher", "search")]
     combinations = expand([word for word in words if word not in own])
+    if len(combinations) > 1 and any(word.startswith("resume=") for word in words):
+        raise LightsegError("resume= goes on with one run: leave it out, a sweep finds its unfinished runs by itself")
     names = [" ".join(pair for pair, swept in combination if swept) for combination in combinations]
     chosen = [[pair for pair, _ in combination] for combination in combinations]
     first = _composed([*chosen[0], *own], names[0])
     # a run of old has no such groups
-    launcher, search = (plain(first[g]) if g in first else {"name": n} for g, n in (("launcher", "local"), ("search", "none")))
+    launcher, search = (
+        plain(first[g]) if g in first else {"name": n} for g, n in (("launcher", "local"), ("search", "none"))
+    )
     space = _check_search(search, chosen)
     _check_launcher(launcher)
     if len(chosen) == 1:
@@ -141,7 +145,9 @@ def _check_launcher(launcher: dict[str, Any]) -> None:
     if find_spec("submitit") is None:
         raise LightsegError('launcher=submitit: submitit is not installed: pip install -e ".[sweep]"')
     if launcher["cluster"] == "slurm" and shutil.which("sbatch") is None:
-        raise LightsegError("launcher=submitit: there is no Slurm here (no sbatch); launcher=local runs on this machine")
+        raise LightsegError(
+            "launcher=submitit: there is no Slurm here (no sbatch); launcher=local runs on this machine"
+        )
 
 
 def _check_search(search: dict[str, Any], combinations: list[list[str]]) -> dict[str, Dimension]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -76,7 +77,7 @@ def claim(folder: Path) -> IO[str]:
     A lock of POSIX: data-loading workers do not inherit it. Other processes of the same run need none.
     """
     try:
-        file = open(folder / CLAIM, "a")
+        file = open(folder / CLAIM, "a")  # noqa: SIM115  # it is open as long as the run lasts
     except OSError as error:
         raise LightsegError(f"cannot write {folder / CLAIM}: {error.strerror}") from error
     if processes.rank() == 0 and not _lock(file):
@@ -120,8 +121,8 @@ def _lock(file: IO[str]) -> bool:
 class Found:
     """What one configuration has left so far: the newest of each.
 
-    finished: (folder, record); unfinished: folders without a record that no process works on; running: one on which
-    one does.
+    finished: (folder, record); unfinished: folders without a record that no process works on, the newest first;
+    running: one on which one does.
     """
 
     finished: tuple[Path, dict[str, Any]] | None
@@ -141,7 +142,8 @@ def find(config: dict[str, Any]) -> Found:
     for folder in folders:
         content = read_record(folder)
         if content is not None:
-            if finished is None and _same(content["config"], wanted):
+            # a record of another schema is somebody's result, though not one to stand in this sweep
+            if finished is None and content.get("schema") == record.SCHEMA and _same(content.get("config"), wanted):
                 finished = (folder, content)
         elif _same(_read_config(folder), wanted):
             if is_running(folder):
@@ -151,15 +153,21 @@ def find(config: dict[str, Any]) -> Found:
     return Found(finished, unfinished, running)
 
 
+def remove_dead(folder: Path) -> None:
+    """An unfinished run with nothing to go on with: no epoch was finished."""
+    if not last_checkpoint(folder).is_file() and not (folder / "record.json").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """The record of a finished run; None for one that is not there, not whole, or of another schema."""
+    """The record of a finished run; None for one that is not there or not whole."""
     try:
         content = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     parts = ("metrics", "config", "cost")
     whole = isinstance(content, dict) and all(isinstance(content.get(part), dict) for part in parts)
-    return content if whole and content.get("schema") == record.SCHEMA else None
+    return content if whole else None
 
 
 def _read_config(folder: Path) -> Any:

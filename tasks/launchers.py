@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from lightseg.errors import LightsegError
+
 TRAIN = [sys.executable, str(Path(__file__).parents[1] / "train.py")]
 
 
@@ -105,7 +107,11 @@ class Submitit:
         note = Path(log.name).with_suffix(".job")
         job = self._earlier(note)
         if job is None:
-            job = self._executor(trainer, note.stem).submit(subprocess.call, [*TRAIN, *words])
+            try:
+                job = self._executor(trainer, note.stem).submit(subprocess.call, [*TRAIN, *words])
+            except Exception as error:  # sbatch says no: a partition or an account that is not there
+                said = " ".join(str(error).split())[:300]
+                raise LightsegError(f"launcher=submitit: the job is not accepted: {said}") from error
             note.write_text(json.dumps({"id": job.job_id, "cluster": self.options["cluster"]}))
         return SubmititJob(job, local=self.options["cluster"] == "local")
 

@@ -47,7 +47,9 @@ def run_search(sweep: Sweep, launcher: Launcher, folder: Path) -> int:
             study.tell(trial.number, value, skip_if_finished=True)
         outcomes.append(outcome)
     _say_best(study, sweep)
-    print(table([(outcome.run.name, outcome) for outcome in outcomes]) if outcomes else "nothing left to try", flush=True)
+    print(
+        table([(outcome.run.name, outcome) for outcome in outcomes]) if outcomes else "nothing left to try", flush=True
+    )
     return report_failures(outcomes)
 
 
@@ -59,11 +61,12 @@ def study_hash(sweep: Sweep) -> str:
 
 
 def objective(content: dict[str, Any], options: dict[str, Any]) -> float | None:
-    """The task's metric, or MnasNet's reward: metric * (latency / target) ** -0.07. None for a metric without value."""
+    """The task's metric, or MnasNet's reward: metric * (latency / target) ** -0.07. None without a value."""
     value = content["metrics"].get(MONITORS[content["task"]])
     if value is None or options["objective"] == "monitor":
         return value
-    return value * (content["cost"]["latency_ms"] / options["target_ms"]) ** LATENCY_EXPONENT
+    latency = content["cost"].get("latency_ms")
+    return value * (latency / options["target_ms"]) ** LATENCY_EXPONENT if latency else None
 
 
 def distributions(optuna: Any, sweep: Sweep) -> dict[str, Any]:

@@ -6,7 +6,6 @@ the same sweep share its runs: a lock on the log, in `<runs_dir>/sweeps/`, lets 
 """
 
 import shlex
-import shutil
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -124,13 +123,16 @@ def _begin(run: Run, launcher: Launcher, folder: Path) -> Going | Outcome | None
         _unlock(lock)
         return Outcome(run, *found.finished) if found.finished is not None else None
     for dead in found.unfinished:
-        if not folders.last_checkpoint(dead).is_file():  # no epoch was finished: nothing to go on with
-            shutil.rmtree(dead, ignore_errors=True)
+        folders.remove_dead(dead)
     words = [f"resume={found.resumable}"] if found.resumable else run.words
     begins = lock.tell()
     lock.write(f"$ python train.py {shlex.join(words)}\n".encode())
     lock.flush()
-    job = launcher.start(words, run.config["trainer"], lock)
+    try:
+        job = launcher.start(words, run.config["trainer"], lock)
+    except BaseException:
+        _unlock(lock)
+        raise
     return Going(run, job, lock, begins if job.log == Path(lock.name) else 0, time.monotonic())
 
 
@@ -165,7 +167,7 @@ def log_name(run: Run) -> str:
 def _locked(path: Path) -> IO[bytes] | None:
     """The log, open for more; None where another sweep, or a run that one has left behind, holds it."""
     try:
-        file = open(path, "ab")
+        file = open(path, "ab")  # noqa: SIM115  # it is open as long as the run lasts
     except OSError as error:
         raise LightsegError(f"cannot write {path}: {error.strerror}") from error
     try:
@@ -205,14 +207,14 @@ def table(rows: list[tuple[str, Outcome]]) -> str:
         numbers = [(cost.get("params"), 1e6, 2), (cost.get("madds"), 1e6, 1), (cost.get("latency_ms"), 1, 1)]
         shown = [f"{value / unit:.{digits}f}" if value else "-" for value, unit, digits in numbers]
         lines.append((name, figure(outcome.record), *shown, str(outcome.folder)))  # type: ignore[arg-type]
-    widths = [max(len(line[column]) for line in lines) for column in range(5)]
-    numeric = (2, 3, 4)
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    left = (0, 1, 5)  # the others are numbers
     return "\n".join(
         "  ".join(
-            [*(t.rjust(w) if c in numeric else t.ljust(w) for c, (t, w) in enumerate(zip(line, widths, strict=False))), line[5]]
+            text.ljust(w) if i in left else text.rjust(w) for i, (text, w) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
-    )  # fmt: skip
+    )
 
 
 def report_failures(outcomes: list[Outcome]) -> int:

@@ -85,7 +85,7 @@ def test_what_cannot_run_is_refused_before_anything_does(tmp_path):
     assert "one and the same run" in refused("seed=0,1,0")
     assert "one and the same run" in refused("profile.runs=1,2")
     assert "one runs_dir" in refused("runs_dir=a,b") and "one logger" in refused("logger=csv,wandb")
-    assert "one resume" in refused("resume=a,b")
+    assert "one resume" in refused("resume=a,b") and "goes on with one run" in refused("resume=a", "seed=0,1")
     assert "key=value" in refused("seed=0,1", "mobilenetv2")
     assert "given twice" in refused("seed=0,1", "seed=2")
     assert "no launcher named 'slurm'" in refused("launcher=slurm", "seed=0,1")
@@ -105,7 +105,9 @@ def test_a_slurm_that_is_not_there_is_one_line(monkeypatch):
 
 
 def test_a_space_of_choices_and_ranges(tmp_path):
-    text = "{optimizer.lr: [1e-4, 1e-2, log], seed.x: [1, 8, linear], backbone: [a, 'b,c'], head.dropout: [0, 0.5, null]}"
+    text = (
+        "{optimizer.lr: [1e-4, 1e-2, log], seed.x: [1, 8, linear], backbone: [a, 'b,c'], head.dropout: [0, 0.5, null]}"
+    )
     space = read_space(yaml.safe_load(text))
     assert space["optimizer.lr"].ends == (1e-4, 1e-2) and space["optimizer.lr"].scale == "log"
     assert space["seed.x"].ends == (1, 8) and isinstance(space["seed.x"].ends[0], int)
@@ -115,7 +117,9 @@ def test_a_space_of_choices_and_ranges(tmp_path):
     assert read_space(str(tmp_path / "space.yaml")) == space
 
 
-@pytest.mark.parametrize("value", ["a", "1", "true", "null", "a,b", "a: b", "[x", 1, 0.25, 1e-7, True, None, [1, 2], "1e-3"])
+@pytest.mark.parametrize(
+    "value", ["a", "1", "true", "null", "a,b", "a: b", "[x", 1, 0.25, 1e-7, True, None, [1, 2], "1e-3"]
+)
 def test_a_choice_is_the_same_value_on_the_command_line(value):
     text = as_text(value)
     assert split_values(text) == [text]

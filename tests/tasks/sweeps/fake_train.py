@@ -1,7 +1,7 @@
 """What train.py leaves on the disk, in a tenth of a second: a run whose metric follows from its configuration.
 
 The environment may say: CALLS, a file that gets a line a call; HANG, a seed whose run stays in its second epoch as long
-as the file of that name beside CALLS exists; FAIL, a seed whose run fails; EPOCHS=0, to hang before the first epoch is over.
+as the file `hang` beside CALLS exists; EPOCHS=0, to hang in the first; FAIL, a seed whose run fails.
 """
 
 import math

@@ -130,7 +130,7 @@ def test_two_sweeps_at_once_share_the_runs(calls, tmp_path, monkeypatch, capsys)
     assert len(records(tmp_path / "runs")) == 3
 
 
-def test_a_record_that_is_not_whole_is_not_a_finished_run(calls, tmp_path):
+def test_a_record_that_is_not_whole_is_written_again_one_of_another_schema_is_left_alone(calls, tmp_path):
     words = ["seed=0,1", f"runs_dir={tmp_path / 'runs'}"]
     assert train.main(words) == 0
     first, second = sorted((tmp_path / "runs").glob("*/*/*/*/record.json"))
@@ -138,7 +138,9 @@ def test_a_record_that_is_not_whole_is_not_a_finished_run(calls, tmp_path):
     first.write_text(first.read_text()[:1000])
     second.write_text(second.read_text().replace('"schema": 1', '"schema": 0'))
     assert train.main(words) == 0
-    assert sorted(started(calls)[2:]) == ["seed=0 resumed", "seed=1 resumed"]
+    assert started(calls)[2:] == ["seed=0 resumed", "seed=1 begun"]
+    assert '"schema": 0' in second.read_text()
+    second.unlink()
     assert records(tmp_path / "runs") == whole
 
 

@@ -1,5 +1,6 @@
 """Runs as jobs of submitit, through its local executor."""
 
+import os
 import sys
 
 import train
@@ -59,6 +60,20 @@ def test_what_is_asked_of_slurm(tmp_path, monkeypatch):
     for line in ("--partition=gpu", "--time=90", "--gpus-per-node=2", "--cpus-per-task=6", "--mem=32GB", "--nodes=3",
                  "--ntasks-per-node=2", "--job-name=seg-mini_seg-x"):  # fmt: skip
         assert f"#SBATCH {line}\n" in text, (line, text)
+
+
+def test_a_job_that_slurm_does_not_take_is_one_line(tmp_path, monkeypatch, capsys):
+    """An sbatch that says no."""
+    program = tmp_path / "bin" / "sbatch"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: gpuu' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    words = ["launcher=submitit", "launcher.partition=gpuu", "seed=0,1", f"runs_dir={tmp_path / 'runs'}"]
+    assert train.main(words) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("error: launcher=submitit: the job is not accepted: ") and line.count("\n") == 1
+    assert "invalid partition" in line
 
 
 def test_the_monitors_are_the_tasks_own():
