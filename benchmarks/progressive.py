@@ -2,11 +2,11 @@
 
     python benchmarks/progressive.py            # 6 runs; writes docs/progressive.md
 
-mobilenetv3_small on mini_cls, in pictures of 128 pixels: at the 96 of `data=mini_cls` so small a net spends more time on
-its steps than on their pixels, and smaller pictures save little. Without: every epoch at the full size. With: four stages
-of growing pictures (EfficientNetV2, arXiv:2104.00298, section 4.2), evaluated at the same full size. Seconds are of the
-whole run as its record has them, from the command to the record, evaluation included; runs take turns, so that a machine
-that slows down slows both. `--results` keeps what is done: the same command goes on after an interruption.
+mobilenetv3_small on mini_cls, in pictures of 128 pixels: at the 96 of `data=mini_cls` so small a net spends more time
+on its steps than on their pixels, and smaller pictures save little. Without: every epoch at the full size. With: four
+stages of growing pictures (EfficientNetV2, arXiv:2104.00298, section 4.2), evaluated at the same full size. Seconds are
+of the whole run as its record has them, from the command to the record, evaluation included; runs take turns, so that a
+machine that slows down slows both. `--results` keeps what is done: the same command goes on after an interruption.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def page(results: dict[str, list[dict[str, float]]], words: dict[str, str]) -> s
 # Progressive learning, measured
 
 Written by `python benchmarks/progressive.py`; do not edit. Data: mini_cls, which compares with nothing else. The same
-epochs and seeds; seconds on one core that nothing else used:
+epochs and seeds; runs of both kinds took turns.
 
 {table(results)}
 
