@@ -13,6 +13,8 @@ from lightseg.errors import LightsegError, one_line
 
 VERBS = {  # name -> what --help says of it
     "models": "the backbones: cost, published accuracy, maps, weights and their licence",
+    "export": "a checkpoint as ONNX, OpenVINO, ExecuTorch or torch file, verified; int8",
+    "predict": "answers of a checkpoint or exported file on pictures, videos, a camera",
 }
 
 
