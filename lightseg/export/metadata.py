@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lightseg import __version__
 from lightseg.errors import LightsegError
@@ -49,6 +49,8 @@ class Metadata:
     spec: dict[str, Any] = field(default_factory=dict)
     version: str = __version__
 
+    KEYS: ClassVar[tuple[str, ...]] = ("lightseg", "task", *_JSON)
+
     def to_strings(self) -> dict[str, str]:
         """What is written into the file."""
         contract = {
@@ -73,7 +75,7 @@ class Metadata:
         Raises:
             LightsegError: the file was not exported by lightseg, or by a version whose keys are others.
         """
-        missing = [key for key in ("lightseg", "task", *_JSON) if key not in strings]
+        missing = [key for key in cls.KEYS if key not in strings]
         if "lightseg" in missing:
             raise LightsegError(f"{where} was not exported by lightseg (its metadata names no task): export it again")
         if missing:
