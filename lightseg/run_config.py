@@ -1,4 +1,4 @@
-"""What a run says beside its checkpoints: `config.yaml`, read as plain values (a tag that names a Python object is refused).
+"""What a run says beside its checkpoints: `config.yaml`, read as plain values; a tag that names code is refused.
 
 A checkpoint holds the model and nothing of the pictures: how evaluation made them fit stands in the run's `data` group.
 A checkpoint that was moved out of its run has none of it, and the defaults hold.

@@ -85,7 +85,7 @@ def preparation(task: str, evaluation: dict[str, Any], size: Sequence[int] | Non
         fixed: the only (height, width) that the network takes.
 
     Raises:
-        LightsegError: a size that cannot be, or is another than the fixed one; values of a configuration that cannot be.
+        LightsegError: a size that cannot be, or is another than the fixed one; settings that cannot be.
     """
     if size is not None and (not 1 <= len(size) <= 2 or min(size) < 1):
         raise LightsegError(f"size is {list(size)}: give height and width in pixels, or one side of a square")

@@ -17,7 +17,8 @@ CODECS = ((".mp4", "mp4v"), (".avi", "MJPG"))
 
 def write_overlay(folder: Path, frame: Frame, picture: np.ndarray) -> None:
     ending = Path(frame.file_name).suffix.lower()
-    write_picture(folder / "overlays" / f"{frame.name}{ending if ending in ('.jpg', '.jpeg') else '.png'}", picture)
+    ending = ending if ending in (".jpg", ".jpeg") else ".png"
+    write_picture(folder / "overlays" / f"{frame.name.removesuffix(ending)}{ending}", picture)
 
 
 class OverlayVideo:
@@ -26,7 +27,8 @@ class OverlayVideo:
     def __init__(self, folder: Path, video: Video) -> None:
         self.folder, self.video = folder / "overlays", video
         self.writer: cv2.VideoWriter | None = None
-        self.path = self.size = None
+        self.path = folder
+        self.size = (0, 0)
 
     def _open(self, height: int, width: int) -> cv2.VideoWriter:
         self.size = (width, height)

@@ -1,15 +1,13 @@
 """Reading a stranger's picture: as in training where it is whole, as far as it goes where it is not.
 
 `lightseg.data.images.read_image` reads for training and refuses whatever is cut or damaged: nobody wants to learn from
-half a picture. Here it comes first, so that a sound file gives the same pixels. What differs comes after it has
-refused: a file that is cut short or damaged is decoded as far as it goes (Pillow fills the rest), and kinds that Pillow
-does not know (16-bit colour TIFF) are left to OpenCV. Nothing of this is silent: each comes with a note.
+half a picture. Here it comes first, so that a sound file gives the same pixels; what it refuses is then decoded as far as
+it goes (Pillow fills the rest). That comes with a note, and so does a file of several pictures, of which the first counts.
 """
 
 import io
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
@@ -36,9 +34,6 @@ def read_picture(path: Path) -> tuple[np.ndarray, str | None]:
     image = _as_far_as_it_goes(data)
     if image is not None:
         return image, "cut short or damaged: read as far as it goes"
-    other = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
-    if other is not None:
-        return other, "read by OpenCV, since Pillow does not know its kind"
     raise refused
 
 

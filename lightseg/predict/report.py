@@ -1,4 +1,4 @@
-"""A bar where stderr is a terminal, and one line for everything that is odd; both to stderr, so that pipes stay clean."""
+"""A bar where stderr is a terminal, and one line for everything that is odd; stdout stays clean for pipes."""
 
 import sys
 from types import TracebackType

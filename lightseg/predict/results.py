@@ -2,9 +2,11 @@
 
 Every answer is in pixels of the picture as displayed (EXIF orientation applied).
 
-    seg   masks/<name>.png: class ids; legend.json: [{id, name, color}]; results.json: [{file_name, mask, height, width}]
+    seg   masks/<name>.png: class ids; legend.json: [{id, name, color}];
+          results.json: [{file_name, mask, height, width}]
     det   results.json: COCO results, [{image_id, category_id, bbox [x, y, width, height], score, file_name}];
-          images.json: COCO's images and categories, which pycocotools' `COCO` reads and whose `loadRes` takes the results
+          images.json: COCO's images and categories (class ids from 1): pycocotools' `COCO` reads it and its `loadRes`
+          takes the results
     cls   results.json: [{file_name, class, top: [{class, probability}, ... five]}]; results.csv: the same as a table
 
 Of videos every frame is an entry with `frame`, its number from 0; a mask is masks/<video>/<frame>.png.

@@ -1,4 +1,4 @@
-"""What answers: the model of a checkpoint, or an exported ONNX file, behind one call.
+"""What answers: the model of a checkpoint, or an exported file, behind one call.
 
 runner(images uint8 [B, 3, h, w], sizes [(H, W), ...]) -> a prediction a picture
     seg: class ids [H, W] at the picture's size. det: `boxes` [n, 4] xyxy in pixels of the input, `labels` [n],
@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lightseg.errors import LightsegError
+from lightseg.export.decode import decode as decode_exported
+from lightseg.export.runner import FORMATS, open_exported
 from lightseg.model import load_model
 from lightseg.predict.inputs import Size
 from lightseg.run_config import class_colours, evaluation_options, read_run_config
@@ -38,7 +42,7 @@ class Runner(Protocol):
 
 
 class CheckpointRunner:
-    """The model of a run's checkpoint, with the evaluation settings of its run. Raises LightsegError as `load_model`."""
+    """The model of a run's checkpoint, with its run's evaluation settings. Raises LightsegError as `load_model`."""
 
     fixed_size = most_images = None
 
@@ -73,6 +77,51 @@ class CheckpointRunner:
         return list(decoded.cpu().numpy())
 
 
+class ExportedRunner:
+    """A file of `lightseg export`, on the CPU. Raises LightsegError as `lightseg.export.runner.open_exported`."""
+
+    colours = None
+
+    def __init__(self, path: str | Path) -> None:
+        self.exported = open_exported(path)
+        self.metadata = self.exported.metadata
+        if self.metadata.in_chans != 3:
+            raise LightsegError(f"{path} takes images of {self.metadata.in_chans} channels; pictures have 3")
+        self.task, self.class_names = self.metadata.task, self.metadata.class_names
+        self.evaluation = self.metadata.evaluation
+        self.fixed_size, self.most_images = self.metadata.image_size, self.metadata.batch
+
+    def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[Any]:
+        size = (int(images.shape[-2]), int(images.shape[-1]))
+        outputs = self.exported.run(images.contiguous().numpy())
+        if self.task == "seg" and "logits" in outputs:
+            logits = torch.from_numpy(outputs["logits"])
+            return [
+                decode_exported({"logits": _upsampled(logits[i : i + 1], to)}, self.metadata, to)[0]
+                for i, to in enumerate(sizes)
+            ]
+        decoded = decode_exported(outputs, self.metadata, size)
+        if self.task == "seg":  # class ids
+            return [_nearest(ids, to) for ids, to in zip(decoded, sizes, strict=True)]
+        return list(decoded)
+
+
+def _upsampled(logits: Tensor, size: Size) -> np.ndarray:
+    """Logits [1, C, h, w] at `size`."""
+    if tuple(logits.shape[-2:]) != tuple(size):
+        logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+    return logits.numpy()
+
+
+def _nearest(ids: np.ndarray, size: Size) -> np.ndarray:
+    """Class ids [h, w] at `size`: those of the pixels whose centres are nearest."""
+    if ids.shape == tuple(size):
+        return ids
+    return cv2.resize(ids.astype(np.uint16), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+
 def open_runner(path: str | Path, device: str | None = None) -> Runner:
     """The runner of a checkpoint or, by its ending, of an exported file. Raises LightsegError for what cannot run."""
+    if Path(path).suffix in {form.ending for form in FORMATS.values()}:
+        return ExportedRunner(path)
     return CheckpointRunner(path, device)

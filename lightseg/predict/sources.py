@@ -6,6 +6,7 @@ come one at a time and nothing is kept, so a video of any length takes the same 
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -49,7 +50,9 @@ class Pictures:
     def __init__(self, file_names: list[str], paths: list[Path]) -> None:
         self.file_names, self.paths = file_names, paths
         stems = [str(Path(name).with_suffix("")) for name in file_names]
-        self.names = stems if len(set(map(str.lower, stems))) == len(stems) else file_names
+        times = Counter(map(str.lower, stems))
+        names = [stem if times[stem.lower()] == 1 else name for stem, name in zip(stems, file_names, strict=True)]
+        self.names = names if len(set(names)) == len(names) else file_names
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -83,13 +86,13 @@ class Video:
         """
         if self._capture is not None:
             return
-        level = cv2.getLogLevel()
-        cv2.setLogLevel(0)
+        level = cv2.utils.logging.getLogLevel()
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         try:
             capture = cv2.VideoCapture(self.source if isinstance(self.source, int) else str(self.source))
             opened, self._first = capture.read() if capture.isOpened() else (False, None)
         finally:
-            cv2.setLogLevel(level)
+            cv2.utils.logging.setLogLevel(level)
         if not opened:
             capture.release()
             if self.is_camera:
