@@ -1,4 +1,4 @@
-"""From the outputs of an exported file to predictions, in numpy alone: what `Model.head.decode` does for a checkpoint."""
+"""From an exported file's outputs to predictions, in numpy alone: what `Model.head.decode` does for a checkpoint."""
 
 from typing import Any
 

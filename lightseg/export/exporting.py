@@ -145,7 +145,7 @@ def _report_path(target: Path) -> Path:
 def _image_size(
     task: str, size: tuple[int, int] | None, evaluation: dict[str, Any], config: dict[str, Any]
 ) -> tuple[int, int]:
-    """What the user says, else what the run evaluated with; for seg, whose pictures keep their size, what it cropped."""
+    """What the user says, else what the run evaluated with; for seg, where pictures keep their size, its crop."""
     crop = ((config.get("data") or {}).get("augment") or {}).get("crop_size")
     given: Any = size or evaluation.get("size") or (crop if task == "seg" else None) or SEG_SIZE
     pair = [given, given] if isinstance(given, int) else list(given)

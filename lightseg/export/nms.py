@@ -34,7 +34,8 @@ def detections(
         detections_per_image: best detections that are kept.
 
     Returns:
-        For each image `boxes` [n, 4] xyxy in pixels of the input, `labels` [n] in 0..classes-1, `scores` [n], best first.
+        For each image, best first, `boxes` [n, 4] xyxy in pixels of the input, `labels` [n] in 0..classes-1, `scores`
+        [n].
     """
     height, width = image_size
     boxes = decode_boxes(box_deltas, default_boxes).clip(0, np.array([width, height, width, height], np.float32))

@@ -1,6 +1,5 @@
 """ONNX: one file, by torch's dynamo exporter, run by ONNX Runtime."""
 
-import logging
 import re
 from pathlib import Path
 from typing import Any

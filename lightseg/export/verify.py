@@ -152,7 +152,7 @@ UPDATES: dict[str, Callable[[Any, Any, dict[str, Any], Metadata], None]] = {
 }
 
 
-# -- agreement: (predictions of the model, of the file) -> how many are the same, of how many ---------------------------
+# -- agreement: (predictions of the model, of the file) -> how many are the same, of how many --------------------------
 
 
 def _same_pixels(a: np.ndarray, b: np.ndarray) -> tuple[float, int]:

@@ -1,0 +1,89 @@
+"""ONNX files of every task: ONNX Runtime gives what the model gives, for batches and sizes other than the example's."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from lightseg.cli import main
+from lightseg.export.decode import decode
+from lightseg.export.exporting import export
+from lightseg.export.metadata import read_onnx
+from lightseg.export.runner import open_exported
+from lightseg.model import load_model
+
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+SIZE = (64, 96)
+
+
+def images(*shape):
+    return np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+
+
+def raw(model, batch):
+    """What the head itself gives, and what it decodes."""
+    with torch.no_grad():
+        outputs = model(torch.from_numpy(batch))
+        return outputs, model.head.decode(outputs, batch.shape[-2:])
+
+
+def check(path, report, *, exact=1e-3):
+    assert json.loads((path.parent / f"{path.name}.json").read_text()) == report
+    assert report["comparison"]["equal"] and report["comparison"]["images"] == 6
+    assert all(one["max_difference"] <= exact for one in report["comparison"]["outputs"].values())
+    assert min(report["latency"]["eager_ms"], report["latency"]["exported_ms"]) > 0
+    assert [part.name for part in path.parent.iterdir() if part.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("backbone", ["squeezenet1_1", pytest.param("mobilenetv3_small_050", marks=pytest.mark.slow)])
+def test_seg_of_any_size(checkpoint, tmp_path, backbone, capsys):
+    path = tmp_path / "net.onnx"
+    assert main(["export", str(checkpoint("seg", backbone)), "--output", str(path), "--size", "64", "96"]) == 0
+    assert "same answers: 100.00 %" in capsys.readouterr().out
+    check(path, json.loads((tmp_path / "net.onnx.json").read_text()))
+    model, runner = load_model(checkpoint("seg", backbone)), open_exported(path)
+    for shape in ((1, 3, 64, 96), (3, 3, 101, 167), (1, 3, 832, 100), (2, 3, 40, 850)):
+        batch = images(*shape)
+        logits, ids = raw(model, batch)
+        found = runner.run(batch)
+        full = torch.nn.functional.interpolate(logits, shape[-2:], mode="bilinear", align_corners=False)
+        assert full.std() > 0.1
+        torch.testing.assert_close(torch.from_numpy(found["logits"]), full, rtol=0, atol=1e-3)
+        assert (decode(found, runner.metadata, shape[-2:]) == ids.numpy()).mean() > 0.999
+    metadata = read_onnx(path)
+    assert metadata == runner.metadata
+    assert (metadata.image_size, metadata.example_size, metadata.batch) == (None, SIZE, None)
+    assert metadata.spec["backbone"] == backbone and metadata.class_names[-1] == "sky"
+
+
+@pytest.mark.parametrize("kind", ["cls", "linear"])
+def test_cls(checkpoint, tmp_path, kind):
+    path = tmp_path / "net.onnx"
+    check(path, export(checkpoint(kind), path, size=SIZE))
+    runner, batch = open_exported(path), images(5, 3, *SIZE)
+    logits, probabilities = raw(load_model(checkpoint(kind)), batch)
+    found = runner.run(batch)
+    assert logits.std() > 1e-3
+    np.testing.assert_allclose(found["logits"], logits, atol=1e-3, rtol=0)
+    np.testing.assert_allclose(decode(found, runner.metadata, SIZE), probabilities, atol=1e-4)
+    assert runner.metadata.image_size == SIZE and runner.metadata.evaluation["interpolation"]
+
+
+@pytest.mark.parametrize("backbone", ["squeezenet1_1", pytest.param("mobilenetv3_small_050", marks=pytest.mark.slow)])
+def test_det(checkpoint, tmp_path, backbone):
+    path = tmp_path / "net.onnx"
+    report = export(checkpoint("det", backbone), path, size=SIZE)
+    check(path, report)
+    assert report["comparison"]["agreement"] == 1
+    runner, batch = open_exported(path), images(3, 3, *SIZE)
+    outputs, boxes = raw(load_model(checkpoint("det", backbone)), batch)
+    found = runner.run(batch)
+    assert list(found) == ["class_logits", "box_deltas", "default_boxes"]
+    for name, expected in outputs.items():
+        np.testing.assert_allclose(found[name], expected, atol=1e-3, rtol=0)
+    for one, expected in zip(decode(found, runner.metadata, SIZE), boxes, strict=True):
+        assert len(one["scores"]) == len(expected["scores"]) > 3
+        np.testing.assert_allclose(one["scores"], expected["scores"], atol=1e-4)
+    assert runner.metadata.decoding["nms_threshold"] == 0.55
