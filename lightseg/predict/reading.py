@@ -1,8 +1,8 @@
 """Reading a stranger's picture: as in training where it is whole, as far as it goes where it is not.
 
 `lightseg.data.images.read_image` reads for training and refuses whatever is cut or damaged: nobody wants to learn from
-half a picture. Here it comes first, so that a sound file gives the same pixels; what it refuses is then decoded as far as
-it goes (Pillow fills the rest). That comes with a note, and so does a file of several pictures, of which the first counts.
+half a picture. Here it comes first, so that a sound file gives the same pixels; what it refuses is then decoded as far
+as it goes (Pillow fills the rest). That comes with a note, and so does a file of several pictures: the first counts.
 """
 
 import io
