@@ -111,5 +111,4 @@ def preparation(task: str, evaluation: dict[str, Any], size: Sequence[int] | Non
 
 
 def _fit(transform: FitBoxes, image: np.ndarray) -> np.ndarray:
-    nothing = {"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, np.int64)}
-    return transform(0, image=image, **nothing)["image"]
+    return transform(0, image=image, boxes=np.zeros((0, 4), np.float32), labels=np.zeros(0, np.int64))["image"]

@@ -44,7 +44,8 @@ class Runner(Protocol):
 class CheckpointRunner:
     """The model of a run's checkpoint, with its run's evaluation settings. Raises LightsegError as `load_model`."""
 
-    fixed_size = most_images = None
+    fixed_size: Size | None = None
+    most_images: int | None = None
 
     def __init__(self, checkpoint: str | Path, device: str | None = None) -> None:
         """device: a torch device, "cuda:1"; None: the first GPU, or the CPU where there is none."""
@@ -80,7 +81,7 @@ class CheckpointRunner:
 class ExportedRunner:
     """A file of `lightseg export`, on the CPU. Raises LightsegError as `lightseg.export.runner.open_exported`."""
 
-    colours = None
+    colours: list[list[int]] | None = None
 
     def __init__(self, path: str | Path) -> None:
         self.exported = open_exported(path)

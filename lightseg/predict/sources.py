@@ -77,6 +77,7 @@ class Video:
         self.is_camera = isinstance(source, int)
         self.fps, self.frames_said = 25.0, 0
         self._capture: cv2.VideoCapture | None = None
+        self._first: np.ndarray | None = None
 
     def open(self) -> None:
         """Read the header and the first frame; once.
@@ -169,7 +170,9 @@ def open_source(source: str | Path | int, *, leave_out: Path, most_frames: int |
         base = Path(os.path.commonpath([one.parent for one in found])) if found else Path()
     named = not path.is_dir()
     inside = leave_out.resolve()
-    pictures, videos, others = [], [], []
+    pictures: list[Path] = []
+    videos: list[Path] = []
+    others: list[Path] = []
     for one in found:
         if named or inside not in one.resolve().parents:
             (videos if one.suffix.lower() in VIDEO_ENDINGS else pictures if named or _picture(one) else others).append(
