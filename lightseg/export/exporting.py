@@ -77,11 +77,12 @@ def export(
     evaluation = evaluation_options(spec, config)
     size = _image_size(spec["task"], size, evaluation, config)
     static = static or not FORMATS[format].symbols
-    fixed = static or not what.any_size
+    reference = Exportable(copy.deepcopy(model), what).eval()
+    program, any_size = trace(model, what, size, in_chans=spec["in_chans"], static=static)
     metadata = Metadata(
         task=spec["task"],
         class_names=list(spec["class_names"] or map(str, range(spec["num_classes"]))),
-        image_size=size if fixed else None,
+        image_size=None if any_size else size,
         example_size=size,
         batch=1 if static else None,
         outputs=what.outputs,
@@ -90,10 +91,8 @@ def export(
         evaluation=evaluation,
         spec=spec,
     )
-    reference = Exportable(copy.deepcopy(model), what).eval()
     pictures, source = _pictures(verify or calibrate, metadata, max_images)
     calibration = _pictures(calibrate, metadata, max_images)[0] if int8 else []
-    program = trace(model, what, size, in_chans=spec["in_chans"], static=static)
     with tempfile.TemporaryDirectory(prefix=".export.", dir=target.parent) as folder:
         written = Path(folder) / target.name
         module.write(program, written, metadata, opset)

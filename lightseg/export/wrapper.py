@@ -96,29 +96,48 @@ class Exportable(nn.Module):
         return self.what.of_head(self.model(images), (images.shape[-2], images.shape[-1]))
 
 
-def trace(model: nn.Module, what: TaskExport, size: Size, *, in_chans: int = 3, static: bool = False) -> Any:
+def trace(
+    model: nn.Module, what: TaskExport, size: Size, *, in_chans: int = 3, static: bool = False
+) -> tuple[Any, bool]:
     """torch.export's program of the model, with a symbol for the batch, and where the task allows it for the size too.
 
+    Some nets can have no symbol for the size (SqueezeNet: its poolings round up, so that each size is a case of its
+    own): theirs is fixed, and only the batch is free.
+
     model: exchanged in place, where its head has to be, for one that takes any size.
+
+    Returns:
+        The program, and whether it takes any size.
 
     Raises:
         LightsegError: the size is too small, or the model cannot be traced.
     """
-    if min(size) < (LEAST_SIDE if what.any_size and not static else 1):
-        raise LightsegError(f"size {size[0]}x{size[1]} is too small: from {LEAST_SIDE} on, or any with --static")
-    shapes: dict[int, Any] = {}
-    if not static:
-        shapes[0] = torch.export.Dim("batch", min=1, max=4096)
-        if what.any_size:
-            make_any_size(model)
-            shapes |= {2: torch.export.Dim("height", min=LEAST_SIDE), 3: torch.export.Dim("width", min=LEAST_SIDE)}
-    example = torch.randint(0, 256, (1 if static else 2, in_chans, *size), dtype=torch.uint8)
+    if what.any_size and not static:
+        if min(size) < LEAST_SIDE:
+            raise LightsegError(f"size {size[0]}x{size[1]} is too small: from {LEAST_SIDE} on, or any with --static")
+        make_any_size(model)
+        side = {"min": LEAST_SIDE}
+        symbols = {0: _batch(), 2: torch.export.Dim("height", **side), 3: torch.export.Dim("width", **side)}
+        try:
+            return _program(model, what, (2, in_chans, *size), symbols), True
+        except Exception:  # torch's own errors for what its tracer cannot follow have no common class
+            pass
     try:
-        with torch.no_grad():
-            return torch.export.export(Exportable(model, what).eval(), (example,), dynamic_shapes={"images": shapes})
+        symbols = {} if static else {0: _batch()}
+        return _program(model, what, (1 if static else 2, in_chans, *size), symbols), False
     except LightsegError:
         raise
-    except Exception as error:  # torch's own errors for what its tracer cannot follow have no common class
-        why = next((line.strip(" -") for line in str(error).splitlines()[1:2]), "") or str(error)[:200]
+    except Exception as error:
+        why = next((line.strip(" -") for line in str(error).splitlines()[1:2]), "") or str(error)
         way_out = "" if static else "; --static fixes batch and size"
         raise LightsegError(f"the model cannot be traced ({type(error).__name__}: {why[:200]}){way_out}") from error
+
+
+def _batch() -> Any:
+    return torch.export.Dim("batch", min=1, max=4096)
+
+
+def _program(model: nn.Module, what: TaskExport, shape: tuple[int, ...], symbols: dict[int, Any]) -> Any:
+    example = torch.randint(0, 256, shape, dtype=torch.uint8)
+    with torch.no_grad():
+        return torch.export.export(Exportable(model, what).eval(), (example,), dynamic_shapes={"images": symbols})

@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -10,6 +11,7 @@ from lightseg.cli import main
 from lightseg.export.decode import decode
 from lightseg.export.exporting import export
 from lightseg.export.metadata import read_onnx
+from lightseg.export.pictures import draw_streets
 from lightseg.export.runner import open_exported
 from lightseg.model import load_model
 
@@ -37,7 +39,7 @@ def check(path, report, *, exact=1e-3):
     assert [part.name for part in path.parent.iterdir() if part.name.startswith(".")] == []
 
 
-@pytest.mark.parametrize("backbone", ["squeezenet1_1", pytest.param("mobilenetv3_small_050", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("backbone", ["tiny", pytest.param("mobilenetv3_small_050", marks=pytest.mark.slow)])
 def test_seg_of_any_size(checkpoint, tmp_path, backbone, capsys):
     path = tmp_path / "net.onnx"
     assert main(["export", str(checkpoint("seg", backbone)), "--output", str(path), "--size", "64", "96"]) == 0
@@ -71,7 +73,7 @@ def test_cls(checkpoint, tmp_path, kind):
     assert runner.metadata.image_size == SIZE and runner.metadata.evaluation["interpolation"]
 
 
-@pytest.mark.parametrize("backbone", ["squeezenet1_1", pytest.param("mobilenetv3_small_050", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("backbone", ["tiny", pytest.param("mobilenetv3_small_050", marks=pytest.mark.slow)])
 def test_det(checkpoint, tmp_path, backbone):
     path = tmp_path / "net.onnx"
     report = export(checkpoint("det", backbone), path, size=SIZE)
@@ -87,3 +89,36 @@ def test_det(checkpoint, tmp_path, backbone):
         assert len(one["scores"]) == len(expected["scores"]) > 3
         np.testing.assert_allclose(one["scores"], expected["scores"], atol=1e-4)
     assert runner.metadata.decoding["nms_threshold"] == 0.55
+
+
+@pytest.mark.slow
+def test_a_net_without_a_symbol_for_its_size_keeps_a_free_batch(checkpoint, tmp_path):
+    path = tmp_path / "net.onnx"
+    check(path, export(checkpoint("seg", "squeezenet1_1"), path, size=SIZE, argmax=True))
+    runner, batch = open_exported(path), images(3, 3, *SIZE)
+    assert runner.metadata.image_size == SIZE and runner.metadata.batch is None
+    _, ids = raw(load_model(checkpoint("seg", "squeezenet1_1")), batch)
+    found = runner.run(batch)["class_ids"]
+    assert found.dtype == np.uint8 and (found == ids.numpy()).mean() > 0.999
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+@pytest.mark.parametrize("kind", ["seg", "det", "cls"])
+def test_int8_is_smaller_and_answers_alike(checkpoint, tmp_path, form, kind):
+    if form == "openvino":
+        pytest.importorskip("nncf")
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for seed, picture in enumerate(draw_streets(SIZE, count=8)):
+        cv2.imwrite(str(folder / f"{seed}.png"), picture[0].transpose(1, 2, 0)[..., ::-1])
+    path = tmp_path / ("net.onnx" if form == "onnx" else "net.xml")
+    report = export(
+        checkpoint(kind, "mobilenetv3_small_050"), path, format=form, size=SIZE, int8=True, calibrate=folder
+    )
+    assert report["float"]["comparison"]["equal"] and not report["comparison"]["equal"]
+    assert report["bytes"] < 0.6 * report["float"]["bytes"]
+    for one in report["comparison"]["outputs"].values():
+        assert one["mean_difference"] <= 0.1 * one["largest"]
+    runner = open_exported(path)
+    assert runner.metadata.task == kind and len(runner.run(images(2, 3, *SIZE))) == len(runner.metadata.outputs)
