@@ -31,7 +31,8 @@ def _cls(outputs: Outputs, metadata: Metadata, image_size: Size) -> np.ndarray:
 
 
 def _det(outputs: Outputs, metadata: Metadata, image_size: Size) -> list[Outputs]:
-    return detections(**outputs, image_size=image_size, **metadata.decoding)
+    raw = (outputs[name] for name in ("class_logits", "box_deltas", "default_boxes"))
+    return detections(*raw, image_size=image_size, **metadata.decoding)
 
 
 DECODERS = {"seg": _seg, "cls": _cls, "det": _det}

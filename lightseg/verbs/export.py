@@ -52,7 +52,8 @@ def summary(report: dict[str, Any]) -> str:
         f"uint8 {contract['channels']} [{contract['batch'] or 'B'}, C, {height}, {width}]",
         f"against the model in float32, on {report['comparison']['images']} images ({report['pictures']}):",
     ]
-    for title, part in (("int8", report), ("float32", report.get("float"))) if report["int8"] else (("", report),):
+    parts = {"int8": report, "float32": report["float"]} if report["int8"] else {"": report}
+    for title, part in parts.items():
         lines += [f"{title:8}{line}".rstrip() for line in _lines(part)]
     return "\n".join([*lines, f"report: {report['file']}.json"])
 
