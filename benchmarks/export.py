@@ -91,7 +91,7 @@ def report(arguments: argparse.Namespace, times: dict[str, list[float]], differe
     for name, seconds in times.items():
         median = statistics.median(seconds)
         print(
-            f"{WORKERS[name]:20}median {median * 1e3:8.1f} ms   best {min(seconds) * 1e3:8.1f} ms   "
+            f"{WORKERS[name]:22}median {median * 1e3:8.1f} ms   best {min(seconds) * 1e3:8.1f} ms   "
             f"{eager / median:5.2f} times eager   max difference {differences[name]:.2g}"
         )
 

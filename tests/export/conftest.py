@@ -42,6 +42,15 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             for parameter in model.head.parameters():  # det starts near zero: no box would be clear
                 if parameter.ndim == 4:
                     torch.nn.init.normal_(parameter, std=2 * parameter[0].numel() ** -0.5)
+            norms = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+            for layer in norms:  # statistics of real maps: under fresh ones a signal dies out
+                layer.momentum = 1.0
+            with torch.no_grad():
+                model.train()(torch.randint(0, 256, (8, 3, 64, 96), dtype=torch.uint8))
+            model.eval()
+            for layer in model.modules():  # a fresh classifier answers nearly nothing
+                if isinstance(layer, torch.nn.Linear):
+                    torch.nn.init.normal_(layer.weight)
             state = {f"model.{key}": value for key, value in model.state_dict().items()}
             path.parent.mkdir(parents=True)
             torch.save({"hyper_parameters": {"model": model.spec}, "state_dict": state}, path)
