@@ -141,11 +141,11 @@ def guidelines(
         image_side: pixels of the square map.
 
     Returns:
-        `machine`, `load` (processes that wanted a processor in the minute before, where the system says), `threads`, `rounds`, `times`, `image_side` and `experiments`. Each of these has `guideline`, `claim`,
-        `table`; `rows`, a dict a variant with one figure a width: `madds`, `ms` (median), `images_per_s`, and published
-        `arm` and `gpu`; `pairs`: `faster` and `slower` as the guideline has them, at `times`, `ratio` (the second's
-        time to the first's), `published` on ARM, and `found`: holds, equal (within 2 %) or
-        reversed; and `verdict`, a sentence.
+        `machine`, `load` (processes that wanted a processor in the minute before, where the system says), `threads`,
+        `rounds`, `times`, `image_side` and `experiments`. Each of these has `guideline`, `claim`, `table`; `rows`, a
+        dict a variant with one figure a width: `madds`, `ms` (median), `images_per_s`, and published `arm` and `gpu`;
+        `pairs`: `faster` and `slower` as the guideline has them, at `times`, `ratio` (the second's time to the
+        first's), `published` on ARM, and `found`: holds, equal (within 2 %) or reversed; and `verdict`, a sentence.
     """
     runs = {
         (experiment.guideline, variant.label, t): _forward(variant.net(t), image_side)

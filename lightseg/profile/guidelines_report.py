@@ -13,9 +13,10 @@ HERE, ARM, GPU = (31, 95, 168), (214, 120, 32), (190, 190, 190)
 def guidelines_table(found: dict[str, Any]) -> str:
     times = found["times"]
     load = "" if found["load"] is None else f" (load before: {found['load']})"
+    threads = f"{found['threads']} thread{'s' * (found['threads'] > 1)}"
     lines = [
         f"ShuffleNetV2's experiments (arXiv:1807.11164, Tables 1 to 4) on {found['machine']}{load},",
-        f"{found['threads']} thread{'s' * (found['threads'] > 1)}, medians of {found['rounds']} rounds, maps of {found['image_side']} pixels.",
+        f"{threads}, medians of {found['rounds']} rounds, maps of {found['image_side']} pixels.",
         "Images a second at each width, here and as published (ARM, one image; GPU, batches of 8 of wider nets);",
         "in brackets in per cent of the first line.",
     ]
@@ -62,8 +63,7 @@ def guidelines_picture(found: dict[str, Any]) -> np.ndarray:
         top = 64 + panel * number
         rows = experiment["rows"]
         shares = {
-            key: np.array([row[key] for row in rows]) / np.array(rows[0][key])
-            for key in ("images_per_s", "arm", "gpu")
+            key: np.array([row[key] for row in rows]) / np.array(rows[0][key]) for key in ("images_per_s", "arm", "gpu")
         }  # [variants, widths]
         most = max(1.2, *(float(one.max()) for one in shares.values()))
         base = top + 40 + height

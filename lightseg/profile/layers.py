@@ -59,7 +59,7 @@ def count_modules(
 ) -> dict[str, Layer]:
     """All modules by their paths: those that compute something, in that order, then the others.
 
-    Counted on the meta device, as `lightseg.profile.cost` counts: no time is measured, `module` stays as it was. Weights
+    Counted on the meta device, as `lightseg.profile.cost` counts: nothing is timed, `module` stays as it was. Weights
     that several modules share count for the first, a layer that runs twice counts its operations twice.
 
     Args:

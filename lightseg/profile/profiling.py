@@ -7,7 +7,7 @@ import torch
 
 from lightseg.errors import LightsegError, one_line
 from lightseg.model import Model
-from lightseg.profile.cost import count_madds, count_params, count_shift_max, peak_memory
+from lightseg.profile.cost import count_madds, count_params, peak_memory
 from lightseg.profile.latency import measure_runtimes
 from lightseg.profile.layers import count_modules, time_layers
 from lightseg.profile.stages import sum_stages
@@ -39,7 +39,7 @@ def profile(
         name = model.spec.get("backbone")
         raise LightsegError(f"{name} cannot take images of {shape[2]}x{shape[3]}: {one_line(error)[:160]}") from error
     layers = [module for module in modules.values() if module.computes or module.params]
-    shift_max = count_shift_max(model, shape, torch.uint8)
+    shift_max = sum(layer.shift_max for layer in layers)
     whole = {
         "model": {key: model.spec.get(key) for key in ("backbone", "task", "num_classes", "output_stride", "head")},
         "image_size": list(image_size),
@@ -65,4 +65,3 @@ def profile(
         "stages": sum_stages(model, modules, image_size[0]),
         "layers": [{key: value for key, value in asdict(layer).items() if key != "computes"} for layer in layers],
     }
-

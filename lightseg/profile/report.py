@@ -43,7 +43,7 @@ def profile_table(found: dict[str, Any], layers: bool = False) -> str:
 
 
 def _cells(row: dict[str, Any], timed: bool) -> tuple[str, ...]:
-    parts = row["modules"] if "modules" in row else []
+    parts = row.get("modules", [])
     return (
         row["stage"],
         parts[0] if len(parts) == 1 else f"{parts[0]} – {parts[-1]}" if parts else "",

@@ -32,7 +32,9 @@ def requested(checkpoint: str | None, values: Mapping[str, Any]) -> tuple[Model,
     size = given.pop("image_size", None)
     if checkpoint is not None:
         if given:
-            raise LightsegError(f"{next(iter(given))}= is for a new model: a checkpoint has its own, image_size alone goes")
+            raise LightsegError(
+                f"{next(iter(given))}= is for a new model: a checkpoint has its own, image_size alone goes"
+            )
         model = load_model(checkpoint)
         config = read_run_config(checkpoint)
         kept = evaluation_options(model.spec, config).get("size")

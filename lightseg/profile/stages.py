@@ -1,8 +1,8 @@
 """The layers of a net summed by stage.
 
-A stage of the backbone is what it computes at one stride: a run of its parts (the stem, blocks, and in a classifier what
-follows the pooling) whose maps have the same size. Where dilation has taken a stride away, two become one. A stage of
-the head is one of its children.
+A stage of the backbone is what it computes at one stride: a run of its parts (the stem, blocks, and in a classifier
+what follows the pooling) whose maps have the same size. Where dilation has taken a stride away, two become one. A stage
+of the head is one of its children.
 """
 
 from collections.abc import Iterator, Mapping

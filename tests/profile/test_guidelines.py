@@ -56,9 +56,11 @@ def test_what_is_found_has_every_comparison(found):
             width = found["times"].index(pair["times"])
             expected = speed[pair["faster"]][width] / speed[pair["slower"]][width]
             assert pair["ratio"] == pytest.approx(expected, rel=0.01)
-            assert pair["found"] == (
-                "holds" if pair["ratio"] > 1.02 else "reversed" if pair["ratio"] < 1 / 1.02 else "equal"
-            ) or abs(abs(pair["ratio"] - 1) - 0.02) < 0.001  # a ratio that rounding has moved over the border
+            assert (
+                pair["found"]
+                == ("holds" if pair["ratio"] > 1.02 else "reversed" if pair["ratio"] < 1 / 1.02 else "equal")
+                or abs(abs(pair["ratio"] - 1) - 0.02) < 0.001
+            )  # a ratio that rounding has moved over the border
         held = sum(pair["found"] == "holds" for pair in experiment["pairs"])
         whole = len(experiment["pairs"])
         assert (f"in all {whole}" if held == whole else f"in {held} of {whole}") in experiment["verdict"]
