@@ -185,10 +185,11 @@ def load_model(checkpoint: str | Path) -> Model:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # every way a foreign or damaged file can fail: one line for all
         raise LightsegError(f"{path} is not a checkpoint that can be read safely ({type(error).__name__})") from error
-    spec = content.get("hyper_parameters", {}).get("model") if isinstance(content, dict) else None
-    if not isinstance(spec, dict) or "state_dict" not in content:
+    hyper_parameters = content.get("hyper_parameters") if isinstance(content, dict) else None
+    spec = hyper_parameters.get("model") if isinstance(hyper_parameters, dict) else None
+    if not isinstance(spec, dict) or not isinstance(content.get("state_dict"), dict):
         raise LightsegError(f"{path} is not a checkpoint of a lightseg run (it names no model)")
-    model = create_model(**spec)
+    model = _rebuild(spec, path)
     prefix = "model."
     state = {key.removeprefix(prefix): value for key, value in content["state_dict"].items() if key.startswith(prefix)}
     try:
@@ -197,3 +198,22 @@ def load_model(checkpoint: str | Path) -> Model:
         first = str(error).splitlines()[1:2]
         raise LightsegError(f"{path} does not fit the model that it names: {' '.join(first).strip()}") from error
     return model.eval()
+
+
+def _rebuild(spec: Mapping[str, Any], path: Path) -> Model:
+    """The model of a checkpoint's spec, which may be a stranger's: it can ask for no file and no download."""
+    known = set(inspect.signature(create_model).parameters) - {"pretrained"}
+    if unknown := sorted(str(key) for key in set(spec) - known):
+        raise LightsegError(f"{path} was made by another version of lightseg: its model has '{unknown[0]}'")
+    if missing := [key for key in ("backbone", "task", "num_classes") if key not in spec]:
+        raise LightsegError(f"{path} was made by another version of lightseg: its model has no '{missing[0]}'")
+    if is_arch(str(spec["backbone"])) and not spec.get("arch"):
+        raise LightsegError(f"{path} names the file {spec['backbone']} and holds no architecture")
+    try:
+        return create_model(**spec)
+    except LightsegError as error:
+        raise LightsegError(f"{path}: {error}") from error
+    except Exception as error:  # values of the wrong kind, anywhere below
+        raise LightsegError(
+            f"{path} names a model that cannot be built ({' '.join(str(error).split())[:150]})"
+        ) from error

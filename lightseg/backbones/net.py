@@ -126,7 +126,8 @@ def publishers_evaluation(name: str) -> dict[str, Any]:
         config = scaled_config(name)
     else:
         known_to_timm = timm.get_pretrained_cfg(CATALOG[name].timm_name if name in CATALOG else name)
-        config = known_to_timm.to_dict() if known_to_timm else {}
+        # a net that nobody published, one from a search: what timm takes where nothing is said
+        config = known_to_timm.to_dict() if known_to_timm else {"input_size": (3, 224, 224)}
     resolved = resolve_data_config(pretrained_cfg=config, use_test_size=True)
     size = resolved["input_size"][-1]
     return {"size": size, "crop_pct": resolved["crop_pct"], "interpolation": resolved["interpolation"]}

@@ -36,7 +36,7 @@ def count_madds(module: nn.Module, input_shape: Sequence[int], dtype: torch.dtyp
         dtype: uint8 for a `lightseg.model.Model`.
     """
     with FlopCounterMode(display=False) as counter:
-        _meta_forward(module, input_shape, dtype)
+        meta_forward(module, input_shape, dtype)
     return counter.get_total_flops() // 2
 
 
@@ -53,7 +53,7 @@ def count_shift_max(module: nn.Module, input_shape: Sequence[int], dtype: torch.
     handles = [m.register_forward_hook(count) for m in module.modules() if isinstance(m, ShiftMax)]
     try:
         if handles:
-            _meta_forward(module, input_shape, dtype)
+            meta_forward(module, input_shape, dtype)
     finally:
         for handle in handles:
             handle.remove()
@@ -64,7 +64,7 @@ def peak_memory(module: nn.Module, input_shape: Sequence[int], dtype: torch.dtyp
     """Bytes of weights, buffers, input and living intermediate results at the fullest moment of one forward without
     gradients. An allocator and the workspace of convolutions come on top, on every machine otherwise."""
     with _LivingBytes() as memory:
-        _meta_forward(module, input_shape, dtype)
+        meta_forward(module, input_shape, dtype)
     return memory.peak
 
 
@@ -91,7 +91,7 @@ def measure_latency(
     times: list[float] = []
     try:
         torch.set_num_threads(threads or before)
-        with _evaluation(module), torch.inference_mode():
+        with evaluation(module), torch.inference_mode():
             _timed(module, images)  # the first run also allocates and chooses kernels
             while len(times) < runs and sum(times) < LATENCY_BUDGET_S:
                 times.append(_timed(module, images))
@@ -138,7 +138,7 @@ def _timed(module: nn.Module, images: Tensor) -> float:
 
 
 @contextmanager
-def _evaluation(module: nn.Module) -> Iterator[None]:
+def evaluation(module: nn.Module) -> Iterator[None]:
     """Evaluation mode, and then for each submodule the mode it had."""
     modes = {child: child.training for child in module.modules()}
     module.eval()
@@ -150,11 +150,11 @@ def _evaluation(module: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _meta_forward(module: nn.Module, input_shape: Sequence[int], dtype: torch.dtype) -> None:
+def meta_forward(module: nn.Module, input_shape: Sequence[int], dtype: torch.dtype) -> None:
     """One forward with tensors that have shapes and no values, in place of the module's own."""
     state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in state.items()}
-    with _evaluation(module):
+    with evaluation(module):
         torch.func.functional_call(module, shapes, (torch.empty(*input_shape, dtype=dtype, device="meta"),))
 
 

@@ -1,0 +1,62 @@
+"""OpenVINO: a pair of files, `.xml` and `.bin`, run on the CPU."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lightseg.errors import LightsegError
+from lightseg.export.metadata import INPUT, Metadata
+from lightseg.export.packages import need, quiet, refusal
+
+SECTION = "lightseg"  # of the runtime information
+
+
+def write(program: Any, path: Path, metadata: Metadata, opset: int | None = None) -> None:
+    """Weights stay float32. LightsegError where openvino is missing or has no rule for an operator, which is named."""
+    openvino = need("openvino")
+    if opset is not None:
+        raise LightsegError("an opset is ONNX's: leave --opset out, or export to onnx")
+    try:
+        with quiet():
+            model = openvino.convert_model(program)
+    except Exception as error:  # openvino's frontends raise errors of several kinds
+        raise refusal("OpenVINO", error) from error
+    model.inputs[0].get_tensor().set_names({INPUT})
+    for output, name in zip(model.outputs, metadata.outputs, strict=True):
+        output.get_tensor().set_names({name})
+    save(model, path, metadata)
+
+
+def save(model: Any, path: Path, metadata: Metadata) -> None:
+    """Writes `path` (.xml) and the .bin beside it, with the metadata."""
+    for key, text in metadata.to_strings().items():
+        model.set_rt_info(text, [SECTION, key])
+    need("openvino").save_model(model, str(path), compress_to_fp16=False)
+
+
+class Runner:
+    """A pair of files on the CPU, in the precision in which they were written. See `lightseg.export.runner.Runner`."""
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        openvino = need("openvino")
+        # bfloat16 where the CPU has it would be its own choice, and not what was compared
+        options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        if threads:
+            options["INFERENCE_NUM_THREADS"] = str(threads)
+        try:
+            core = openvino.Core()
+            model = core.read_model(str(path))
+            self.compiled = core.compile_model(model, "CPU", options)
+        except RuntimeError as error:
+            raise LightsegError(f"{path} cannot be run by OpenVINO: {_last_line(error)}") from error
+        known = [key for key in Metadata.KEYS if model.has_rt_info([SECTION, key])]
+        self.metadata = Metadata.from_strings({k: model.get_rt_info([SECTION, k]).astype(str) for k in known}, path)
+
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        answers = self.compiled([images])
+        return dict(zip(self.metadata.outputs, (np.array(answers[i]) for i in range(len(answers))), strict=True))
+
+
+def _last_line(error: BaseException) -> str:
+    return [line.strip() for line in str(error).splitlines() if line.strip()][-1]

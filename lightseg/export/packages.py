@@ -1,0 +1,75 @@
+"""The packages of the formats, imported when a format is asked for; a missing one is a line that names its extra."""
+
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from lightseg.errors import LightsegError
+
+EXTRAS = {  # package -> the extra of pyproject.toml that brings it
+    "onnx": "export",
+    "onnx_ir": "export",
+    "onnxscript": "export",
+    "onnxruntime": "export",
+    "openvino": "export",
+    "nncf": "export",
+    "executorch": "executorch",
+}
+
+
+def need(module: str) -> Any:
+    """The module, imported. LightsegError where its package is not installed, or does not work with this torch."""
+    package = module.split(".")[0]
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != package:
+            raise LightsegError(f"{package} is installed, but {error.name}, which it needs, is not") from error
+        raise LightsegError(
+            f"{package} is not installed: pip install 'lightseg[{EXTRAS[package]}]', or {package} alone"
+        ) from error
+    except (ImportError, OSError) as error:  # a compiled part that was built for another torch
+        raise LightsegError(f"{package} is installed and cannot be loaded: {str(error).splitlines()[0]}") from error
+
+
+@contextmanager
+def quiet(*loggers: str) -> Iterator[None]:
+    """Without warnings and without what these loggers say below an error: exporters explain at length what the one line
+    of a refusal says."""
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in loggers}
+    try:
+        for logger in levels:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
+
+
+_MISSING = (  # how the formats say that they have no counterpart of an operator
+    r"No ONNX function found for <OpOverload\(op='([\w.:]+)'",
+    r"No conversion rule found for operations: ([\w.:, ]+)",  # OpenVINO
+    r"Operator torch\._ops\.([\w.]+) is not in Core ATen opset",  # ExecuTorch
+    r"Missing out variants: \{([^}]+)\}",  # ExecuTorch
+)
+
+
+def refusal(form: str, error: BaseException) -> LightsegError:
+    """The one line for a model that a format cannot hold; it names the operators where the error does."""
+    texts = []
+    link: BaseException | None = error
+    while link is not None:
+        texts.append(str(link))
+        link = link.__cause__ or link.__context__
+    operators = [found for pattern in _MISSING for text in texts for found in re.findall(pattern, text)]
+    if operators:
+        names = ", ".join(dict.fromkeys(name.strip(" '") for found in operators for name in found.split(",")))
+        return LightsegError(f"{form} has no operator for {names}: take another format, or another backbone or head")
+    first = next((line.strip() for line in texts[-1].splitlines() if line.strip()), "")
+    return LightsegError(f"the model cannot be written as {form} ({type(error).__name__}: {first[:200]})")

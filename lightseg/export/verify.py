@@ -1,0 +1,192 @@
+"""Whether an exported file answers as the model does that it was made of, and how long each takes."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lightseg.export.decode import decode
+from lightseg.export.metadata import Metadata
+from lightseg.export.runner import Runner
+
+ATOL, RTOL = 1e-3, 1e-5  # of outputs in float32; relative to the largest value of an output
+CLEAR_SCORE, SAME_IOU = 0.3, 0.9  # detections that count, and how much two must share to be the same
+LATENCY_BUDGET_S = 10.0  # of all rounds; at least three are run
+
+
+def eager(model: nn.Module, images: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The outputs of a `lightseg.export.wrapper.Exportable`, named as in the file."""
+    with torch.inference_mode():
+        return dict(zip(names, (one.numpy() for one in model(torch.from_numpy(images))), strict=True))
+
+
+def compare(model: nn.Module, runner: Runner, batches: Iterable[np.ndarray]) -> dict[str, Any]:
+    """
+    Args:
+        model: the `Exportable` in float32, in evaluation mode.
+        batches: uint8 [B, C, H, W], of any sizes that the file takes.
+
+    Returns:
+        `images`; `outputs`: for each `max_difference`, `mean_difference` and `largest`, the largest eager value;
+        `agreement`, the share of pixels (seg), images (cls) or clear detections (det) with the same answer; `equal`,
+        whether every difference is within rounding.
+    """
+    metadata = runner.metadata
+    sums: dict[str, float] = dict.fromkeys(metadata.outputs, 0.0)
+    counts, most, largest = dict.fromkeys(sums, 0), dict.fromkeys(sums, 0.0), dict.fromkeys(sums, 0.0)
+    agreeing, looked_at, images = 0.0, 0, 0
+    for batch in batches:
+        expected, found = eager(model, batch, list(metadata.outputs)), runner.run(batch)
+        for name, a in expected.items():
+            difference = np.abs(a.astype(np.float32) - found[name].astype(np.float32))
+            most[name] = max(most[name], float(difference.max()))
+            largest[name] = max(largest[name], float(np.abs(a).max()))
+            sums[name] += float(difference.sum(dtype=np.float64))
+            counts[name] += difference.size
+        size = (batch.shape[-2], batch.shape[-1])
+        same, of = AGREEMENTS[metadata.task](*(decode(outputs, metadata, size) for outputs in (expected, found)))
+        agreeing, looked_at, images = agreeing + same, looked_at + of, images + len(batch)
+    agreement = agreeing / looked_at if looked_at else None
+    within = all(most[name] <= ATOL + RTOL * largest[name] for name in sums)
+    return {
+        "images": images,
+        "outputs": {
+            name: {
+                "max_difference": most[name],
+                "mean_difference": sums[name] / max(1, counts[name]),
+                "largest": largest[name],
+            }
+            for name in sums
+        },
+        "agreement": agreement,
+        # ids are equal or are not: where two logits tie, rounding decides
+        "equal": bool(agreement is not None and agreement >= 0.999) if "class_ids" in sums else within,
+    }
+
+
+def latencies(model: nn.Module, runner: Runner, images: np.ndarray, rounds: int = 10) -> dict[str, Any]:
+    """Median milliseconds of one batch, eager and exported in turn, with as many threads each."""
+    takes: dict[str, Callable[[], object]] = {
+        "eager_ms": lambda: eager(model, images, list(runner.metadata.outputs)),
+        "exported_ms": lambda: runner.run(images),
+    }
+    times: dict[str, list[float]] = {name: [] for name in takes}
+    began = time.perf_counter()
+    for round_number in range(rounds + 1):  # the first one also allocates and chooses kernels
+        if round_number > 3 and time.perf_counter() - began > LATENCY_BUDGET_S:
+            break
+        for name, take in takes.items():
+            start = time.perf_counter()
+            take()
+            if round_number:
+                times[name].append((time.perf_counter() - start) * 1e3)
+    medians = {name: round(statistics.median(all_times), 3) for name, all_times in times.items()}
+    return {
+        **medians,
+        "ratio": round(medians["eager_ms"] / medians["exported_ms"], 3),
+        "rounds": len(times["eager_ms"]),
+        "threads": torch.get_num_threads(),
+        "input": "x".join(map(str, images.shape)) + " uint8",
+    }
+
+
+def evaluate_exported(
+    runner: Runner,
+    batches: Iterable[dict[str, Any]],
+    metric: Any,
+    update: Callable[[Any, Any, dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """A task's metric over the file's answers, as training's evaluation has it.
+
+    Args:
+        batches: `images` uint8 [B, C, H, W] as evaluation gives them to the model, and the task's targets: `masks`,
+            `labels`, or for det `image_ids` and `sizes`.
+        metric: a fresh one of lightseg.metrics.
+        update: (metric, predictions of the batch, batch) -> None. None: the task's own of UPDATES, with boxes mapped
+            back to the pictures on disk as `metadata.evaluation` says.
+
+    Returns:
+        What `metric.compute()` gives.
+    """
+    metadata = runner.metadata
+    for batch in batches:
+        images = batch["images"].numpy()
+        size = (images.shape[-2], images.shape[-1])
+        step = metadata.batch or len(images)
+        parts = [
+            _tensors(decode(runner.run(images[i : i + step]), metadata, size)) for i in range(0, len(images), step)
+        ]
+        whole = torch.cat(parts) if isinstance(parts[0], Tensor) else [one for part in parts for one in part]
+        if update is None:
+            UPDATES[metadata.task](metric, whole, batch, metadata)
+        else:
+            update(metric, whole, batch)
+    return metric.compute()
+
+
+def _tensors(predictions: Any) -> Any:
+    if isinstance(predictions, np.ndarray):
+        return torch.from_numpy(predictions)
+    return [{key: torch.from_numpy(value) for key, value in one.items()} for one in predictions]
+
+
+def _update_boxes(metric: Any, predictions: Any, batch: dict[str, Any], metadata: Metadata) -> None:
+    from lightseg.data.box_transforms import to_original
+
+    size, keep_aspect = tuple(batch["images"].shape[-2:]), bool(metadata.evaluation.get("keep_aspect", False))
+    originals = [
+        {**one, "boxes": to_original(one["boxes"], picture, size, keep_aspect)}
+        for one, picture in zip(predictions, batch["sizes"], strict=True)
+    ]
+    metric.update(originals, batch["image_ids"])
+
+
+UPDATES: dict[str, Callable[[Any, Any, dict[str, Any], Metadata], None]] = {
+    "seg": lambda metric, predictions, batch, metadata: metric.update(predictions, batch["masks"]),
+    "cls": lambda metric, predictions, batch, metadata: metric.update(predictions, batch["labels"]),
+    "det": _update_boxes,
+}
+
+
+# -- agreement: (predictions of the model, of the file) -> how many are the same, of how many --------------------------
+
+
+def _same_pixels(a: np.ndarray, b: np.ndarray) -> tuple[float, int]:
+    return float((a == b).sum()), a.size
+
+
+def _same_classes(a: np.ndarray, b: np.ndarray) -> tuple[float, int]:
+    return float((a.argmax(1) == b.argmax(1)).sum()), len(a)
+
+
+def _same_boxes(a: list[dict[str, np.ndarray]], b: list[dict[str, np.ndarray]]) -> tuple[float, int]:
+    """Of the clear detections of either, those that the other has too, each matched once."""
+    same, of = 0, 0
+    for one, other in zip(a, b, strict=True):
+        first, second = ({k: v[d["scores"] > CLEAR_SCORE] for k, v in d.items()} for d in (one, other))
+        free = list(range(len(second["labels"])))
+        for box, label in zip(first["boxes"], first["labels"], strict=True):
+            match = next(
+                (i for i in free if second["labels"][i] == label and _iou(box, second["boxes"][i]) > SAME_IOU), None
+            )
+            if match is not None:
+                free.remove(match)
+                same += 1
+        of += max(len(first["labels"]), len(second["labels"]))
+    return float(same), of
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> float:
+    shared = (np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])).clip(0).prod()
+    return float(shared / max(1e-9, (a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - shared))
+
+
+AGREEMENTS: dict[str, Callable[[Any, Any], tuple[float, int]]] = {
+    "seg": _same_pixels,
+    "cls": _same_classes,
+    "det": _same_boxes,
+}

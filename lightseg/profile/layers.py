@@ -1,0 +1,177 @@
+"""The cost of a model layer by layer, in figures whose sums are those of the whole.
+
+A layer is a module that holds weights or computes something itself, outside of its children: a convolution, a batch
+norm, and also a residual block, which adds. Everything is counted once, at the innermost module that does it.
+
+    madds        multiply-adds of convolutions, linear layers and matrix products, as `count_madds` has them
+    activations  elements of the outputs of these ("Designing Network Design Spaces", arXiv:2003.13678, section 3)
+    mac          memory access cost, elements read and written by these: hw(c1 + c2) + k²c1c2/g for a convolution
+                 (ShuffleNetV2, arXiv:1807.11164, section 2), with a stride hw of its input for c1, of its output for c2
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+
+from lightseg.backbones.shift_max import ShiftMax
+from lightseg.profile.cost import LATENCY_BUDGET_S, evaluation, meta_forward
+
+BIAS_FIRST = (torch.ops.aten.addmm, torch.ops.aten.baddbmm)  # their first operand is added, not multiplied
+
+
+@dataclass
+class Layer:
+    """A module. `name` is its path, empty for the model itself; `computes`, whether it does so outside of its children;
+    `output` the shape of what it last returned. `shift_max` counts the products of Dynamic Shift-Max, which only
+    MicroNet's published figures include."""
+
+    name: str
+    kind: str
+    computes: bool = False
+    output: list[int] | None = None
+    params: int = 0
+    madds: int = 0
+    activations: int = 0
+    mac: int = 0
+    shift_max: int = 0
+    time_ms: float = 0.0
+
+
+def count_layers(module: nn.Module, input_shape: Sequence[int], dtype: torch.dtype = torch.float32) -> list[Layer]:
+    """The layers of one forward in evaluation mode, in the order in which they first compute something.
+
+    Arguments and result as of `count_modules`, without the modules that only hold others.
+    """
+    return [layer for layer in count_modules(module, input_shape, dtype).values() if layer.computes or layer.params]
+
+
+def count_modules(
+    module: nn.Module, input_shape: Sequence[int], dtype: torch.dtype = torch.float32
+) -> dict[str, Layer]:
+    """All modules by their paths: those that compute something, in that order, then the others.
+
+    Counted on the meta device, as `lightseg.profile.cost` counts: nothing is timed, `module` stays as it was. Weights
+    that several modules share count for the first, a layer that runs twice counts its operations twice.
+
+    Args:
+        input_shape, dtype: as for `count_madds`.
+    """
+    found = {name: Layer(name, type(child).__name__) for name, child in module.named_modules()}
+    counter = _Counter(found)
+    seen: set[int] = set()
+    for name, child in module.named_modules():
+        for parameter in child.parameters(recurse=False):
+            found[name].params += 0 if id(parameter) in seen else parameter.numel()
+            seen.add(id(parameter))
+
+    def leave(name: str, child: nn.Module, output: Any) -> None:
+        tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        found[name].output = list(tensors[-1].shape) if tensors else None
+        if isinstance(child, ShiftMax):
+            found[name].shift_max += tensors[0].numel() * child.madds
+        counter.stack.pop()
+
+    with _followed(module, counter.stack.append, leave), counter:
+        meta_forward(module, input_shape, dtype)
+    return {name: found[name] for name in dict.fromkeys([*counter.order, *found])}
+
+
+def time_layers(module: nn.Module, images: Tensor, runs: int = 10) -> dict[str, float]:
+    """Median milliseconds that each module of a model on the CPU spends outside of its children, by path.
+
+    images: what `module` takes. runs: forwards, fewer where those would take over 10 s. The clock is read at the
+    beginning and end of each module, which costs some microseconds a layer: `measure_latency` has the whole without.
+    """
+    runs_ms: dict[str, list[float]] = {name: [] for name, _ in module.named_modules()}
+    clock = _Clock()
+    began = time.perf_counter()
+    with evaluation(module), torch.inference_mode(), _followed(module, clock.enter, clock.leave):
+        module(images)  # the first run also allocates and chooses kernels
+        for number in range(runs):
+            if number and time.perf_counter() - began > LATENCY_BUDGET_S:
+                break
+            clock.spent.clear()
+            module(images)
+            for name, seconds in clock.spent.items():
+                runs_ms[name].append(seconds * 1e3)
+    return {name: statistics.median(times) for name, times in runs_ms.items() if times}
+
+
+@contextmanager
+def _followed(
+    module: nn.Module, enter: Callable[[str], None], leave: Callable[[str, nn.Module, Any], None]
+) -> Iterator[None]:
+    """Calls `enter(path)` before and `leave(path, module, output)` after the forward of each module."""
+    handles: list[Any] = []
+
+    def follow(name: str, child: nn.Module) -> None:
+        handles.append(child.register_forward_pre_hook(lambda child, inputs: enter(name)))
+        handles.append(child.register_forward_hook(lambda child, inputs, output: leave(name, child, output)))
+
+    try:
+        for name, child in module.named_modules():
+            follow(name, child)
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class _Counter(TorchDispatchMode):
+    """Adds the cost of each operation to the module that is running, the last of `stack`."""
+
+    def __init__(self, layers: dict[str, Layer]) -> None:
+        super().__init__()
+        self.layers = layers
+        self.stack: list[str] = []
+        self.order: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not self.stack:  # copies of the weights, made before the forward
+            return result
+        layer = self.layers[self.stack[-1]]
+        if not layer.computes:
+            layer.computes = True
+            self.order.append(layer.name)
+        packet = func._overloadpacket
+        if packet in flop_registry:
+            layer.madds += flop_registry[packet](*args, **(kwargs or {}), out_val=result) // 2
+            output = next(leaf.numel() for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
+            operands = args[1:3] if packet in BIAS_FIRST else args[:2] if "convolution" in str(packet) else args
+            layer.activations += output
+            layer.mac += output + sum(leaf.numel() for leaf in tree_leaves(operands) if isinstance(leaf, Tensor))
+        return result
+
+
+class _Clock:
+    """Seconds spent in each module while it was the innermost one."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = {}
+        self.stack: list[str] = []
+        self.since = 0.0
+
+    def enter(self, name: str) -> None:
+        self._read()
+        self.stack.append(name)
+        self.since = time.perf_counter()
+
+    def leave(self, name: str, child: nn.Module, output: Any) -> None:
+        self._read()
+        self.stack.pop()
+        self.since = time.perf_counter()
+
+    def _read(self) -> None:
+        if self.stack:
+            innermost = self.stack[-1]
+            self.spent[innermost] = self.spent.get(innermost, 0.0) + time.perf_counter() - self.since

@@ -1,0 +1,67 @@
+"""`profile`: everything that a model costs for one image."""
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from lightseg.errors import LightsegError, one_line
+from lightseg.model import Model
+from lightseg.profile.cost import count_madds, count_params, peak_memory
+from lightseg.profile.latency import measure_runtimes
+from lightseg.profile.layers import count_modules, time_layers
+from lightseg.profile.stages import sum_stages
+
+
+def profile(
+    model: Model, image_size: tuple[int, int], *, runs: int = 20, onnx: bool = True, compiled: bool = False
+) -> dict[str, Any]:
+    """What a model on the CPU costs for one image, whole, by stage and by layer.
+
+    Args:
+        image_size: (height, width) in pixels.
+        runs: timed forwards of each kind; 0: nothing is timed, so that the rest does not depend on the machine.
+        onnx, compiled: also measure ONNX Runtime where it is installed, and torch.compile, which takes minutes.
+
+    Returns:
+        `model` (its spec), `image_size`, `params`, `madds` (for MicroNet also `madds_with_shift_max`), `activations`,
+        `mac` (see `lightseg.profile.layers`), `peak_memory_mb` (weights and living tensors of one forward), `stages`
+        and `layers`, lists whose sums those are, and `latency`, `skipped` (see `measure_runtimes`). The `time_ms` of
+        layers are medians of forwards with torch's present number of threads, `layer_threads`.
+
+    Raises:
+        LightsegError: the model cannot take images of that size.
+    """
+    shape = (1, model.spec.get("in_chans", 3), *image_size)
+    try:
+        modules = count_modules(model, shape, torch.uint8)
+    except (RuntimeError, ValueError, AssertionError, IndexError) as error:  # each net has its own way to say it
+        name = model.spec.get("backbone")
+        raise LightsegError(f"{name} cannot take images of {shape[2]}x{shape[3]}: {one_line(error)[:160]}") from error
+    layers = [module for module in modules.values() if module.computes or module.params]
+    shift_max = sum(layer.shift_max for layer in layers)
+    whole = {
+        "model": {key: model.spec.get(key) for key in ("backbone", "task", "num_classes", "output_stride", "head")},
+        "image_size": list(image_size),
+        "params": count_params(model),
+        "madds": (madds := count_madds(model, shape, torch.uint8)),
+        **({"madds_with_shift_max": madds + shift_max} if shift_max else {}),
+        "activations": sum(layer.activations for layer in layers),
+        "mac": sum(layer.mac for layer in layers),
+        "peak_memory_mb": round(peak_memory(model, shape, torch.uint8) / 2**20, 2),
+    }
+    latency: list[dict[str, Any]] = []
+    skipped: dict[str, str] = {}
+    if runs:
+        latency, skipped = measure_runtimes(model, shape, runs=runs, onnx=onnx, compiled=compiled)
+        times = time_layers(model, torch.zeros(shape, dtype=torch.uint8), runs)
+        for layer in layers:
+            layer.time_ms = round(times.get(layer.name, 0.0), 4)
+    return {
+        **whole,
+        "latency": latency,
+        "skipped": skipped,
+        "layer_threads": torch.get_num_threads(),
+        "stages": sum_stages(model, modules, image_size[0]),
+        "layers": [{key: value for key, value in asdict(layer).items() if key != "computes"} for layer in layers],
+    }

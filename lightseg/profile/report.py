@@ -1,0 +1,131 @@
+"""What `profile` found, as a text table and as a picture."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+BLUE, ORANGE, PALE = (31, 95, 168), (214, 120, 32), (246, 205, 160)
+HEADINGS = ("stage", "modules", "output", "layers", "params", "MAdds M", "activations M", "MAC M", "time ms")
+
+
+def profile_table(found: dict[str, Any], layers: bool = False) -> str:
+    """found: of `profile`. layers: a line a layer too."""
+    model, (height, width) = found["model"], found["image_size"]
+    shift_max = found.get("madds_with_shift_max")
+    timed = bool(found["latency"])
+    lines = [
+        f"{model['backbone']}, task={model['task']}, {model['num_classes']} classes, one image of {height}x{width}",
+        f"params {found['params'] / 1e6:.3f} M, MAdds {found['madds'] / 1e6:.1f} M"
+        + (f" ({shift_max / 1e6:.2f} M with Shift-Max)" if shift_max else "")
+        + f", activations {found['activations'] / 1e6:.2f} M, memory access cost {found['mac'] / 1e6:.2f} M, "
+        f"peak memory {found['peak_memory_mb']:.1f} MB",
+        "",
+    ]
+    total = {"stage": "whole", "modules": [], "output": None, **_sums(found["stages"])}
+    lines += align([HEADINGS, *(_cells(row, timed) for row in [*found["stages"], total])], left=3)
+    if layers:
+        headings = ("layer", "kind", *HEADINGS[2:3], *HEADINGS[4:])
+        rows = [_cells({**row, "stage": row["name"] or "model", "layers": 0}, timed) for row in found["layers"]]
+        kinds = [row["kind"] for row in found["layers"]]
+        lines += ["", *align([headings, *((r[0], k, r[2], *r[4:]) for r, k in zip(rows, kinds, strict=True))], left=3)]
+    if timed:
+        rows = [
+            (row["runtime"], str(row["threads"]), f"{row['latency_ms']:.2f}", f"{row['latency_min_ms']:.2f}")
+            for row in found["latency"]
+        ]
+        lines += ["", *align([("runtime", "threads", "latency ms", "least"), *rows], left=1)]
+        lines += [f"{name} not measured: {why}" for name, why in found["skipped"].items()]
+        threads = found["layer_threads"]
+        lines += [f"latency: medians; time of stages and layers: eager, {threads} thread{'s' * (threads > 1)}"]
+    return "\n".join(lines)
+
+
+def _cells(row: dict[str, Any], timed: bool) -> tuple[str, ...]:
+    parts = row.get("modules", [])
+    return (
+        row["stage"],
+        parts[0] if len(parts) == 1 else f"{parts[0]} – {parts[-1]}" if parts else "",
+        "x".join(map(str, row["output"][1:])) if row["output"] else "",
+        str(row["layers"]),
+        str(row["params"]),
+        f"{row['madds'] / 1e6:.2f}",
+        f"{row['activations'] / 1e6:.3f}",
+        f"{row['mac'] / 1e6:.3f}",
+        f"{row['time_ms']:.3f}" if timed else "-",
+    )
+
+
+def _sums(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    keys = ("layers", "params", "madds", "activations", "mac", "time_ms")
+    return {key: sum(row[key] for row in rows) for key in keys}
+
+
+def align(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """Lines of columns, the first `left` of them flush left, numbers flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            f"{cell:<{w}}" if i < left else f"{cell:>{w}}" for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def profile_picture(found: dict[str, Any]) -> np.ndarray:
+    """uint8 RGB [H, W, 3]: a row a layer with products, its share of the MAdds in blue, of the measured time in orange;
+    pale, the time of what follows it without products (norms, activations, sums) up to the next such layer."""
+    rows = _picture_rows(found["layers"])
+    madds = max(1, sum(row["madds"] for row in rows))
+    whole = max(1e-9, sum(row["time"] + row["after"] for row in rows))
+    largest = max(max(row["madds"] / madds, (row["time"] + row["after"]) / whole) for row in rows)
+    font, bold = ImageFont.load_default(12), ImageFont.load_default(15)
+    left = round(max(font.getlength(row["name"]) for row in rows)) + 16
+    bars, line, top, right = 560, 17, 84, 140
+    sheet = Image.new("RGB", (left + bars + right, top + line * len(rows) + 12), "white")
+    draw = ImageDraw.Draw(sheet)
+    model, (height, width) = found["model"], found["image_size"]
+    title = f"{model['backbone']}, {model['task']}, {height}x{width}: {madds / 1e6:.1f} M MAdds, {whole:.1f} ms"
+    draw.text((8, 8), f"{title} (eager, {found['layer_threads']} thread)", "black", bold)
+    legend = ((BLUE, "share of the MAdds"), (ORANGE, "of the time, the layer"), (PALE, "of the time, what follows it"))
+    for number, (colour, text) in enumerate(legend):
+        draw.rectangle((8 + 200 * number, 36, 20 + 200 * number, 48), fill=colour)
+        draw.text((26 + 200 * number, 42), text, "black", font, anchor="lm")
+    for share in _ticks(largest):
+        x = left + round(bars * share / largest)
+        draw.line((x, top - 4, x, top + line * len(rows)), fill=(225, 225, 225))
+        draw.text((x, top - 14), f"{100 * share:.3g} %", "grey", font, anchor="mm")
+    for number, row in enumerate(rows):
+        y = top + line * number
+        draw.text((left - 6, y + line / 2), row["name"], "black", font, anchor="rm")
+        ends = [left + round(bars * part / largest) for part in (row["madds"] / madds, row["time"] / whole)]
+        end = left + round(bars * (row["time"] + row["after"]) / whole / largest)
+        draw.rectangle((left, y + 2, ends[0], y + 7), fill=BLUE)
+        draw.rectangle((left, y + 9, end, y + 14), fill=PALE)
+        draw.rectangle((left, y + 9, ends[1], y + 14), fill=ORANGE)
+        text = f"{row['madds'] / 1e6:.1f} M, {row['time'] + row['after']:.2f} ms"
+        draw.text((sheet.width - 8, y + line / 2), text, "grey", font, anchor="rm")
+    return np.asarray(sheet)
+
+
+def _picture_rows(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Layers with products, and the time of those without that follow each; those before the first are its own."""
+    rows: list[dict[str, Any]] = []
+    before = 0.0
+    for layer in layers:
+        if layer["madds"]:
+            name = layer["name"].removeprefix("backbone.net.") or layer["kind"]
+            rows.append({"name": name, "madds": layer["madds"], "time": layer["time_ms"], "after": before})
+            before = 0.0
+        elif rows:
+            rows[-1]["after"] += layer["time_ms"]
+        else:
+            before += layer["time_ms"]
+    return rows
+
+
+def _ticks(largest: float) -> list[float]:
+    """Round shares up to the largest, about four of them."""
+    step = next((s for s in (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2) if largest / s <= 5), 0.5)
+    return [step * n for n in range(int(largest / step) + 1)]

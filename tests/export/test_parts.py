@@ -1,0 +1,141 @@
+"""The parts of an export that need no format: boxes, windows, metadata, pictures, comparison."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from lightseg.errors import LightsegError
+from lightseg.export.any_size import make_any_size, window_matrices
+from lightseg.export.metadata import Metadata
+from lightseg.export.nms import detections
+from lightseg.export.pictures import as_input, draw_streets, read_folder
+from lightseg.export.verify import AGREEMENTS, evaluate_exported
+from lightseg.heads.ssdlite import SSDLite
+from lightseg.model import create_model
+
+METADATA = Metadata(
+    task="det",
+    class_names=["car", "straße"],
+    image_size=(64, 96),
+    example_size=(64, 96),
+    batch=None,
+    outputs={"class_logits": "raw"},
+    decoding={"nms_threshold": 0.5},
+    evaluation={"keep_aspect": True},
+    spec={"backbone": "squeezenet1_1", "arch": None},
+    version="0.0.9",
+)
+
+
+@pytest.mark.parametrize("options", [{}, {"score_threshold": 0.2, "topk_candidates": 7, "detections_per_image": 12}])
+def test_numpy_boxes_are_the_heads(options):
+    generator = torch.Generator().manual_seed(0)
+    head = SSDLite([(8, 16), (8, 32)], 4, **options)
+    corner = torch.rand(500, 2, generator=generator) * 60
+    outputs = {
+        "class_logits": torch.randn(2, 500, 5, generator=generator) * 2,
+        "box_deltas": torch.randn(2, 500, 4, generator=generator),
+        "default_boxes": torch.cat([corner, corner + 5 + torch.rand(500, 2, generator=generator) * 40], 1),
+    }
+    expected = head.decode(outputs, (64, 96))
+    found = detections(**{key: value.numpy() for key, value in outputs.items()}, image_size=(64, 96), **options)
+    for one, other in zip(found, expected, strict=True):
+        assert len(other["scores"]) >= 12
+        np.testing.assert_array_equal(one["labels"], other["labels"])
+        np.testing.assert_allclose(one["boxes"], other["boxes"], atol=1e-3)
+        np.testing.assert_allclose(one["scores"], other["scores"], atol=1e-5)
+
+
+def test_no_box_is_an_empty_answer():
+    logits = np.tile(np.array([9.0, -9.0], np.float32), (1, 3, 1))
+    (found,) = detections(logits, np.zeros((1, 3, 4), np.float32), np.ones((3, 4), np.float32), image_size=(8, 8))
+    assert found["boxes"].shape == (0, 4) and found["labels"].shape == found["scores"].shape == (0,)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 7), (48, 49), (50, 68), (64, 69), (65, 128)])
+def test_windows_as_matrices_are_pooling_and_resizing(size):
+    maps = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    (rows, up), (columns, across) = window_matrices(maps, 0), window_matrices(maps, 1)
+    pooled = F.avg_pool2d(maps, (min(49, size[0]), min(49, size[1])), (16, 20))
+    n, m = pooled.shape[-2:]
+    torch.testing.assert_close((rows @ maps @ columns.T)[:, :, :n, :m], pooled)
+    expected = F.interpolate(pooled, size, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(up @ (rows @ maps @ columns.T) @ across.T, expected)
+
+
+def test_the_exchanged_head_is_the_same_function():
+    torch.manual_seed(0)
+    model = create_model("squeezenet1_1", "seg", 3).eval()
+    batch = torch.randint(0, 256, (1, 3, 200, 1100), dtype=torch.uint8)
+    with torch.no_grad():
+        expected = model(batch)
+        assert type(make_any_size(model).head).__name__ == "AnySizeLRASPP"
+        torch.testing.assert_close(model(batch), expected)
+    other = create_model("squeezenet1_1", "seg", 3, head={"name": "raspp"})
+    assert type(make_any_size(other).head).__name__ == "RASPP"
+
+
+def test_metadata_come_back_as_they_were():
+    assert Metadata.from_strings(METADATA.to_strings(), "net.onnx") == METADATA
+    assert all(isinstance(text, str) for text in METADATA.to_strings().values())
+
+
+def test_metadata_that_are_not_ours():
+    strings = METADATA.to_strings()
+    with pytest.raises(LightsegError, match=r"net\.onnx was not exported by lightseg"):
+        Metadata.from_strings({"task": "det"}, "net.onnx")
+    with pytest.raises(LightsegError, match=r"lightseg 0\.0\.9, whose metadata has no decoding"):
+        Metadata.from_strings({key: text for key, text in strings.items() if key != "decoding"}, "net.onnx")
+    for key, text in (("input", "{}"), ("class_names", "[1"), ("spec", "3")):
+        with pytest.raises(LightsegError, match=r"net\.onnx: its metadata is damaged"):
+            Metadata.from_strings({**strings, key: text}, "net.onnx")
+
+
+def test_pictures_of_a_folder(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    for index in range(5):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((10, 20, 3), 50 * index, np.uint8))
+    found = read_folder(tmp_path, (8, 12), most=3)
+    assert [one.shape for one in found] == [(1, 3, 8, 12)] * 3
+    assert [int(one[0, 0, 0, 0]) for one in found] == [0, 50, 150]
+    assert read_folder(tmp_path, None)[0].shape == (1, 3, 10, 20)
+    with pytest.raises(LightsegError, match="no such folder"):
+        read_folder(tmp_path / "none", None)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(LightsegError, match="holds no pictures"):
+        read_folder(tmp_path / "empty", None)
+
+
+def test_drawn_pictures_have_the_models_channels():
+    assert [one.shape for one in draw_streets((40, 48), 3, count=2)] == [(1, 3, 40, 48)] * 2
+    image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    assert as_input(image, None, 1)[0, 0].tolist() == [[1, 4], [7, 10]]
+    assert as_input(image, None, 4)[0, :, 0, 0].tolist() == [0, 1, 2, 0]
+
+
+def test_agreement_counts_clear_boxes_once():
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 10.2], [20, 20, 30, 30]], np.float32)
+    one = [{"boxes": boxes, "labels": np.array([1, 1, 0]), "scores": np.array([0.9, 0.8, 0.2])}]
+    other = [{"boxes": boxes[:1], "labels": np.array([1]), "scores": np.array([0.9])}]
+    assert AGREEMENTS["det"](one, one) == (2, 2)
+    assert AGREEMENTS["det"](one, other) == AGREEMENTS["det"](other, one) == (1, 2)
+
+
+def test_the_metric_of_a_file_is_over_its_own_answers():
+    class File:
+        metadata = Metadata("seg", ["a", "b"], None, (4, 6), 1, {"logits": ""})  # one image at a time
+
+        def run(self, images):
+            assert len(images) == 1
+            left = (images[:, :1] < 100).astype(np.float32)
+            return {"logits": np.concatenate([left, 1 - left], 1)}
+
+    from lightseg.metrics.segmentation import SegmentationMetric
+
+    images = torch.zeros(3, 3, 4, 6, dtype=torch.uint8)
+    images[..., 3:] = 200
+    masks = (images[:, 0] > 100).to(torch.uint8)
+    masks[2] = 1  # half of one image is wrong
+    values = evaluate_exported(File(), [{"images": images, "masks": masks}], SegmentationMetric(2, ["a", "b"]))
+    assert float(values["mIoU"]) == pytest.approx((24 / 36 + 36 / 48) / 2)

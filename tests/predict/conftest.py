@@ -1,0 +1,96 @@
+"""Checkpoints with random weights, one a task, and pictures of every odd kind."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from lightseg.model import create_model
+
+NAMES = {"seg": ["road", "car", "sky"], "det": ["car", "person"], "cls": [f"kind {i}" for i in range(7)]}
+EVALUATION = {
+    "seg": {"palette": [[250, 0, 0], [0, 250, 0], [0, 0, 250]]},
+    "det": {"eval": {"size": [64, 96], "keep_aspect": False}},
+    "cls": {"eval": {"size": 48, "crop_pct": 0.875, "interpolation": "bilinear"}},
+}
+
+
+def save_checkpoint(run: Path, task: str, config: dict[str, Any] | None) -> Path:
+    """A run's folder with `checkpoints/best.ckpt` and perhaps `config.yaml`, as train.py leaves them."""
+    torch.manual_seed(3)
+    model = create_model("mobilenetv3_small_050", task, len(NAMES[task]), class_names=NAMES[task])
+    state = {f"model.{key}": value for key, value in model.state_dict().items()}
+    path = run / "checkpoints" / "best.ckpt"
+    path.parent.mkdir(parents=True)
+    torch.save({"hyper_parameters": {"model": model.spec}, "state_dict": state}, path)
+    if config is not None:
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+    return path
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    runs = tmp_path_factory.mktemp("runs")
+    return {task: save_checkpoint(runs / task, task, {"task": task, "data": EVALUATION[task]}) for task in NAMES}
+
+
+@pytest.fixture(scope="session")
+def picture() -> np.ndarray:
+    """Smooth colours, uint8 RGB [70, 110, 3]."""
+    noise = np.random.default_rng(0).integers(0, 256, (7, 11, 3), dtype=np.uint8)
+    return cv2.resize(noise, (110, 70), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.fixture(scope="session")
+def make_video() -> Callable[..., Path]:
+    def make(path: Path, frames: int = 60, size: int = 64) -> Path:
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 20.0, (size, size))
+        assert writer.isOpened()
+        for number in range(frames):
+            frame = np.full((size, size, 3), 40, np.uint8)
+            cv2.circle(frame, (number % size, size // 2), size // 8, (0, 0, 250), -1)  # a red disc that wanders
+            writer.write(frame)
+        writer.release()
+        return path
+
+    return make
+
+
+@pytest.fixture
+def odd_folder(tmp_path: Path, picture: np.ndarray) -> Path:
+    folder = tmp_path / "odd"
+    (folder / "below").mkdir(parents=True)
+    image = Image.fromarray(picture)
+    image.convert("CMYK").save(folder / "cmyk.jpg")
+    Image.fromarray(picture[..., 0].astype(np.uint16) << 8).save(folder / "grey16.png")
+    cv2.imwrite(str(folder / "colour16.tif"), picture.astype(np.uint16) << 8)
+    image.convert("P").save(folder / "palette.png")
+    image.convert("RGBA").save(folder / "alpha.webp")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(folder / "turned.jpg", exif=exif)
+    image.save(folder / "moving.gif", save_all=True, append_images=[image.rotate(90)] * 2)
+    Image.new("RGB", (1, 1), "red").save(folder / "one.png")
+    Image.fromarray(np.tile(picture[:1], (1, 30, 1))).save(folder / "narrow.png")
+    image.save(folder / "below" / "same.png")
+    image.save(folder / "below" / "same.jpg")
+    image.save(folder / "whole.jpg", quality=95)
+    data = (folder / "whole.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(data[: len(data) * 2 // 3])
+    (folder / "header.jpg").write_bytes(data[: data.rfind(b"\xff\xda")])
+    image.save(folder / "whole.png")
+    data = (folder / "whole.png").read_bytes()
+    (folder / "cut.png").write_bytes(data[: len(data) * 2 // 3])
+    (folder / "empty.jpg").touch()
+    (folder / "text.jpg").write_text("this is no picture")
+    (folder / "gone.jpg").symlink_to(folder / "nowhere.jpg")
+    (folder / "notes.txt").write_text("not looked at")
+    (folder / "broken.mp4").write_bytes(bytes(2000))
+    image.save(folder / ".hidden.png")
+    return folder

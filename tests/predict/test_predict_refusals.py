@@ -1,0 +1,163 @@
+"""One clear line for what cannot be used; nothing of a stranger's file is run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from lightseg.cli import main
+from lightseg.errors import LightsegError
+from lightseg.model import load_model
+from lightseg.predict.predicting import predict
+from lightseg.run_config import evaluation_options, read_run_config
+
+from .conftest import save_checkpoint
+
+
+@pytest.fixture
+def image(tmp_path, picture) -> Path:
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    return tmp_path / "a.png"
+
+
+class Evil:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return (os.system, (f"touch {self.mark}",))
+
+
+def test_a_pickle_that_runs_code_is_refused_and_not_run(tmp_path, image, capsys):
+    mark = tmp_path / "was_run"
+    torch.save({"hyper_parameters": {"model": Evil(mark)}, "state_dict": {}}, tmp_path / "evil.ckpt")
+    assert main(["predict", str(tmp_path / "evil.ckpt"), str(image), "--output", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "can be read safely" in error and error.count("\n") == 1
+    assert not mark.exists() and not (tmp_path / "out").exists()
+    torch.load(tmp_path / "evil.ckpt", weights_only=False)  # it would have
+    assert mark.exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "data: !!python/object/apply:os.system ['touch {mark}']",
+        "data: !!python/object/new:subprocess.Popen [['touch', '{mark}']]",
+        "data: !!python/name:os.system",
+        "data: [",
+        "just words",
+        "data: {{eval: 5}}",
+    ],
+)
+def test_a_yaml_that_names_code_or_is_damaged_is_refused(tmp_path, image, capsys, text):
+    mark = tmp_path / "was_run"
+    checkpoint = save_checkpoint(tmp_path / "run", "det", None)
+    (tmp_path / "run" / "config.yaml").write_text(text.format(mark=mark))
+    assert main(["predict", str(checkpoint), str(image), "--output", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "config.yaml" in error and error.count("\n") == 1
+    assert not mark.exists() and not (tmp_path / "out").exists()
+
+
+def test_a_spec_cannot_ask_for_files_downloads_or_what_is_not_known(tmp_path, checkpoints):
+    content = torch.load(checkpoints["seg"], weights_only=True)
+    spec = content["hyper_parameters"]["model"]
+
+    def refused(**changes: object) -> str:
+        content["hyper_parameters"]["model"] = {k: v for k, v in {**spec, **changes}.items() if v != "left out"}
+        torch.save(content, tmp_path / "odd.ckpt")
+        with pytest.raises(LightsegError) as error:
+            load_model(tmp_path / "odd.ckpt")
+        assert "\n" not in str(error.value) and "odd.ckpt" in str(error.value)
+        return str(error.value)
+
+    assert "another version of lightseg: its model has 'pretrained'" in refused(pretrained=str(tmp_path / "x.pth"))
+    assert "another version of lightseg: its model has 'quantum'" in refused(quantum=1)
+    assert "another version of lightseg: its model has no 'num_classes'" in refused(num_classes="left out")
+    assert "names the file" in refused(backbone=str(tmp_path / "arch.yaml"))
+    assert "cannot be built" in refused(num_classes="many")
+    assert "no task named 'xyz': choose from" in refused(task="xyz")
+    assert "does not fit the model" in refused(num_classes=4)
+    for broken in ({"hyper_parameters": [1], "state_dict": {}}, {"hyper_parameters": {"model": spec}, "state_dict": 3}):
+        torch.save(broken, tmp_path / "odd.ckpt")
+        with pytest.raises(LightsegError, match="names no model"):
+            load_model(tmp_path / "odd.ckpt")
+
+
+def test_output_folders(tmp_path, image, checkpoints, capsys):
+    used = tmp_path / "used"
+    used.mkdir()
+    (used / "mine.txt").write_text("keep")
+    words = ["predict", str(checkpoints["cls"]), str(image), "--output", str(used)]
+    assert main(words) == 2
+    assert capsys.readouterr().err == f"error: {used} is not empty: give another folder with --output, or --overwrite\n"
+    assert main([*words, "--overwrite"]) == 0
+    assert (used / "mine.txt").read_text() == "keep" and (used / "results.csv").is_file()
+    assert main(["predict", str(checkpoints["cls"]), str(image), "--output", str(image)]) == 2
+    assert "is a file" in capsys.readouterr().err
+    assert main(["predict", str(checkpoints["cls"]), str(image), "--output", "/proc/nothing/here"]) == 2
+    assert capsys.readouterr().err.startswith("error: cannot write /proc/nothing")
+
+
+def test_sources_and_sizes(tmp_path, image, checkpoints):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words" / "a.txt").write_text("words")
+    cases = [
+        ({"source": tmp_path / "none.jpg"}, "no such file, folder or camera"),
+        ({"source": tmp_path / "empty"}, "no picture or video there"),
+        ({"source": str(tmp_path / "*.jpg")}, "no picture or video there"),
+        ({"source": tmp_path / "words"}, "1 files, but no picture or video among them"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"most_frames": 0}, "most_frames is 0"),
+        ({"size": [48, 96]}, "a classifier looks at a square"),
+        ({"size": [0]}, r"size is \[0\]"),
+        ({"size": [1, 2, 3]}, "give height and width"),
+        ({"device": "warp"}, "device=warp"),
+    ]
+    for changes, said in cases:
+        with pytest.raises(LightsegError, match=said):
+            predict(checkpoints["cls"], **{"source": image, "output": tmp_path / "out", **changes})
+        assert not (tmp_path / "out").exists()
+
+
+def test_exit_codes_and_the_last_line(tmp_path, checkpoints, picture, capsys):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "empty.jpg").touch()
+    words = ["predict", str(checkpoints["cls"]), str(folder), "--output", str(tmp_path / "out")]
+    assert main(words) == 2
+    left_out, error = capsys.readouterr().err.splitlines()
+    assert left_out == "left out: empty.jpg: the file is empty"
+    assert error == "error: none of 1 could be answered; the first: empty.jpg: the file is empty"
+    Image.fromarray(picture).save(folder / "fine.png")
+    assert main([*words, "--overwrite"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("1 answered, 1 left out in ") and out.endswith(f": {tmp_path / 'out'}\n")
+
+
+def test_what_the_run_says_is_read_only_where_runs_keep_it(tmp_path):
+    (tmp_path / "config.yaml").write_text("somebody: else")
+    (tmp_path / "models").mkdir()
+    assert read_run_config(tmp_path / "models" / "best.ckpt") == {}
+    spec = {"task": "det", "backbone": "mobilenetv3_small"}
+    assert evaluation_options(spec, {}) == {"size": [320, 320], "keep_aspect": False}
+    assert evaluation_options({**spec, "task": "seg"}, {"data": {}}) == {}
+    grown = {"data": {"eval": {"size": None}, "augment": {"size": 96}}, "schedule": {"image_size": [128, 300]}}
+    assert evaluation_options({**spec, "task": "cls"}, grown)["size"] == 300
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys\nfrom lightseg.cli import main\ntry: main(['predict', '--help'])\n"
+        "except SystemExit: print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--overwrite" in done.stdout and done.stdout.splitlines()[-1] == "False"

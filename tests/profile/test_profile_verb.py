@@ -1,0 +1,138 @@
+"""`lightseg profile`: the same figures as a table, as JSON and as a picture; one line for what it cannot do."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lightseg.backbones.catalog import COUNTED
+from lightseg.cli import main
+from lightseg.model import create_model
+from lightseg.profile.latency import measure_runtimes
+from lightseg.profile.profiling import profile
+from lightseg.profile.report import profile_picture
+from lightseg.profile.request import requested
+from lightseg.verbs.profile import read_words
+
+SMALL = ["backbone=squeezenet1_1", "task=seg", "image_size=64x96", "num_classes=5"]
+
+
+def answered(capsys: pytest.CaptureFixture[str], *words: str) -> dict:
+    assert main(["profile", *words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_json_holds_the_whole_and_its_parts(capsys, tmp_path):
+    found = answered(capsys, *SMALL, "--runs", "1", "--no-onnx", "--picture", str(tmp_path / "bars.png"))
+    assert found["model"] == {
+        "backbone": "squeezenet1_1", "task": "seg", "num_classes": 5, "output_stride": 16,
+        "head": {"name": "lraspp"},
+    }  # fmt: skip
+    assert found["image_size"] == [64, 96] and found["skipped"] == {}
+    for key in ("params", "madds", "activations", "mac"):
+        assert found[key] == sum(layer[key] for layer in found["layers"]) == sum(s[key] for s in found["stages"]) > 0
+    times = [sum(row["time_ms"] for row in found[part]) for part in ("layers", "stages")]
+    assert times[0] == pytest.approx(times[1], rel=0.01) and times[0] > 0
+    assert {row["runtime"] for row in found["latency"]} == {"eager"}
+    assert found["latency"][0]["threads"] == 1 and found["latency"][0]["latency_ms"] > 0
+    with Image.open(tmp_path / "bars.png") as picture:
+        assert np.array_equal(np.asarray(picture), profile_picture(found))
+    assert picture.height > 15 * sum(bool(layer["madds"]) for layer in found["layers"])
+
+
+def test_classifiers_cost_what_the_catalog_says(capsys):
+    counted = json.loads(COUNTED.read_text(encoding="utf-8"))["micronet_m0"]
+    found = answered(capsys, "backbone=micronet_m0", "task=cls", "--runs", "0")
+    assert (found["params"], found["madds"]) == (counted["params"], counted["madds"])
+    assert found["madds_with_shift_max"] == counted["madds_shift_max"]
+    assert found["image_size"] == [224, 224] and found["latency"] == []
+
+
+def test_table_has_a_line_a_stage_and_a_layer(capsys):
+    assert main(["profile", *SMALL, "--runs", "0", "--layers"]) == 0
+    text = capsys.readouterr().out
+    lines = {line.split("  ")[0]: line for line in text.splitlines()}
+    assert "one image of 64x96" in lines["squeezenet1_1, task=seg, 5 classes, one image of 64x96"]
+    assert {"stride 2", "stride 4", "stride 8", "stride 16", "head.cbr", "whole"} <= set(lines)
+    assert "Conv2d" in lines["backbone.net.features_0"]
+    model = create_model("squeezenet1_1", "seg", 5)
+    assert str(sum(p.numel() for p in model.parameters())) in lines["whole"]
+
+
+def test_a_checkpoint_is_profiled_as_it_is(capsys, tmp_path):
+    model = create_model("squeezenet1_1", "det", 3)
+    state = {f"model.{key}": value for key, value in model.state_dict().items()}
+    path = tmp_path / "best.ckpt"
+    torch.save({"hyper_parameters": {"model": model.spec}, "state_dict": state}, path)
+    found = answered(capsys, str(path), "--runs", "0")
+    assert found["image_size"] == [320, 320] and found["model"]["num_classes"] == 3
+    assert found["params"] == sum(p.numel() for p in model.parameters())
+    assert requested(str(path), {"image_size": (352, 288)})[1] == (352, 288)
+
+
+def test_a_runtime_that_fails_does_not_stop_the_others(monkeypatch):
+    from lightseg.errors import LightsegError
+
+    def missing(name: str) -> None:
+        raise LightsegError(f"{name} is not installed")
+
+    monkeypatch.setattr("lightseg.profile.latency.need", missing)
+    rows, skipped = measure_runtimes(create_model("squeezenet1_1", "cls", 3), (1, 3, 32, 32), runs=1)
+    assert {row["runtime"] for row in rows} == {"eager"}
+    assert skipped == {"onnxruntime": "onnxruntime is not installed"}
+
+
+@pytest.mark.slow
+def test_onnx_runtime_is_measured_and_the_model_stays():
+    pytest.importorskip("onnxruntime")
+    model = create_model("squeezenet1_1", "seg", 3).train()
+    found = profile(model, (64, 64), runs=2)
+    assert {row["runtime"] for row in found["latency"]} == {"eager", "onnxruntime"} and not found["skipped"]
+    assert model.training
+
+
+def test_words_are_read_as_train_py_reads_them():
+    assert read_words(["backbone=fbnet_a", "image_size=[256,512]", "head.name=raspp", "head.filters=64"]) == (
+        None, {"backbone": "fbnet_a", "image_size": (256, 512), "head": {"name": "raspp", "filters": 64}},
+    )  # fmt: skip
+    assert read_words(["runs/best.ckpt", "image_size=320"]) == ("runs/best.ckpt", {"image_size": (320, 320)})
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        ([], "give a checkpoint, or backbone=NAME"),
+        (["task=seg"], "give a checkpoint, or backbone=NAME"),
+        (["backbne=fbnet_a"], "profile has no key 'backbne': did you mean backbone?"),
+        (["backbone=fbnet_x"], "unknown backbone 'fbnet_x': did you mean"),
+        (["backbone="], "backbone= names nothing"),
+        (["backbone=fbnet_a", "task=sge"], "no task named 'sge': did you mean seg?"),
+        (["backbone=fbnet_a", "image_size=0"], "image_size=0: give pixels"),
+        (["backbone=fbnet_a", "image_size=12x"], "image_size=12x: give pixels"),
+        (["backbone=fbnet_a", "image_size=99999"], "up to 16384"),
+        (["backbone=fbnet_a", "image_size=[1,2,3]"], "image_size=[1,2,3]: give pixels"),
+        (["backbone=fbnet_a", "num_classes=many"], "num_classes=many: give a whole number"),
+        (["backbone=fbnet_a", "head.name=[raspp"], "head.name=[raspp cannot be read"),
+        (["backbone=fbnet_a", "head.colour=3"], "head lraspp has no option 'colour'"),
+        (["backbone=fbnet_a", "head.filters=many"], "fbnet_a with task=seg cannot be built"),
+        (["backbone=fbnet_a", "output_stride=5"], "no output stride 5"),
+        (["backbone=vit_tiny_patch16_224", "task=cls", "image_size=100"], "cannot take images of 100x100"),
+        (["no/such/best.ckpt"], "no/such/best.ckpt: no such checkpoint"),
+        (["a.ckpt", "b.ckpt"], "'b.ckpt' is one checkpoint too many"),
+        (["a.ckpt", "task=seg"], "task= is for a new model"),
+        (["backbone=fbnet_a", "--picture", "bars.jpg"], "a name that ends in .png"),
+        (["backbone=fbnet_a", "--picture", "no/such/folder/bars.png"], "cannot be written there"),
+        (["backbone=fbnet_a", "--picture", "bars.png", "--runs", "0"], "give --runs from 1 on"),
+        (["backbone=fbnet_a", "--runs", "-1"], "--runs is a whole number"),
+        (["--guidelines", "backbone=fbnet_a"], "leave out 'backbone=fbnet_a'"),
+    ],
+)
+def test_what_cannot_be_profiled_is_one_line(words, part, capsys):
+    assert main(["profile", *words]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("error: ") and captured.err.count("\n") == 1
+    assert part in captured.err
+    assert not Path("bars.png").exists()
