@@ -15,8 +15,6 @@ from lightseg.export.pictures import draw_streets
 from lightseg.export.runner import open_exported
 from lightseg.model import load_model
 
-pytest.importorskip("onnxruntime")
-pytest.importorskip("onnxscript")
 SIZE = (64, 96)
 
 
@@ -106,8 +104,6 @@ def test_a_net_without_a_symbol_for_its_size_keeps_a_free_batch(checkpoint, tmp_
 @pytest.mark.slow
 @pytest.mark.parametrize(("form", "kind"), [("onnx", "seg"), ("onnx", "det"), ("openvino", "seg")])
 def test_int8_is_smaller_and_answers_alike(checkpoint, tmp_path, form, kind):
-    if form == "openvino":
-        pytest.importorskip("nncf")
     folder = tmp_path / "pictures"
     folder.mkdir()
     for seed, picture in enumerate(draw_streets(SIZE, count=8)):

@@ -1,5 +1,6 @@
 """The parts of an export that need no format: boxes, windows, metadata, pictures, comparison."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -93,7 +94,6 @@ def test_metadata_that_are_not_ours():
 
 
 def test_pictures_of_a_folder(tmp_path):
-    cv2 = pytest.importorskip("cv2")
     for index in range(5):
         cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((10, 20, 3), 50 * index, np.uint8))
     found = read_folder(tmp_path, (8, 12), most=3)

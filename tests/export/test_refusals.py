@@ -3,7 +3,9 @@
 import os
 import sys
 
+import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -57,8 +59,6 @@ def test_a_file_that_answers_otherwise_is_not_kept(checkpoint, tmp_path, monkeyp
     ],
 )
 def test_words_that_cannot_be(checkpoint, tmp_path, name, options, said):
-    if options.get("format") == "openvino":
-        pytest.importorskip("openvino")
     assert said in refused(checkpoint("cls"), tmp_path / name, **options)
     assert not list(tmp_path.iterdir())
 
@@ -115,7 +115,6 @@ class Bessel(torch.nn.Module):
 
 @pytest.mark.parametrize(("module", "form"), [(onnx_format, "ONNX"), (openvino_format, "OpenVINO")])
 def test_an_operator_that_a_format_lacks_is_named(tmp_path, module, form):
-    pytest.importorskip({"ONNX": "onnxscript", "OpenVINO": "openvino"}[form])
     program = torch.export.export(Bessel(), (torch.zeros(1, 3, 4, 4, dtype=torch.uint8),))
     metadata = Metadata("cls", ["a"], (4, 4), (4, 4), 1, {"logits": ""})
     with pytest.raises(LightsegError) as error:
@@ -134,8 +133,6 @@ def test_what_executorch_says_of_an_operator_is_read_too():
 
 
 def test_files_of_others(tmp_path):
-    onnx = pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
     value = onnx.helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, [1])
     same = onnx.helper.make_tensor_value_info("same", onnx.TensorProto.FLOAT, [1])
     graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["images"], ["same"])], "g", [value], [same])
@@ -167,7 +164,6 @@ def test_need_says_which_part_is_missing(tmp_path, monkeypatch):
 
 def test_the_report_says_what_was_measured(checkpoint, tmp_path, capsys):
     path = tmp_path / "net.pt2"
-    cv2 = pytest.importorskip("cv2")
     for index in range(3):
         noise = np.random.default_rng(index).integers(0, 256, (40, 50, 3), dtype=np.uint8)
         cv2.imwrite(str(tmp_path / f"{index}.png"), noise)
