@@ -53,7 +53,7 @@ def add_people(
             people.append(_person(rng, *place, heading, pose))
     for i in range(passers):
         x_range = (-street.left.kerb, street.right.kerb) if i % 2 else _sidewalk(rng, street, 0.3)
-        place = _find(rng, camera, taken, 4.0, 9.5, x_range, 0.5, margin=0.0)
+        place = _find(rng, camera, taken, 4.0, 9.5, x_range, 0.5)
         if place:
             people.append(_person(rng, *place, rng.uniform(0, 2 * np.pi), POSES[rng.integers(len(POSES))]))
     return people, bicycles
