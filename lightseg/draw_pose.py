@@ -49,7 +49,7 @@ def draw_pose(
     shown &= np.isfinite(people).all(2)
     for points, drawn, rings in zip((people + 0.5) * scale - 0.5, shown, covered, strict=True):
         if drawn.any():
-            extent = np.ptp(points[drawn], 0).max()
+            extent = np.ptp(points[drawn], 0).max() if drawn.sum() > 1 else np.inf
             line = max(2, round(min(*picture.size, 2 * extent) / 110 / _FINER)) * _FINER
             _draw_one(draw, points, drawn, rings, edges, sides, line)
     return np.asarray(picture.reduce(_FINER))

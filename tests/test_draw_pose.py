@@ -76,6 +76,21 @@ def test_several_people_in_one_picture():
     assert (draw_pose(GREY, both[:0], np.zeros((0, 5)), EDGES, PAIRS) == 128).all()
 
 
+def test_lines_suit_the_size_of_the_person():
+    """Thin ones on somebody small in a large picture; a single point is as large as the picture asks for."""
+    large = np.full((600, 450, 3), 128, np.uint8)
+    areas = []
+    for points, visible in (
+        (POINTS * 5, SEEN),
+        (POINTS * 0.4 + 200, SEEN),
+        (POINTS * 0.4 + 200, np.eye(5, dtype=int)[0]),
+    ):
+        picture = draw_pose(large, points, visible * 2, EDGES, PAIRS)
+        areas.append(int((picture != 128).any(-1).sum()))
+    assert areas[1] < areas[0] / 15
+    assert areas[2] > 60  # of one dot
+
+
 def test_heatmaps_lie_over_a_grey_picture():
     coloured = np.zeros((64, 48, 3), np.uint8)
     coloured[..., 0] = 200
