@@ -14,7 +14,7 @@ The answer for a mirrored image, mirrored back. UDP's cells lie symmetrically, t
 cell of W-1-x is x*w/W - (1 - w/W), so the map must move right by 1 - w/W, 0.75 cells at stride 4, and SimCC's bins left
 by split-1. The usual shift is a whole cell (SimpleBaseline's and mmpose's SHIFT_HEATMAP), which leaves an error of 0.25
 cells, 1 px, in the mirrored answer and half of that in the average. That holds for ideal maps and for trained nets
-alike, which learn both directions from mirrored targets; here the shift is the exact one, by linear interpolation.
+alike, which learn both directions from mirrored targets; here the shift is the exact one, by interpolation.
 """
 
 import math
@@ -85,7 +85,7 @@ class HeatmapCodec:
             return back
         back = _continued(_continued(back, self.sigma), self.sigma)  # two cells on the left
         back = _continued(back.flip(-1), self.sigma).flip(-1)
-        # the value at x - share by the cubic through x-2, x-1, x, x+1: linear interpolation moves the peak by 0.006 cells
+        # the value at x - share by the cubic through x-2, x-1, x, x+1: linear interpolation moves peaks by 0.006 cells
         share, width = 1 - 1 / stride, heatmaps.shape[-1]
         taps = (-2, -1, 0, 1)
         weights = [math.prod((-share - other) / (tap - other) for other in taps if other != tap) for tap in taps]

@@ -4,14 +4,17 @@
 2: 4x4 deconvolutions of 256 channels with stride 2, batch norm and ReLU on the deepest map, three of them from stride
 32, and a 1x1 convolution. Names and shapes of its parameters are those of mmpose's HeatmapHead (`deconv_layers.0`,
 `final_layer`). 7.35 M parameters on MobileNetV2's 1280 channels, 9.57 M and 1.565 G multiply-adds with the net at
-256x192; mmpose's figures on COCO val2017 with detector boxes and flip test: MobileNetV2 64.8 AP, ShuffleNetV2 60.2,
+256x192. mmpose's figures on COCO val2017 with detector boxes and flip test: MobileNetV2 64.8 AP, ShuffleNetV2 60.2,
 ShuffleNetV1 g3 58.7.
 
+mmpose takes the map behind the net's last 1x1 convolution, the one before pooling, which a pyramid here does not have:
+`last_channels` puts one of that width (1280, ShuffleNetV2 1024) in front, without trained weights.
+
 `light`: the way up through narrowing widths, each step fed by the backbone's own map of that stride. A map is projected
-before it is upsampled, where it is four times smaller, added to the 1x1 projection of the backbone's map, and refined by
-residual depthwise-separable 5x5 blocks: wide kernels are what pose gains most from for their cost (Lite Pose, Wang et
-al., CVPR 2022, arXiv:2205.01271, section 3.2), and at strides 32 and 16 one of them sees most of a person. 0.52 M
-parameters and 0.10 G multiply-adds on MobileNetV2 at 256x192.
+before it is upsampled, where it is four times smaller, added to the 1x1 projection of the backbone's map, and refined
+by residual depthwise-separable 5x5 blocks: wide kernels are what pose gains most from for their cost (Lite Pose, Wang
+et al., CVPR 2022, arXiv:2205.01271, section 3.2), and at strides 32 and 16 one of them sees most of a person. 0.29 M
+parameters and 0.09 G multiply-adds on MobileNetV2 at 256x192, 8 % of `simple`.
 """
 
 from collections.abc import Sequence
@@ -37,6 +40,7 @@ class HeatmapHead(nn.Module):
     stages: (channels, stride) of each feature map, shallow to deep, as the backbone declares them. num_classes: number
         of keypoints.
     variant: `light` or `simple`. width: channels of `light` at stride 4. blocks: its refining blocks at each stride.
+    last_channels: of `simple`, width of a 1x1 convolution before it; None: none.
     codec: `udp` or `msra`; dark: refine peaks by DARK (None: with udp, where it is the rule); sigma: of the Gaussians,
         in cells; rounded: of msra, Gaussians stand on whole cells, as those that the published nets were trained with.
     """
@@ -51,6 +55,7 @@ class HeatmapHead(nn.Module):
         variant: str = "light",
         width: int = 64,
         blocks: int = 2,
+        last_channels: int | None = None,
         codec: str = "udp",
         dark: bool | None = None,
         sigma: float = 2.0,
@@ -62,6 +67,8 @@ class HeatmapHead(nn.Module):
             raise LightsegError(f"unknown variant '{variant}' of head heatmap: {nearest(str(variant), VARIANTS)}")
         if width < 2 or blocks < 1:
             raise LightsegError(f"width is 2 channels or more and blocks 1 or more, not {width} and {blocks}")
+        if last_channels is not None and (variant != "simple" or last_channels < 1):
+            raise LightsegError(f"last_channels={last_channels} is a width for variant simple: leave it unset")
         if stages[-1][1] < STRIDE:
             raise LightsegError(f"head heatmap needs a map of stride {STRIDE} or more, not {stages[-1][1]}")
         self.num_classes = num_classes
@@ -69,7 +76,9 @@ class HeatmapHead(nn.Module):
         self.criterion = loss or PoseLoss()
         self.light: _LightDecoder | None = None
         if variant == "simple":
-            self.deconv_layers, channels = _deconvolutions(stages)
+            channels, stride = stages[-1]
+            self.last = nn.Identity() if last_channels is None else _conv_bn_relu(channels, last_channels)
+            self.deconv_layers, channels = _deconvolutions(last_channels or channels, stride)
         else:
             self.light, channels = _LightDecoder(stages, width, blocks), width
         self.final_layer = nn.Conv2d(channels, num_classes, 1)
@@ -86,20 +95,20 @@ class HeatmapHead(nn.Module):
         up, around 0..1."""
         if self.light is not None:
             return self.final_layer(self.light(features))
-        maps = self.deconv_layers(features[-1])
+        maps = self.deconv_layers(self.last(features[-1]))
         # of an image that the deepest stride does not divide, the cells beyond its border
         height, width = (-(-side // STRIDE) for side in image_size)
         return self.final_layer(maps[..., :height, :width])
 
     def loss(self, outputs: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """`outputs` [B,K,h,w]; of the batch `keypoints` [B,K,2] px, `visible` [B,K], `area` [B] px^2 and `images`, whose
-        size is the crops' -> `loss` and its parts."""
+        """`outputs` [B,K,h,w]; of the batch `keypoints` [B,K,2] px, `visible` [B,K], `area` [B] px^2 and `images`,
+        whose size is the crops' -> `loss` and its parts."""
         check_targets(batch, len(outputs), self.num_classes)
         (height, width), map_size = batch["images"].shape[-2:], (outputs.shape[2], outputs.shape[3])
         targets, weights = self.codec.encode(batch["keypoints"], batch["visible"], (height, width), map_size)
         positions = self.codec.positions((height, width), map_size, outputs.device)
         oks = self.criterion.oks_along(positions, batch["keypoints"], batch["area"])
-        return self.criterion.heatmap_loss(outputs, targets, weights, oks)
+        return self.criterion.heatmap_loss(outputs, targets, weights, self.codec.sigma, oks)
 
     def decode(self, outputs: Tensor, image_size: tuple[int, int]) -> dict[str, Tensor]:
         """Heatmaps [B,K,h,w] -> `keypoints` float32 [B,K,2] px of the image, and `scores` [B,K] in 0..1."""
@@ -171,10 +180,9 @@ def _width(width: int, stride: int) -> int:
     return round(width * WIDENING.get(stride, 3.0))
 
 
-def _deconvolutions(stages: Sequence[tuple[int, int]]) -> tuple[nn.Sequential, int]:
+def _deconvolutions(channels: int, stride: int) -> tuple[nn.Sequential, int]:
     """As many as lead from the deepest map to stride 4, and the channels they end in."""
     layers: list[nn.Module] = []
-    channels, stride = stages[-1]
     while stride > STRIDE:
         layers += [
             nn.ConvTranspose2d(channels, DECONVOLUTION, 4, 2, 1, bias=False),

@@ -18,8 +18,8 @@ LEAST = 1e-3  # of the peak, before the logarithm: nets answer below 0 too
 def quarter_step(heatmaps: Tensor, column: Tensor, row: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
     """A quarter of a cell towards the higher neighbour on either axis.
 
-    heatmaps [B,K,h,w]; column and row [B,K] of the peaks; sigma of their Gaussians, in cells -> refined x and y [B,K] in
-    cells. Beyond the border stands what a Gaussian has beside its peak, where the published decoders stay on the cell.
+    heatmaps [B,K,h,w]; column and row [B,K] of the peaks; sigma of their Gaussians, in cells -> refined x and y [B,K]
+    in cells. Beyond the border stands what a Gaussian has beside its peak; published decoders stay on the cell there.
     """
     height, width = heatmaps.shape[2:]
     peak = row * width + column

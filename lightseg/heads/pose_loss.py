@@ -1,15 +1,16 @@
 """Loss of keypoints: squared error of heatmaps, Kullback-Leibler divergence of SimCC's classes, and expected OKS.
 
-Squared error: SimpleBaseline's (arXiv:1804.06208), the mean over all cells of all keypoints, where those that are not
-visible count as exact, as in mmpose's KeypointMSELoss.
+Squared error: SimpleBaseline's (arXiv:1804.06208) of all cells, the mean over all keypoints, where those that are not
+visible count as exact, as in mmpose's KeypointMSELoss. Deviation: the error of a map is divided by that of an empty
+answer, pi sigma^2, not by the number of cells, so that a point that is missed altogether costs 1.
 
 Divergence: SimCC (arXiv:2107.03332) with RTMPose's temperature (arXiv:2303.07399, beta 10): between softmax(beta *
 labels) and softmax(beta * logits), over the bins of x plus over those of y, the mean over all keypoints. Deviation:
 mmpose divides by the number of bins and sums over the batch, a constant factor for a given setting.
 
 OKS (https://cocodataset.org/#keypoints-eval) of a cell at distance d px from keypoint i of a person of area a px^2 is
-exp(-d^2 / (2 a (2 sigma_i)^2)). A map that is read as a distribution p over cells has the expected OKS sum(p * OKS), and
-1 - that is ProbPose's loss (Purkrabek and Matas, CVPR 2025, arXiv:2412.02254). Deviations: a heatmap is made a
+exp(-d^2 / (2 a (2 sigma_i)^2)). A map that is read as a distribution p over cells has the expected OKS sum(p * OKS),
+and 1 - that is ProbPose's loss (Purkrabek and Matas, CVPR 2025, arXiv:2412.02254). Deviations: a heatmap is made a
 distribution by dividing what is above 0 by its sum, not by sparsemax; the term is added to the loss above and does not
 replace it; of classes it is the product of the expectations over x and over y, which the formula splits into.
 """
@@ -35,7 +36,7 @@ class PoseLoss(nn.Module):
         self,
         *,
         oks: bool = False,
-        oks_weight: float = 0.001,
+        oks_weight: float = 1.0,
         sigmas: Sequence[float] | None = None,
         beta: float = 10.0,
     ) -> None:
@@ -52,13 +53,18 @@ class PoseLoss(nn.Module):
         self.beta = beta
 
     def heatmap_loss(
-        self, heatmaps: Tensor, targets: Tensor, weights: Tensor, oks: tuple[Tensor, Tensor] | None = None
+        self,
+        heatmaps: Tensor,
+        targets: Tensor,
+        weights: Tensor,
+        sigma: float,
+        oks: tuple[Tensor, Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        """heatmaps, targets [B,K,h,w]; weights [B,K]; oks: what `oks_along` gives -> `loss`, and its parts without
-        gradient where it has two. All 0 where nothing is visible."""
+        """heatmaps, targets [B,K,h,w]; weights [B,K]; sigma of the targets, in cells; oks: what `oks_along` gives ->
+        `loss`, and its parts without gradient where it has two. All 0 where nothing is visible."""
         with torch.autocast(heatmaps.device.type, enabled=False):
             heatmaps = heatmaps.float()
-            error = (heatmaps - targets).square().mean((2, 3))
+            error = (heatmaps - targets).square().sum((2, 3)) / (math.pi * sigma**2)
             loss = (error * weights).sum() / max(1, weights.numel())
             if oks is None:
                 return {"loss": loss}

@@ -1,13 +1,14 @@
 """SimCC: a keypoint as one class of x and one of y, without upsampling.
 
 "SimCC: a Simple Coordinate Classification Perspective for Human Pose Estimation" (Li et al., ECCV 2022,
-arXiv:2107.03332), section 3, in the form of RTMPose's head (Jiang et al., 2023, arXiv:2303.07399, section 3.2): one map a
-keypoint from a convolution with a wide kernel, its cells as a vector, a linear layer to a hidden width, and two linear
-layers to the bins. mmpose's figure without deconvolutions: MobileNetV2 62.0 AP at 256x192 (detector boxes, flip test).
+arXiv:2107.03332), section 3, in the form of RTMPose's head (Jiang et al., 2023, arXiv:2303.07399, section 3.2): one map
+a keypoint from a convolution with a wide kernel, its cells as a vector, a linear layer to a hidden width, and two
+linear layers to the bins. mmpose's figure without deconvolutions: MobileNetV2 62.0 AP at 256x192 (detector boxes, flip
+test).
 
-Deviations from RTMPose: the 7x7 convolution is depthwise-separable (0.09 M parameters on 1280 channels for 17 keypoints,
-not 1.07 M); there is no gated attention between keypoints; layer norm and ReLU stand around the hidden layer, in place
-of ScaleNorm.
+Deviations from RTMPose: the 7x7 convolution is depthwise-separable (0.09 M parameters on 1280 channels for 17
+keypoints, not 1.07 M); there is no gated attention between keypoints; layer norm and ReLU stand around the hidden
+layer, in place of ScaleNorm.
 """
 
 from collections.abc import Sequence
@@ -93,8 +94,8 @@ class SimCCHead(nn.Module):
 
     @torch.no_grad()
     def decode(self, outputs: dict[str, Tensor], image_size: tuple[int, int]) -> dict[str, Tensor]:
-        """Logits -> `keypoints` float32 [B,K,2] px of the image, and `scores` [B,K] in 0..1: the probability of the best
-        bin over that which an exact answer gives it, on the axis where that is less."""
+        """Logits -> `keypoints` float32 [B,K,2] px of the image, and `scores` [B,K] in 0..1: the probability of the
+        best bin over that which an exact answer gives it, on the axis where that is less."""
         shares = []
         for axis, side in (("x", 0), ("y", 1)):
             probability = (self.criterion.beta * outputs[axis].float()).softmax(2).amax(2)
