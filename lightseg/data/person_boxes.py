@@ -52,9 +52,9 @@ def read_person_boxes(
             f"{path}: {(~known).sum()} of {len(found)} detections are of pictures that the annotations do not have "
             f"(the first: image_id {first}): give the detections of this split"
         )
+    given = [column(found, key, "detections", path) for key in ("score", "category_id")]
     try:
-        scores = np.array(column(found, "score", "detections", path), np.float64)
-        categories = np.array(column(found, "category_id", "detections", path), np.int64)
+        scores, categories = np.array(given[0], np.float64), np.array(given[1], np.int64)
     except (TypeError, ValueError):
         raise DataError(f"{path}: not COCO results: score and category_id must be numbers") from None
     of_persons = np.isin(categories, list(category_ids))
