@@ -19,6 +19,7 @@ alike, which learn both directions from mirrored targets; here the shift is the 
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -89,9 +90,8 @@ class HeatmapCodec:
         share, width = 1 - 1 / stride, heatmaps.shape[-1]
         taps = (-2, -1, 0, 1)
         weights = [math.prod((-share - other) / (tap - other) for other in taps if other != tap) for tap in taps]
-        return torch.stack(
-            [w * back[..., tap + 2 : tap + 2 + width] for tap, w in zip(taps, weights, strict=True)]
-        ).sum(0)
+        moved = (w * back[..., tap + 2 : tap + 2 + width] for tap, w in zip(taps, weights, strict=True))
+        return cast(Tensor, sum(moved))
 
     def positions(self, image_size: tuple[int, int], map_size: tuple[int, int], device: torch.device) -> list[Tensor]:
         """Where the cells lie in the image: x [w] and y [h] in px."""
