@@ -106,7 +106,7 @@ def _draw_one(
         if drawn[start] and drawn[end]:
             draw.line((*points[start], *points[end]), SIDES[_side_of_edge(sides[start], sides[end])][1], line)
     radius = line * 1.1
-    for point in np.flatnonzero(drawn):
+    for point in np.flatnonzero(drawn).tolist():
         x, y = points[point]
         frame, colour = (x - radius, y - radius, x + radius, y + radius), SIDES[sides[point]][1]
         if rings[point]:
