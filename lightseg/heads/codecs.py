@@ -140,7 +140,7 @@ class SimCCCodec:
         return (x, y), weights
 
     @torch.no_grad()
-    def decode(self, along_x: Tensor, along_y: Tensor) -> tuple[Tensor, Tensor]:
+    def decode(self, along_x: Tensor, along_y: Tensor) -> Tensor:
         """Logits or labels [B,K,X] and [B,K,Y] -> keypoints float32 [B,K,2] px."""
         return torch.stack([along_x.argmax(2), along_y.argmax(2)], -1).float() / self.split
 
