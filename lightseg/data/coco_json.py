@@ -102,13 +102,13 @@ def _fill(result: CocoAnnotations, annotations: list[dict], path: Path) -> None:
         bad = keep & ~good
         if bad.any():
             report.append(
-                f"{bad.sum()} of {count} annotations {what} and are left out, the first: id {first_id(ids, bad)}"
+                f"{bad.sum()} of {count} annotations {what} and are left out, the first: id {_first(ids, bad)}"
             )
         keep &= good
     if (keep & beyond).any():
         report.append(
             f"{(keep & beyond).sum()} of {count} boxes reach beyond their image and are clipped to it, the first: id "
-            f"{first_id(ids, keep & beyond)}"
+            f"{_first(ids, keep & beyond)}"
         )
     if len(set(ids)) < count:
         repeated = count - len(set(ids))
@@ -215,11 +215,13 @@ def _number(value: Any) -> float:
     return float(value) if isinstance(value, int | float) else float("nan")
 
 
-def first_id(ids: list[Any], chosen: np.ndarray) -> Any:
+def _first(ids: list[Any], chosen: np.ndarray) -> Any:
     return ids[int(np.flatnonzero(chosen)[0])]
 
 
-def _empty(images: int) -> tuple[np.ndarray, ...]:
+def _empty(
+    images: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """starts, bbox, boxes, labels, area, crowd, rows of a file without annotations."""
     return (
         np.zeros(images + 1, np.int64), np.zeros((0, 4)), np.zeros((0, 4), np.float32), np.zeros(0, np.int64),

@@ -12,6 +12,7 @@ A sample is
     area:      float32, the annotation's area in square pixels of the crop (a detection's: its box's)
     matrix:    float32 [2, 3], pixel indices of the crop to those of the picture
     image_id:  int, the file's own
+    id:        int, of the annotation in `ground_truth()`; 0 for a detection
     box:       float32 [4] x1, y1, x2, y2 in the picture
     box_score: float32, 1 for an annotated box
     name:      str, the picture's name without ending, "#" and the annotation's id (a detection's: "d" and its place in
@@ -26,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from lightseg.data import segmentation
@@ -142,6 +144,7 @@ class CocoKeypoints(Dataset[dict[str, Any]]):
             "area": torch.tensor(arrays["area"], dtype=torch.float32),
             "matrix": torch.from_numpy(arrays["matrix"]),
             "image_id": self._all.boxes.image_ids[self._pictures[sample]],
+            "id": int(self._rows[sample]) + 1,
             "box": torch.from_numpy(self._boxes[sample].copy()),
             "box_score": torch.tensor(self._scores[sample]),
             "name": self._names[sample],
@@ -197,7 +200,7 @@ class CocoKeypoints(Dataset[dict[str, Any]]):
         """COCO's `images`, `annotations` and `categories`, with crowds and people without points, which COCO ignores.
 
         Pictures without people stay, and so do points outside their picture: figures are the file's own. Annotations
-        that were left out are missing, and ids are numbered from 1 (to the evaluators, a match with id 0 is none).
+        that were left out are missing, and ids are new, from 1 (to the evaluators, a match with id 0 is none).
         """
         known, kept = self._all.boxes, set(self._kept)
         dropped = [sample for sample in range(len(self._names)) if sample not in kept]
@@ -213,12 +216,25 @@ class CocoKeypoints(Dataset[dict[str, Any]]):
             images.append({"id": image_id, "file_name": known.files[place], "height": height, "width": width})
             for row in range(*known.starts[place : place + 2].tolist()):
                 if row not in gone_rows:
-                    annotations.append({"id": len(annotations) + 1, "image_id": image_id, **self._annotation(row)})
+                    annotations.append({"id": row + 1, "image_id": image_id, **self._annotation(row)})
         category = {
             "id": self.category_id, "name": known.class_names[0], "keypoints": self.class_names,
             "skeleton": [[first + 1, second + 1] for first, second in self.skeleton.edges],
         }  # fmt: skip
         return {"images": images, "annotations": annotations, "categories": [category]}
+
+    def labelled_persons(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the samples: boxes float32 [N, 4] xyxy, keypoints float32 [N, K, 2], both in px of their pictures, and
+        visible int64 [N, K]."""
+        rows = self._rows[self._kept]
+        keypoints = self._all.keypoints[rows].astype(np.float32)
+        visible = np.where(self._all.outside[rows], 0, self._all.visible[rows]).astype(np.int64)
+        return torch.from_numpy(self._boxes[self._kept]), torch.from_numpy(keypoints), torch.from_numpy(visible)
+
+    def evaluated_boxes(self) -> tuple[Tensor, Tensor, list[int], list[int]]:
+        """Of the samples: boxes float32 [N, 4] xyxy px, their scores float32 [N], image_ids, and ids as in a sample."""
+        boxes, scores = torch.from_numpy(self._boxes[self._kept]), torch.from_numpy(self._scores[self._kept])
+        return boxes, scores, self.image_ids, (self._rows[self._kept] + 1).tolist()
 
     def _annotation(self, row: int) -> dict[str, Any]:
         visible = self._all.visible[row]
@@ -280,7 +296,7 @@ class CocoKeypoints(Dataset[dict[str, Any]]):
 
 def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A batch: images uint8 [B, 3, H, W] in channels_last memory, keypoints [B, K, 2], visible [B, K], area [B],
-    matrices [B, 2, 3], boxes [B, 4], box_scores [B], image_ids list[int], names list[str].
+    matrices [B, 2, 3], boxes [B, 4], box_scores [B], image_ids and ids list[int], names list[str].
 
     Raises DataError for images of different sizes.
     """
@@ -288,7 +304,7 @@ def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     names = {"keypoints": "keypoints", "visible": "visible", "area": "area", "matrix": "matrices", "box": "boxes"}
     names["box_score"] = "box_scores"
     stacked = {ours: torch.stack([sample[key] for sample in samples]) for key, ours in names.items()}
-    lists = {f"{key}s": [sample[key] for sample in samples] for key in ("image_id", "name")}
+    lists = {f"{key}s": [sample[key] for sample in samples] for key in ("image_id", "id", "name")}
     return {"images": images, **stacked, **lists}
 
 

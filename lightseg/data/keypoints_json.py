@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lightseg.data.coco_json import ROUNDING, CocoAnnotations, few, first_id, load_json, parse_coco, records
+from lightseg.data.coco_json import ROUNDING, CocoAnnotations, few, load_json, parse_coco, records
 from lightseg.data.skeleton import Skeleton, default_sigmas, read_skeleton
 from lightseg.errors import DataError, LightsegError
 
@@ -124,8 +124,8 @@ def _fill(boxes: CocoAnnotations, skeleton: Skeleton, kept: list[dict], category
 def _tell(report: list[str], ids: list[Any], found: np.ndarray, what: str) -> None:
     """A line for what `found` (bool [A] or [A, K]) marks, if anything."""
     if found.any():
-        first = first_id(ids, found.reshape(len(ids), -1).any(1))
-        report.append(f"{found.sum()} {what}, the first: annotation {first}")
+        place = int(np.argwhere(found)[0, 0])
+        report.append(f"{found.sum()} {what}, the first: annotation {ids[place]}")
 
 
 def _points(kept: list[dict], skeleton: Skeleton, path: Path) -> np.ndarray:

@@ -48,6 +48,11 @@ class Skeleton:
             swap[left], swap[right] = right, left
         return swap
 
+    def plain(self) -> dict[str, list]:
+        """Edges, pairs and sigmas as lists: what a checkpoint keeps."""
+        edges, pairs = ([list(pair) for pair in one] for one in (self.edges, self.pairs))
+        return {"edges": edges, "pairs": pairs, "sigmas": list(self.sigmas)}
+
     @property
     def lower(self) -> list[bool]:
         return [bool(_LOWER & set(_words(name))) for name in self.names]
