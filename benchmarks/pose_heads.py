@@ -120,7 +120,8 @@ Written by `python benchmarks/pose_heads.py{f" {asked}" if asked else ""}`; do n
 ## {options.backbone} on {record["data"]}
 
 {options.epochs} epochs, seeds {seeds}; OKS AP of {protocol["images"]} persons, boxes: {boxes}, flip test: {flip}.{note}
-Latency: median of {measured["runs"]} single images of {measured["input"]}, {measured["device"]}, {measured["threads"]} threads.
+Latency: median of {measured["runs"]} single images of {measured["input"]}, {measured["device"]}, threads:
+{measured["threads"]}.
 
 {trained_table(results, options.backbone)}
 
