@@ -216,12 +216,8 @@ class CocoKeypoints(Dataset[dict[str, Any]]):
             images.append({"id": image_id, "file_name": known.files[place], "height": height, "width": width})
             for row in range(*known.starts[place : place + 2].tolist()):
                 if row not in gone_rows:
-                    annotations.append({"id": row + 1, "image_id": image_id, **self._annotation(row)})
-        category = {
-            "id": self.category_id, "name": known.class_names[0], "keypoints": self.class_names,
-            "skeleton": [[first + 1, second + 1] for first, second in self.skeleton.edges],
-        }  # fmt: skip
-        return {"images": images, "annotations": annotations, "categories": [category]}
+                    annotations.append({"id": row + 1, "image_id": image_id, **self._all.annotation(row)})
+        return {"images": images, "annotations": annotations, "categories": [self._all.category()]}
 
     def labelled_persons(self) -> tuple[Tensor, Tensor, Tensor]:
         """Of the samples: boxes float32 [N, 4] xyxy, keypoints float32 [N, K, 2], both in px of their pictures, and
@@ -235,18 +231,6 @@ class CocoKeypoints(Dataset[dict[str, Any]]):
         """Of the samples: boxes float32 [N, 4] xyxy px, their scores float32 [N], image_ids, and ids as in a sample."""
         boxes, scores = torch.from_numpy(self._boxes[self._kept]), torch.from_numpy(self._scores[self._kept])
         return boxes, scores, self.image_ids, (self._rows[self._kept] + 1).tolist()
-
-    def _annotation(self, row: int) -> dict[str, Any]:
-        visible = self._all.visible[row]
-        points = np.concatenate([self._all.keypoints[row], visible[:, None]], 1)
-        return {
-            "category_id": self.category_id,
-            "bbox": self._all.boxes.bbox[row].tolist(),
-            "area": float(self._all.boxes.area[row]),
-            "iscrowd": int(self._all.boxes.crowd[row]),
-            "num_keypoints": int((visible > 0).sum()),
-            "keypoints": points.ravel().tolist(),
-        }
 
     def write_prediction(self, prediction: Mapping[str, Any], name: str, folder: Path) -> Path:
         """keypoints [K, 2] in pixels of the picture on disk, scores [K] and score as `<name>.json`: a list of one COCO

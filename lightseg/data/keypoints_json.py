@@ -39,6 +39,28 @@ class CocoPersons:
     def report(self) -> list[str]:
         return self.boxes.report
 
+    def category(self) -> dict[str, Any]:
+        """COCO's entry of `categories`."""
+        return {
+            "id": self.category_id,
+            "name": self.boxes.class_names[0],
+            "keypoints": list(self.skeleton.names),
+            "skeleton": [[first + 1, second + 1] for first, second in self.skeleton.edges],
+        }
+
+    def annotation(self, row: int) -> dict[str, Any]:
+        """COCO's entry of `annotations` with the file's figures, without ids."""
+        visible = self.visible[row]
+        points = np.concatenate([self.keypoints[row], visible[:, None]], 1)
+        return {
+            "category_id": self.category_id,
+            "bbox": self.boxes.bbox[row].tolist(),
+            "area": float(self.boxes.area[row]),
+            "iscrowd": int(self.boxes.crowd[row]),
+            "num_keypoints": int((visible > 0).sum()),
+            "keypoints": points.ravel().tolist(),
+        }
+
 
 def read_persons(path: Path, *, category: str | None = None, skeleton: Mapping[str, Any] | None = None) -> CocoPersons:
     """category: the name of the one to read; otherwise every category with keypoints, which must be the same points.
