@@ -11,6 +11,8 @@ from lightseg.data.classification import ClassificationFolder, check_same_classe
 from lightseg.data.coco import CocoDetection, check_same_categories
 from lightseg.data.coco import collate as coco_batch
 from lightseg.data.folder import SegmentationFolder
+from lightseg.data.keypoints import CocoKeypoints, check_same_skeletons
+from lightseg.data.keypoints import collate as pose_batch
 from lightseg.data.segmentation import collate
 from lightseg.data.staged import Transform
 from lightseg.errors import DataError, LightsegError, nearest, one_line
@@ -160,6 +162,47 @@ def mini_det(options: Options) -> None:
     write_coco(Path(options["root"]), seed=options["world_seed"], height=height, width=width, **options["count"])
 
 
+# -- pose --------------------------------------------------------------------------------------------------------------
+
+
+def pose_train(options: Options, values: dict[str, float]) -> Transform:
+    """`image_size` is the shorter side of the crop."""
+    from lightseg.data.person_transforms import train_transform
+
+    augment = dict(options["augment"])
+    if "image_size" in values:
+        share = values["image_size"] / min(augment["size"])
+        augment["size"] = [round(side * share) for side in augment["size"]]
+    return train_transform(**augment)
+
+
+def pose_evaluation(options: Options) -> Transform:
+    from lightseg.data.person_transforms import eval_transform
+
+    return eval_transform(**options["eval"])
+
+
+def coco_keypoints(options: Options, split: Any, transform: Transform | None) -> CocoKeypoints:
+    trains = split == options["split"]["train"]
+    return CocoKeypoints(
+        options["root"],
+        images=split["images"],
+        annotations=split["annotations"],
+        transform=transform,
+        person_boxes=None if trains else options["person_boxes"],
+        least_score=options["least_box_score"],
+        category=options["category"],
+        skeleton=options["skeleton"],
+    )
+
+
+def mini_pose(options: Options) -> None:
+    from lightseg.data.mini import write_persons
+
+    height, width = options["size"]
+    write_persons(Path(options["root"]), seed=options["world_seed"], height=height, width=width, **options["count"])
+
+
 FORMATS = {
     "cityscapes": Format(cityscapes, seg_train, lambda options: None, seg_batch),
     "mini_seg": Format(cityscapes, seg_train, lambda options: None, seg_batch, mini_seg),
@@ -168,6 +211,8 @@ FORMATS = {
     "mini_cls": Format(cls_folder, cls_train, cls_evaluation, cls_batch, mini_cls),
     "coco": Format(coco, det_train, det_evaluation, coco_batch, agree=check_same_categories),
     "mini_det": Format(coco, det_train, det_evaluation, coco_batch, mini_det),
+    "coco_keypoints": Format(coco_keypoints, pose_train, pose_evaluation, pose_batch, agree=check_same_skeletons),
+    "mini_pose": Format(coco_keypoints, pose_train, pose_evaluation, pose_batch, mini_pose),
 }
 
 

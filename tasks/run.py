@@ -28,11 +28,14 @@ from tasks.classification import ClassificationTask
 from tasks.data import DataModule
 from tasks.detection import DetectionTask
 from tasks.loggers import build_loggers
+from tasks.pose import PoseTask
 from tasks.predictions import WritePredictions
 from tasks.progressive import Progressive
 from tasks.segmentation import SegmentationTask
 
-TASKS: dict[str, type[Task]] = {"seg": SegmentationTask, "cls": ClassificationTask, "det": DetectionTask}
+TASKS: dict[str, type[Task]] = {
+    "seg": SegmentationTask, "cls": ClassificationTask, "det": DetectionTask, "pose": PoseTask,
+}  # fmt: skip
 FOLDER = "LIGHTSEG_RUN_FOLDER"  # tells the processes that Lightning starts which folder the first one made
 
 
@@ -114,6 +117,7 @@ def build_task(config: dict[str, Any], data: DataModule) -> Task:
             "head": config["head"],
             "loss": config["loss"],
             "class_names": list(dataset.class_names),
+            **TASKS[config["task"]].model_options(config, dataset),
         }
     task = TASKS[config["task"]](
         model,
@@ -224,6 +228,7 @@ def write_record(
             "checkpoint": config["evaluation"]["checkpoint"] if config["mode"] == "train" else config["ckpt"],
             "ema": bool(config["ema"]["decay"]),
             "precision": config["trainer"]["precision"],
+            **task.protocol(),
             "left_out": getattr(data.dataset(data.evaluation_split), "report", []),
             "skipped": [{"path": path, "reason": reason} for path, reason in data.skipped],
         },
