@@ -91,6 +91,10 @@ class Task(pl.LightningModule):
         """One row of the contact sheet: pictures for `headings`, as uint8 arrays [H, W, 3]."""
         raise NotImplementedError
 
+    def picture(self, sample: Batch, prediction: Any) -> Any:
+        """What W&B shows of a sample, uint8 [H, W, 3]: its image, which lies under `annotations`."""
+        return sample["images"].permute(1, 2, 0).cpu().numpy()
+
     def annotations(self, sample: Batch, prediction: Any) -> dict[str, Any]:
         """How W&B is to lay truth and prediction over a sample's image: arguments of `wandb.Image`."""
         return {}

@@ -25,7 +25,7 @@ class Format(NamedTuple):
     """One kind of data.
 
     Attributes:
-        dataset: (options, the split's entry of `data.split`, transform) -> data set.
+        dataset: (options, name of the split, transform) -> data set.
         train: (options, scheduled values of the stage) -> transform.
         evaluation: (options) -> transform, or None for whole pictures.
         batch: samples -> batch: `images` uint8 [B, C, H, W], `names`, and the task's targets.
@@ -33,7 +33,7 @@ class Format(NamedTuple):
         agree: refuses two splits that are not of the same classes.
     """
 
-    dataset: Callable[[Options, Any, Transform | None], Any]
+    dataset: Callable[[Options, str, Transform | None], Any]
     train: Callable[[Options, dict[str, float]], Transform]
     evaluation: Callable[[Options], Transform | None]
     batch: Callable[[list[dict[str, Any]]], Batch]
@@ -66,17 +66,20 @@ def seg_batch(samples: list[dict[str, Any]]) -> Batch:
     return {"images": batch["image"], "names": batch["name"], **masks}
 
 
-def cityscapes(options: Options, split: Any, transform: Transform | None) -> Cityscapes:
-    return Cityscapes(options["root"], split, coarse=options.get("coarse", False), transform=transform)
+def cityscapes(options: Options, split: str, transform: Transform | None) -> Cityscapes:
+    return Cityscapes(
+        options["root"], options["split"][split], coarse=options.get("coarse", False), transform=transform
+    )
 
 
-def seg_folder(options: Options, split: Any, transform: Transform | None) -> SegmentationFolder:
+def seg_folder(options: Options, split: str, transform: Transform | None) -> SegmentationFolder:
+    where = options["split"][split]
     if not options["classes"]:
         raise LightsegError("data.classes is not set: give the class names, as in data.classes=[road, car]")
     return SegmentationFolder(
         options["root"],
-        images=split["images"],
-        labels=split["masks"],
+        images=where["images"],
+        labels=where["masks"],
         classes=options["classes"],
         ignore=options["ignore"],
         palette=options["palette"],
@@ -121,8 +124,9 @@ def cls_batch(samples: list[dict[str, Any]]) -> Batch:
     return {"images": batch["image"], "names": batch["name"], "labels": labels}
 
 
-def cls_folder(options: Options, split: Any, transform: Transform | None) -> ClassificationFolder:
-    return ClassificationFolder(options["root"], split, class_names=options["classes"], transform=transform)
+def cls_folder(options: Options, split: str, transform: Transform | None) -> ClassificationFolder:
+    where = options["split"][split]
+    return ClassificationFolder(options["root"], where, class_names=options["classes"], transform=transform)
 
 
 def mini_cls(options: Options) -> None:
@@ -151,8 +155,9 @@ def det_evaluation(options: Options) -> Transform:
     return eval_transform(**options["eval"])
 
 
-def coco(options: Options, split: Any, transform: Transform | None) -> CocoDetection:
-    return CocoDetection(options["root"], images=split["images"], annotations=split["annotations"], transform=transform)
+def coco(options: Options, split: str, transform: Transform | None) -> CocoDetection:
+    where = options["split"][split]
+    return CocoDetection(options["root"], images=where["images"], annotations=where["annotations"], transform=transform)
 
 
 def mini_det(options: Options) -> None:
@@ -182,14 +187,14 @@ def pose_evaluation(options: Options) -> Transform:
     return eval_transform(**options["eval"])
 
 
-def coco_keypoints(options: Options, split: Any, transform: Transform | None) -> CocoKeypoints:
-    trains = split == options["split"]["train"]
+def coco_keypoints(options: Options, split: str, transform: Transform | None) -> CocoKeypoints:
+    where = options["split"][split]
     return CocoKeypoints(
         options["root"],
-        images=split["images"],
-        annotations=split["annotations"],
+        images=where["images"],
+        annotations=where["annotations"],
         transform=transform,
-        person_boxes=None if trains else options["person_boxes"],
+        person_boxes=None if split == "train" else options["person_boxes"],
         least_score=options["least_box_score"],
         category=options["category"],
         skeleton=options["skeleton"],

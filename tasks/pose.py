@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lightseg.draw_pose import pose_row
+from lightseg.errors import LightsegError
 from lightseg.metrics.mean_pose import mean_pose_baseline, to_box
 from lightseg.metrics.pose import PoseMetric
 from tasks.base import Batch, Task
@@ -25,9 +26,16 @@ class PoseTask(Task):
 
     @staticmethod
     def model_options(config: dict[str, Any], dataset: Any) -> dict[str, Any]:
-        head = dict(config["head"])
-        if head["name"] == "simcc" and head["image_size"] is None:
-            head["image_size"] = config["data"]["eval"]["size"]
+        head, sizes = dict(config["head"]), [config["data"][group]["size"] for group in ("eval", "augment")]
+        if head["name"] == "simcc":
+            head["image_size"] = head["image_size"] or sizes[0]
+            sizes = sizes if config["mode"] == "train" else sizes[:1]
+            if any(list(size) != list(head["image_size"]) for size in sizes) or config["schedule"]["image_size"]:
+                raise LightsegError(
+                    f"head.name=simcc is made for crops of one size: data.augment.size={sizes[-1]}, "
+                    f"data.eval.size={sizes[0]} and head.image_size={head['image_size']} must be the same, and "
+                    f"schedule.image_size={config['schedule']['image_size']} null"
+                )
         return {"head": head, "skeleton": dataset.skeleton.plain()}
 
     def __init__(self, model: dict[str, Any], *args: Any, dataset: Any, data: dict[str, Any], **options: Any) -> None:
@@ -76,7 +84,11 @@ class PoseTask(Task):
 
     def baselines(self) -> dict[str, float]:
         """Of the mean pose of the training persons, placed into the evaluation's boxes: what it takes to beat."""
-        train = self.trainer.datamodule.dataset("train")  # type: ignore[attr-defined]
+        try:
+            train = self.trainer.datamodule.dataset("train")  # type: ignore[attr-defined]
+        except LightsegError as error:  # evaluation alone does without
+            print(f"no figures of the mean pose, which is that of the training persons: {error}", flush=True)
+            return {}
         boxes, keypoints, visible = train.labelled_persons()
         evaluated = self.dataset.evaluated_boxes()
         figures = mean_pose_baseline(self.metric, to_box(keypoints, boxes), visible, *evaluated)
@@ -91,6 +103,10 @@ class PoseTask(Task):
         if self.trainer.is_global_zero:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "results.json").write_text(json.dumps(results))
+
+    def picture(self, sample: Batch, prediction: dict[str, Tensor]) -> np.ndarray:
+        """W&B knows no skeletons: the pictures of the contact sheet, side by side."""
+        return np.hstack(self.draw(sample, prediction))
 
     def draw(self, sample: Batch, prediction: dict[str, Tensor]) -> list[np.ndarray]:
         image = sample["images"].permute(1, 2, 0).cpu().numpy()

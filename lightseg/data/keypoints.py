@@ -57,6 +57,7 @@ class CocoKeypoints(Dataset[dict[str, Any]]):
     """
 
     has_labels = True
+    unit = "persons"  # what a sample is
 
     def __init__(
         self,
@@ -221,10 +222,14 @@ class CocoKeypoints(Dataset[dict[str, Any]]):
 
     def labelled_persons(self) -> tuple[Tensor, Tensor, Tensor]:
         """Of the samples: boxes float32 [N, 4] xyxy, keypoints float32 [N, K, 2], both in px of their pictures, and
-        visible int64 [N, K]."""
+        visible int64 [N, K]. Of a detector's boxes no point is labelled: all are 0, 0 and not visible."""
         rows = self._rows[self._kept]
-        keypoints = self._all.keypoints[rows].astype(np.float32)
-        visible = np.where(self._all.outside[rows], 0, self._all.visible[rows]).astype(np.int64)
+        known = rows >= 0
+        keypoints = np.zeros((len(rows), self.num_classes, 2), np.float32)
+        visible = np.zeros((len(rows), self.num_classes), np.int64)
+        own = rows[known]
+        keypoints[known] = self._all.keypoints[own]
+        visible[known] = np.where(self._all.outside[own], 0, self._all.visible[own])
         return torch.from_numpy(self._boxes[self._kept]), torch.from_numpy(keypoints), torch.from_numpy(visible)
 
     def evaluated_boxes(self) -> tuple[Tensor, Tensor, list[int], list[int]]:
