@@ -14,6 +14,9 @@ from lightseg.metrics.mean_pose import mean_pose_baseline, to_box
 from lightseg.metrics.pose import PoseMetric
 from tasks.base import Batch, Task
 
+ROWS_A_SIGMA = 128  # of the crop: published nets have 2 cells at 256x192 and 3 at 384x288
+LEAST_SIGMA = 1.0  # in cells: on smaller Gaussians the peak between two cells cannot be told
+
 
 class PoseTask(Task):
     monitor = "val/AP"

@@ -23,7 +23,7 @@ def add_people(
     rng: np.random.Generator, camera: Camera, street: Street, taken: Taken, passers: int = 0
 ) -> tuple[list[Person], list[Bicycle]]:
     """One or two riders, one or two parked bicycles, four to eight people on sidewalks and crossings, and `passers`
-    who are anywhere and turned any way.
+    who are anywhere, and of whom most show their face or their back.
     """
     bicycles: list[Bicycle] = []
     for i in range(int(rng.integers(1, 3))):
@@ -55,7 +55,8 @@ def add_people(
         x_range = (-street.left.kerb, street.right.kerb) if i % 2 else _sidewalk(rng, street, 0.3)
         place = _find(rng, camera, taken, 4.0, 9.5, x_range, 0.5)
         if place:
-            people.append(_person(rng, *place, rng.uniform(0, 2 * np.pi), POSES[rng.integers(len(POSES))]))
+            heading = rng.integers(2) * np.pi + rng.normal(0, 0.5)
+            people.append(_person(rng, *place, heading, POSES[rng.integers(len(POSES))]))
     return people, bicycles
 
 
