@@ -70,6 +70,9 @@ def check(config: DictConfig, default_data: str) -> None:
             raise LightsegError(f"schedule.{key} is for task=cls alone: leave it null for task={config.task}")
     if "root" in config.data:
         _check_root(config, default_data)
+    boxes = config.data.get("person_boxes")
+    if boxes is not None and not Path(str(boxes)).is_file():
+        raise LightsegError(f"data.person_boxes={boxes}: no such file; give a detector's boxes as COCO results")
     if isinstance(config.pretrained, str) and not Path(config.pretrained).is_file():
         raise LightsegError(
             f"pretrained={config.pretrained}: no such file; give true, false or the path of a weight file"

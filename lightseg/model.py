@@ -148,7 +148,12 @@ def create_model(
     loss_options = dict(loss or {})
     if skeleton is not None and loss_options.get("sigmas") is None:
         loss_options["sigmas"] = skeleton["sigmas"]
-    built = head_class(net.stages, num_classes, loss=LOSSES[task](**loss_options), **own)
+    criterion = LOSSES[task](**loss_options)
+    try:
+        built = head_class(net.stages, num_classes, loss=criterion, **own)
+    except (TypeError, ValueError) as error:  # a word where a number belongs
+        given = ", ".join(f"{key}={value}" for key, value in own.items())
+        raise LightsegError(f"head {head_name} cannot be made with {given}: {error}") from error
     spec = {
         "backbone": net.name,
         "task": task,

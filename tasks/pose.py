@@ -30,6 +30,8 @@ class PoseTask(Task):
     @staticmethod
     def model_options(config: dict[str, Any], dataset: Any) -> dict[str, Any]:
         head, sizes = dict(config["head"]), [config["data"][group]["size"] for group in ("eval", "augment")]
+        if head["name"] == "heatmap" and head["sigma"] is None:
+            head["sigma"] = max(LEAST_SIGMA, sizes[1][0] / ROWS_A_SIGMA)
         if head["name"] == "simcc":
             head["image_size"] = head["image_size"] or sizes[0]
             sizes = sizes if config["mode"] == "train" else sizes[:1]
@@ -39,6 +41,9 @@ class PoseTask(Task):
                     f"data.eval.size={sizes[0]} and head.image_size={head['image_size']} must be the same, and "
                     f"schedule.image_size={config['schedule']['image_size']} null"
                 )
+        sigmas = config["loss"]["sigmas"]
+        if sigmas is not None and len(sigmas) != dataset.num_classes:
+            raise LightsegError(f"loss.sigmas has {len(sigmas)} numbers, but there are {dataset.num_classes} keypoints")
         return {"head": head, "skeleton": dataset.skeleton.plain()}
 
     def __init__(self, model: dict[str, Any], *args: Any, dataset: Any, data: dict[str, Any], **options: Any) -> None:

@@ -29,7 +29,7 @@ class SimCCHead(nn.Module):
     stages: (channels, stride) of each feature map, shallow to deep; the deepest is used. num_classes: number of
         keypoints.
     image_size: (height, width) of the images, which the linear layers are made for. split: bins a pixel. hidden: width
-        of the hidden layer. sigma: of the smoothed labels, in bins, along x and y; None: sqrt(bins/16).
+        of the hidden layer. sigma: of the smoothed labels, in bins, along x and y or along both; None: sqrt(bins/16).
     """
 
     DECODING = ()
@@ -42,7 +42,7 @@ class SimCCHead(nn.Module):
         image_size: Sequence[int] = (256, 192),
         split: float = 2.0,
         hidden: int = 256,
-        sigma: Sequence[float] | None = None,
+        sigma: float | Sequence[float] | None = None,
         loss: PoseLoss | None = None,
     ) -> None:
         super().__init__()
@@ -54,7 +54,8 @@ class SimCCHead(nn.Module):
         self.image_size = (int(image_size[0]), int(image_size[1]))
         self.map_size = (-(-self.image_size[0] // stride), -(-self.image_size[1] // stride))
         self.num_classes = num_classes
-        self.codec = SimCCCodec(float(split), None if sigma is None else (float(sigma[0]), float(sigma[-1])))
+        sigmas = (sigma, sigma) if isinstance(sigma, int | float) else sigma
+        self.codec = SimCCCodec(float(split), None if sigmas is None else (float(sigmas[0]), float(sigmas[-1])))
         self.maps = nn.Sequential(
             nn.Conv2d(channels, channels, KERNEL, padding=KERNEL // 2, groups=channels, bias=False),
             nn.BatchNorm2d(channels),

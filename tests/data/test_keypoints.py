@@ -149,3 +149,54 @@ def test_workers_give_the_same_samples(write_robots):
     method = multiprocessing.get_start_method()
     (helped,) = torch.utils.data.DataLoader(data, num_workers=1, multiprocessing_context=method, **options)
     assert torch.equal(alone["images"], helped["images"]) and torch.equal(alone["keypoints"], helped["keypoints"])
+
+
+def write_boxes(path, rows):
+    keys = ("image_id", "category_id", "bbox", "score")
+    path.write_text(json.dumps([dict(zip(keys, row, strict=True)) for row in rows]))
+    return path
+
+
+def test_labelled_persons_and_evaluated_boxes_are_those_of_the_samples(write_robots, robots):
+    robots["annotations"][2]["keypoints"][3] = -20  # outside the picture
+    data = write_robots()
+    boxes, keypoints, visible = data.labelled_persons()
+    assert boxes.dtype == keypoints.dtype == torch.float32 and visible.dtype == torch.int64
+    assert boxes.tolist() == [[1.25, 2, 9.25, 21], [30, 10, 50, 35], [10, 5, 30.5, 35]]
+    assert visible.tolist() == [[2, 0, 2], [2, 2, 1], [2, 2, 0]]
+    for index in range(3):
+        sample, seen = data[index], visible[index] > 0
+        assert torch.equal(sample["visible"], visible[index]) and torch.equal(sample["box"], boxes[index])
+        assert torch.equal(sample["keypoints"][seen], keypoints[index][seen])
+    same, scores, image_ids, ids = data.evaluated_boxes()
+    assert torch.equal(same, boxes) and scores.tolist() == [1, 1, 1] and image_ids == [900, 900, 33]
+    # ids are those of the ground truth, whose keypoints are the file's
+    truth = {one["id"]: one for one in data.ground_truth()["annotations"]}
+    assert [data[index]["id"] for index in range(3)] == ids
+    assert [truth[one]["image_id"] for one in ids] == image_ids
+    assert [truth[one]["bbox"][:2] for one in ids] == boxes[:, :2].tolist()
+    data.keep_only([False, True, True])
+    assert data.evaluated_boxes()[3] == ids[1:] and [data[index]["id"] for index in range(2)] == ids[1:]
+    assert torch.equal(data.labelled_persons()[1], keypoints[1:]) and data.unit == "persons"
+
+
+def test_persons_of_a_detector_have_boxes_and_no_points(write_robots, robots, tmp_path):
+    rows = [(33, 4, [10, 5, 20, 30], 0.9), (900, 4, [1, 2, 8, 19], 0.4), (900, 4, [30, 10, 90, 25], 0.7)]
+    file = write_boxes(tmp_path / "found.json", rows)
+    data = write_robots(person_boxes=file)
+    expected = [[1, 2, 9, 21], [30, 10, 60, 35], [10, 5, 30, 35]]  # clipped to the picture
+    boxes, keypoints, visible = data.labelled_persons()
+    assert boxes.tolist() == expected and keypoints.shape == (3, 3, 2) and visible.shape == (3, 3)
+    assert not keypoints.any() and not visible.any()
+    same, scores, image_ids, ids = data.evaluated_boxes()
+    assert same.tolist() == expected and scores.tolist() == pytest.approx([0.4, 0.7, 0.9])
+    assert image_ids == [900, 900, 33] and ids == [0, 0, 0] and data.names == ["a#d1", "a#d2", "c#d0"]
+    sample = data[1]
+    assert sample["id"] == 0 and sample["box_score"] == pytest.approx(0.7) and not sample["visible"].any()
+    assert [one["id"] for one in data.ground_truth()["annotations"]] == [1, 2, 3, 4, 5]
+    data.keep_only([True, False, False])  # c.png goes with its only detection, and its person with it
+    assert [one["image_id"] for one in data.ground_truth()["annotations"]] == [900] * 4
+    assert data.evaluated_boxes()[2] == [900] and len(data.labelled_persons()[0]) == 1
+    # nobody is annotated at all: the detections are still there
+    robots["annotations"] = []
+    assert write_robots(person_boxes=file).labelled_persons()[1].shape == (3, 3, 2)

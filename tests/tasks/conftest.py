@@ -209,7 +209,7 @@ def figures(record: dict) -> dict[str, float | None]:
 
 @pytest.fixture(scope="session")
 def mini_pose(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The procedural world with keypoints: 4 + 2 pictures of 128x256 with 14 + 5 persons; to be read only."""
+    """The procedural world with keypoints: 4 + 2 pictures of 128x256 with some 15 + 5 persons; to be read only."""
     from lightseg.data.mini import write_persons
 
     root = tmp_path_factory.mktemp("mini") / "mini_pose"

@@ -1,6 +1,7 @@
 """Whole pose runs through the real train.py."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 import train
 from lightseg.data.keypoints import CocoKeypoints
 from lightseg.data.person_transforms import eval_transform
+from lightseg.draw_pose import SIDES
 from lightseg.model import load_model
 from tests.conftest import only_run
 from tests.tasks.persons import FIGURES, POINTS, SIGMAS, figures, judged, own_words, write_detections, write_figures
@@ -31,7 +33,8 @@ def test_a_run_leaves_figures_poses_and_predictions(pose_words, mini_pose, tmp_p
     record = run(pose_words("evaluation.predictions=true", sigmas))
     folder, printed = only_run(tmp_path / "runs"), capsys.readouterr().out
     assert (record["task"], record["data"], record["head"]) == ("pose", "mini_pose", "heatmap")
-    assert "data=mini_pose: 14 train, 5 val persons" in printed and "mini_pose (5 persons): val/AP 0." in printed
+    assert re.search(r"data=mini_pose: \d+ train, 5 val persons", printed)
+    assert "mini_pose (5 persons): val/AP 0." in printed
     metrics, protocol = record["metrics"], record["protocol"]
     annotations = mini_pose / "annotations" / "person_keypoints_val.json"
     data = CocoKeypoints(
@@ -57,6 +60,7 @@ def test_a_run_leaves_figures_poses_and_predictions(pose_words, mini_pose, tmp_p
     assert judged(annotations, results, LENIENT) == figures(record)
     # what was written is what the checkpoint answers
     model, sample = load_model(folder / "checkpoints" / "best.ckpt"), data[0]
+    assert model.spec["head"]["sigma"] == 1.0  # of such small crops
     assert model.spec["skeleton"] == data.skeleton.plain() and model.spec["class_names"] == data.class_names
     with torch.no_grad():
         found = model.head.decode(model(sample["image"][None].contiguous()), (64, 48))
@@ -102,7 +106,7 @@ def test_the_mean_pose_is_that_of_the_training_persons(pose_words, mini_pose, tm
 @pytest.mark.parametrize(
     "options",
     [
-        ["head.name=simcc", "evaluation.flip=true", "loss.oks=true"],
+        ["head.name=simcc", "head.sigma=3", "evaluation.flip=true", "loss.oks=true"],
         ["head.variant=simple", "head.codec=msra", "head.rounded=true", "evaluation.flip=true", "data.cache=true",
          "head.last_channels=64"],
         ["backbone=shufflenetv2_x0_5", "trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1.0", "loss.oks=true",
@@ -120,20 +124,23 @@ def test_every_knob_runs(pose_words, options):
 
 
 def test_the_training_size_grows_over_the_run(pose_words, sizes):
-    record = run(pose_words("schedule.stages=2", "schedule.image_size=[24,48]", "data.batch_size=7"))
-    assert sizes == [[size] * 2 for size in ((32, 24), (64, 48))]
-    assert record["protocol"]["crop"]["size"] == [64, 48]
+    options = ["data.batch_size=7", "data.augment.size=[96,64]", "data.eval.size=[96,64]"]
+    record = run(pose_words("schedule.stages=2", "schedule.image_size=[32,64]", *options))
+    assert sizes == [[size] * 2 for size in ((48, 32), (96, 64))]
+    assert record["protocol"]["crop"]["size"] == [96, 64]
 
 
+@pytest.mark.slow
 def test_wandb_offline_gets_the_skeletons(pose_words, tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     run(pose_words("logger=wandb", "logger.mode=offline", "trainer.max_epochs=1"))
     files = list(only_run(tmp_path / "runs").glob("wandb/offline-run-*/files/media/images/val/*.png"))
-    pictures = [np.asarray(Image.open(file)) for file in files]
+    pictures = [np.asarray(Image.open(file)).astype(int) for file in files]
     assert len(pictures) == 5
-    for picture in pictures:  # truth, prediction and heatmaps of one crop
-        crop, _, grey = np.split(picture.astype(int), 3, axis=1)
-        assert np.ptp(grey[:20], axis=2).max() == 0 and np.ptp(crop, axis=2).max() > 100
+    for picture in pictures:  # truth, prediction and heatmaps of one crop: of the truth, both sides in their colours
+        truth = np.split(picture, 3, axis=1)[0]
+        for side, colour in SIDES[:2]:
+            assert (np.abs(truth - colour).max(2) < 30).sum() > 50, side
 
 
 # -- evaluated again ---------------------------------------------------------------------------------------------------
@@ -221,6 +228,7 @@ def test_evaluation_needs_no_training_pictures(learnt, again, capsys):
     assert record["metrics"] == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_boxes_of_our_own_detection(det_words, pose_words, mini_pose, tmp_path):
     where = "{{images: images/{0}, annotations: annotations/instances_{0}.json}}"
     run(det_words("data=coco", f"data.root={mini_pose}", f"data.split.train={where.format('train')}",
