@@ -127,6 +127,7 @@ def test_detections_that_do_not_serve(own, capsys, tmp_path, how, said):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_odd_detections_are_counted_and_change_no_figure(own, capsys, tmp_path):
     root, words = own
     clean = write_detections(tmp_path / "found.json", root / "val.json", shift=0)

@@ -109,10 +109,16 @@ def test_the_mean_pose_is_that_of_the_training_persons(pose_words, mini_pose, tm
         ["head.name=simcc", "head.sigma=3", "evaluation.flip=true", "loss.oks=true"],
         ["head.variant=simple", "head.codec=msra", "head.rounded=true", "evaluation.flip=true", "data.cache=true",
          "head.last_channels=64"],
-        ["backbone=shufflenetv2_x0_5", "trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1.0", "loss.oks=true",
-         "logger=tensorboard", "optimizer.backbone_lr_mult=0.1", "data.augment.half_body=1.0", "data.pck.unit=box"],
-        ["freeze_bn=true", "output_stride=16", "channels_last=false", "head.dark=false", "data.workers=1",
-         "data.pck.unit=[nose,left_hip]", "data.pck.threshold=0.5"],
+        ["data.pck.unit=[nose,left_hip]", "data.pck.threshold=0.5", "head.dark=false", "head.width=16"],
+        pytest.param(
+            ["backbone=shufflenetv2_x0_5", "trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1.0",
+             "logger=tensorboard", "optimizer.backbone_lr_mult=0.1", "data.augment.half_body=1.0", "data.pck.unit=box"],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ["freeze_bn=true", "output_stride=16", "channels_last=false", "data.workers=1", "data.cache=false"],
+            marks=pytest.mark.slow,
+        ),
     ],
 )  # fmt: skip
 def test_every_knob_runs(pose_words, options):
@@ -133,7 +139,7 @@ def test_the_training_size_grows_over_the_run(pose_words, sizes):
 @pytest.mark.slow
 def test_wandb_offline_gets_the_skeletons(pose_words, tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    run(pose_words("logger=wandb", "logger.mode=offline", "trainer.max_epochs=1"))
+    run(pose_words("logger=wandb", "logger.mode=offline", "logger.pictures=5", "trainer.max_epochs=1"))
     files = list(only_run(tmp_path / "runs").glob("wandb/offline-run-*/files/media/images/val/*.png"))
     pictures = [np.asarray(Image.open(file)).astype(int) for file in files]
     assert len(pictures) == 5
@@ -158,7 +164,7 @@ def learnt(tmp_path_factory) -> tuple[Path, Path, dict]:
          "data.augment.scale=[0.9,1.1]", "data.augment.rotation=0", "data.augment.half_body=0", "data.augment.hflip=0",
          "backbone=mobilenetv3_small_050", "trainer.max_epochs=40", "trainer.check_val_every_n_epoch=40",
          "trainer.precision=32-true", "schedule.warmup_steps=0", "optimizer.lr=5e-3", "ema.decay=0", "profile.runs=1",
-         "logger=csv", f"runs_dir={runs}"]
+         "logger=csv", "logger.pictures=1", f"runs_dir={runs}"]
     )  # fmt: skip
     return root, only_run(runs), record
 
@@ -212,13 +218,11 @@ def test_evaluation_in_a_detectors_boxes(learnt, again, tmp_path):
     assert 0.2 < metrics["val/AP"] <= record["metrics"]["val/AP"]
     assert metrics["val/PCK"] is None and metrics["val/PCK_mean_pose"] is None
     assert 0 < metrics["val/AP_mean_pose"] < metrics["val/AP"]
-    everybody, written = again(f"data.person_boxes={boxes}", "data.oks_nms=null")
-    assert len(json.loads(written.read_text())) == len(detections) - 1 > len(json.loads(results.read_text()))
-    assert everybody["protocol"]["oks_nms"] is None and judged(root / "train.json", written, SIGMAS) == figures(
-        everybody
-    )
-    few, _ = again(f"data.person_boxes={boxes}", "data.least_box_score=0.8")
-    assert few["protocol"]["images"] == sum(one["score"] >= 0.8 for one in detections) - 1
+    assert len(json.loads(results.read_text())) < len(detections) - 1  # of those that are there twice, one is left
+    sure, written = again(f"data.person_boxes={boxes}", "data.oks_nms=null", "data.least_box_score=0.8")
+    assert sure["protocol"]["images"] == sum(one["score"] >= 0.8 for one in detections) - 1
+    assert len(json.loads(written.read_text())) == sure["protocol"]["images"] and sure["protocol"]["oks_nms"] is None
+    assert judged(root / "train.json", written, SIGMAS) == figures(sure)
 
 
 def test_evaluation_needs_no_training_pictures(learnt, again, capsys):
