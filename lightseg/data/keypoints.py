@@ -56,8 +56,7 @@ class CocoKeypoints(Dataset[dict[str, Any]]):
         category_id: the id that ground truth and results have.
     """
 
-    has_labels = True
-    unit = "persons"  # what a sample is
+    has_labels, unit = True, "persons"  # what a sample is
 
     def __init__(
         self,
@@ -224,12 +223,10 @@ class CocoKeypoints(Dataset[dict[str, Any]]):
         """Of the samples: boxes float32 [N, 4] xyxy, keypoints float32 [N, K, 2], both in px of their pictures, and
         visible int64 [N, K]. Of a detector's boxes no point is labelled: all are 0, 0 and not visible."""
         rows = self._rows[self._kept]
-        known = rows >= 0
-        keypoints = np.zeros((len(rows), self.num_classes, 2), np.float32)
-        visible = np.zeros((len(rows), self.num_classes), np.int64)
-        own = rows[known]
-        keypoints[known] = self._all.keypoints[own]
-        visible[known] = np.where(self._all.outside[own], 0, self._all.visible[own])
+        known, shape = rows >= 0, (len(rows), self.num_classes)
+        keypoints, visible = np.zeros((*shape, 2), np.float32), np.zeros(shape, np.int64)
+        keypoints[known] = self._all.keypoints[rows[known]]
+        visible[known] = np.where(self._all.outside, 0, self._all.visible)[rows[known]]
         return torch.from_numpy(self._boxes[self._kept]), torch.from_numpy(keypoints), torch.from_numpy(visible)
 
     def evaluated_boxes(self) -> tuple[Tensor, Tensor, list[int], list[int]]:
@@ -238,9 +235,7 @@ class CocoKeypoints(Dataset[dict[str, Any]]):
         return boxes, scores, self.image_ids, (self._rows[self._kept] + 1).tolist()
 
     def write_prediction(self, prediction: Mapping[str, Any], name: str, folder: Path) -> Path:
-        """keypoints [K, 2] in pixels of the picture on disk, scores [K] and score as `<name>.json`: a list of one COCO
-        result.
-        """
+        """keypoints [K, 2] px of the picture on disk, scores [K] and score as `<name>.json`: a list of one result."""
         if not hasattr(self, "_sample_of"):
             self._sample_of = {name: sample for sample, name in enumerate(self._names)}
         points, scores = (np.asarray(prediction[key], np.float64) for key in ("keypoints", "scores"))
