@@ -10,7 +10,7 @@ import torch
 from configs.compose import CONFIGS, choices, compose, plain
 from lightseg.backbones.catalog import CATALOG
 from lightseg.model import create_model
-from tasks.formats import cls_train
+from tasks.formats import cls_train, pose_train
 from tasks.optimisation import build_optimizer
 from tasks.progressive import Progressive
 
@@ -57,6 +57,14 @@ REPOSITORY = {
 }
 TABLES = {f"imagenet_efficientnetv2_{letter}_paper": table for letter, table in PAPER.items()} | {
     f"imagenet_efficientnetv2_{letter}": table for letter, table in REPOSITORY.items()
+}
+
+
+# mmpose's SimpleBaseline on COCO at 256x192 (configs/body_2d_keypoint/topdown_heatmap/coco, mobilenetv2 and
+# shufflenetv2): AP and AR in a detector's boxes, channels of the map its deconvolutions take, and the parameters.
+POSE = {
+    "coco_pose_mobilenetv2": ("64.8", "70.9", 1280, 9.57),
+    "coco_pose_shufflenetv2": ("60.2", "66.8", 1024, 7.55),
 }
 
 
@@ -142,3 +150,30 @@ def test_net_optimiser_and_the_pictures_of_each_stage_can_be_made(experiment, tm
     dropouts = [module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)]
     dropouts += [getattr(model.backbone.net, "drop_rate", 0.0)]
     assert config["head"]["dropout"] in (None, *dropouts)
+
+
+@pytest.mark.parametrize("experiment", POSE)
+def test_poses_are_trained_as_published(experiment, tmp_path):
+    config, (ap, ar, channels, millions) = composed(experiment, tmp_path), POSE[experiment]
+    text, data = header(experiment), config["data"]
+    for said in (f"{ap} OKS AP", f"({ar} AR)", f"{millions} M parameters", "56.4 AP", "data.person_boxes"):
+        assert said in text, said
+    kept = int(re.search(r"devices x data\.batch_size at (\d+)", text)[1])
+    assert config["trainer"]["devices"] * data["batch_size"] == kept == 8 * 64
+    schedule, epochs = config["schedule"], config["trainer"]["max_epochs"]
+    assert [round(share * epochs) for share in schedule["milestones"]] == [170, 200] and epochs == 210
+    assert (schedule["name"], schedule["gamma"], schedule["warmup_steps"]) == ("step", 0.1, 500)
+    assert (config["optimizer"]["name"], config["optimizer"]["lr"]) == ("adam", 5e-4)
+    assert (config["head"]["codec"], config["head"]["sigma"], config["head"]["rounded"]) == ("msra", 2.0, True)
+    assert config["head"]["last_channels"] == channels and config["evaluation"]["flip"] is True
+    augment = data["augment"]
+    assert augment["size"] == data["eval"]["size"] == [256, 192]
+    assert (augment["scale"], augment["rotation"], augment["rotation_prob"]) == ([0.5, 1.5], 80.0, 0.6)
+    assert (augment["shift"], augment["shift_prob"], augment["half_body"], augment["hflip"]) == (0.16, 0.3, 0.3, 0.5)
+    pose_train(data, {})  # refuses what the transforms cannot do
+    with torch.device("meta"):
+        model = create_model(config["backbone"], "pose", 17, head=config["head"], loss=config["loss"])
+        outputs = model(torch.zeros(1, 3, 256, 192, dtype=torch.uint8))
+    assert outputs.shape == (1, 17, 64, 48)
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.01)
+    build_optimizer(model, fused=False, **config["optimizer"])
