@@ -66,7 +66,7 @@ def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     if not trainer.is_global_zero:
         return {}  # one record a run
     record = this.write_record(folder, config, defaults, metrics, task, data, started)
-    close(trainer.loggers)
+    close(trainer.loggers, record)
     print(this.summary(record, folder), flush=True)
     return record
 

@@ -14,6 +14,7 @@ from lightseg.errors import LightsegError, one_line
 VERBS = {  # name -> what --help says of it
     "models": "the backbones: cost, published accuracy, maps, weights and their licence",
     "leaderboard": "what finished runs measured, in tables that may be compared",
+    "sync": "uploads to W&B the runs that were trained offline",
 }
 
 
