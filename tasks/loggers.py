@@ -150,9 +150,7 @@ def wandb_logger(options: dict[str, Any], folder: Path, config: dict[str, Any]) 
     if mode == "auto":
         mode = "online" if logged_in() else "offline"
     identity = folder / "wandb_id"
-    run_id = os.environ.get("WANDB_RUN_ID") or secrets.token_hex(4)  # which the agent of a sweep sets
-    if identity.is_file():
-        run_id = identity.read_text()
+    run_id = identity.read_text() if identity.is_file() else secrets.token_hex(4)
     names = {"data": config["data"]["name"], "head": config["head"]["name"]}
     for attempt in dict.fromkeys((mode, "offline")):
         try:
@@ -168,7 +166,7 @@ def wandb_logger(options: dict[str, Any], folder: Path, config: dict[str, Any]) 
                 config=flat(config) | names,
                 settings=wandb.Settings(init_timeout=30, silent=True, console="off"),
             )
-            identity.write_text(run_id)
+            identity.write_text(run.id)  # an agent of a W&B sweep gives its own
             return Wandb(experiment=run)
         except Exception as error:  # whatever W&B does, training goes on
             warnings.warn(f"W&B ({attempt}) does not start: {str(error).splitlines()[0]}", stacklevel=2)

@@ -86,20 +86,6 @@ def test_the_panels(board, alone):
     assert panels[3]["config"]["mediaKeys"] == ["val/pictures"]
 
 
-def test_the_report_reads_the_names_that_a_run_logs(board, alone):
-    """Columns and axes are keys of `summary` and `flat`, or the report would be empty."""
-    from configs.compose import compose, plain
-    from tasks.loggers import flat, summary
-    from tests.leaderboard.conftest import RECORD
-
-    logged = {f"summary:{key}" for key in summary(RECORD)}
-    logged |= {f"config:{key}.value" for key in (*flat(plain(compose(["task=seg"]))), "head")}
-    grid = grids(specification(board[:1], "team", "nets", "board")["report"])[0]
-    assert set(grid["runSets"][0]["runFeed"]["columnVisible"]) <= logged
-    for panel in grid["panelBankSectionConfig"]["panels"][:2]:
-        assert {panel["config"]["xAxis"], panel["config"]["yAxis"]} <= logged
-
-
 def test_runs_that_were_not_logged_have_a_table_and_no_run_set(tmp_path, alone):
     report = specification(groups(records(tmp_path / "runs")), "team", "nets", "board")["report"]
     kinds = [block["type"] for block in report["spec"]["blocks"]]

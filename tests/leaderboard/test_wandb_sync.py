@@ -11,7 +11,10 @@ import wandb
 from lightseg.cli import main
 from lightseg.verbs.sync import sync
 
-NOT_LOGGED_IN = "error: not logged in to W&B: run `wandb login`, or set WANDB_API_KEY; --dry-run shows which runs would be uploaded\n"
+NOT_LOGGED_IN = (
+    "error: not logged in to W&B: run `wandb login`, or set WANDB_API_KEY; "
+    "--dry-run shows which runs would be uploaded\n"
+)
 
 
 @pytest.fixture
