@@ -130,7 +130,7 @@ def build_artifact(groups: Sequence[Group]) -> Any:
 
     artifact = wandb.Artifact(PUBLISHER, type="leaderboard", metadata={"groups": [group.label for group in groups]})
     for label, (columns, data) in tables(groups).items():
-        artifact.add(wandb.Table(columns=columns, data=data), label)
+        artifact.add(wandb.Table(columns=list(columns), data=data), label)
     return artifact
 
 
