@@ -97,15 +97,29 @@ def test_configuration_and_summary_are_flat_and_of_the_record(offline, tmp_path)
     assert shown["cost/wall_s"] == record["wall_s"]
     assert run.run_id == (folder / "wandb_id").read_text()
 
-    # and the run that goes on is the same one
+
+@pytest.mark.slow
+def test_a_run_that_goes_on_is_the_same_run(offline, tmp_path):
+    assert train.main(offline()) == 0
+    folder = only_run(tmp_path / "runs")
     assert train.main([f"resume={folder}", "trainer.max_epochs=2"]) == 0
-    places = sorted(folder.glob("wandb/offline-run-*"))
-    assert len(places) == 2
-    again, config, shown = read(places[1])
+    first, second = sorted(folder.glob("wandb/offline-run-*"))
+    (run, _, _), (again, config, shown) = read(first), read(second)
     assert again.run_id == run.run_id and again.resume  # what `wandb sync` appends by
-    assert config["trainer.max_epochs"] == 2 and config["backbone"] == record["backbone"]
     record = json.loads((folder / "record.json").read_text())
+    assert config["trainer.max_epochs"] == 2 and config["backbone"] == record["backbone"]
     assert shown["val/mIoU"] == pytest.approx(record["metrics"]["val/mIoU"])
+
+
+def test_a_second_start_takes_the_id_of_the_first(offline, tmp_path):
+    config = {"task": "seg", "data": {"name": "camvid"}, "head": {"name": "lraspp"}}
+    identities = []
+    for _ in range(2):
+        logger = wandb_logger({"mode": "offline", "project": "p", "entity": None}, tmp_path, config)
+        identities.append(logger.experiment.id)
+        logger.finish()
+    run, _, _ = read(max(tmp_path.glob("wandb/offline-run-*")))
+    assert identities == [run.run_id] * 2 and run.resume
 
 
 def test_a_sweep_s_agent_gives_the_id(offline, tmp_path, monkeypatch, request):
