@@ -72,7 +72,7 @@ def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     if not trainer.is_global_zero:
         return {}  # one record a run
     record = this.write_record(folder, config, defaults, metrics, task, data, started)
-    close(trainer.loggers)
+    close(trainer.loggers, record)
     folders.release(claimed)
     print(this.summary(record, folder, data.unit), flush=True)
     return record

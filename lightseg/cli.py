@@ -17,6 +17,7 @@ VERBS = {  # name -> what --help says of it
     "profile": "what a model costs, by stage and layer; ShuffleNetV2's guidelines on this machine",
     "predict": "answers of a checkpoint or exported file on pictures, videos, a camera",
     "leaderboard": "what finished runs measured, in tables that may be compared",
+    "sync": "uploads to W&B the runs that were trained offline",
 }
 
 

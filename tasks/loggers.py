@@ -1,7 +1,6 @@
 """metrics.csv always; Weights & Biases or TensorBoard beside it. No logger may ever stop a training."""
 
 import csv
-import netrc
 import os
 import secrets
 import warnings
@@ -12,6 +11,8 @@ from typing import Any
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from lightseg.leaderboard.wandb_account import logged_in
 
 
 class MetricsCSV(Logger):
@@ -81,7 +82,11 @@ class Wandb(WandbLogger):
         _harmless(lambda: WandbLogger.log_metrics(self, *args, **kwargs))
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        _harmless(lambda: WandbLogger.log_hyperparams(self, *args, **kwargs))
+        """`wandb_logger` gave the whole configuration; the task's arguments would stand beside it once more."""
+
+    def conclude(self, record: dict[str, Any]) -> None:
+        """The figures of the record become the run's summary: W&B's table shows and sorts by what leaderboards say."""
+        _harmless(lambda: self.experiment.summary.update(summary(record)))
 
     def finalize(self, status: str) -> None:
         _harmless(lambda: WandbLogger.finalize(self, status))
@@ -106,17 +111,39 @@ def build_loggers(
     return loggers
 
 
-def close(loggers: list[Logger]) -> None:
+def close(loggers: list[Logger], record: dict[str, Any]) -> None:
     """End the loggers' runs: W&B's would otherwise wait for the interpreter to end."""
     for logger in loggers:
         logger.save()
-        if hasattr(logger, "finish"):
+        if isinstance(logger, Wandb):
+            logger.conclude(record)
             logger.finish()
+
+
+def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """One level, with the keys of the command line (`optimizer.lr`), which are those of a W&B sweep's parameters."""
+    leaves: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            leaves |= flat(value, f"{prefix}{key}.")
+        else:
+            leaves[f"{prefix}{key}"] = value
+    return leaves
+
+
+def summary(record: dict[str, Any]) -> dict[str, float]:
+    """`val/mIoU`, `cost/madds`, ...: the record's metrics (without undefined ones), its cost and its time."""
+    metrics = {key: value for key, value in record["metrics"].items() if value is not None}
+    cost = {f"cost/{key}": value for key, value in record["cost"].items() if isinstance(value, int | float)}
+    return metrics | cost | {"cost/wall_s": record["wall_s"]}
 
 
 @rank_zero_only
 def wandb_logger(options: dict[str, Any], folder: Path, config: dict[str, Any]) -> Wandb | None:
-    """Online where the user is logged in or asks for it, else offline; None with a warning where W&B cannot start."""
+    """Online where the user is logged in or asks for it, else offline; None with a warning where W&B cannot start.
+
+    A resumed run goes on under its id. Its configuration is flat, with `task`, `data`, `backbone` and `head` by name.
+    """
     import wandb
 
     mode = options["mode"]
@@ -124,6 +151,7 @@ def wandb_logger(options: dict[str, Any], folder: Path, config: dict[str, Any]) 
         mode = "online" if logged_in() else "offline"
     identity = folder / "wandb_id"
     run_id = identity.read_text() if identity.is_file() else secrets.token_hex(4)
+    names = {"data": config["data"]["name"], "head": config["head"]["name"]}
     for attempt in dict.fromkeys((mode, "offline")):
         try:
             run = wandb.init(
@@ -132,10 +160,10 @@ def wandb_logger(options: dict[str, Any], folder: Path, config: dict[str, Any]) 
                 mode=attempt,
                 dir=str(folder),
                 id=run_id,
-                resume="allow" if attempt == "online" else None,
+                resume="allow",  # offline it is noted in the run's log, and `wandb sync` appends
                 name="-".join(folder.parts[-3:]),
                 group=f"{config['task']}/{config['data']['name']}",
-                config=config,
+                config=flat(config) | names,
                 settings=wandb.Settings(init_timeout=30, silent=True, console="off"),
             )
             identity.write_text(run.id)  # an agent of a W&B sweep gives its own
@@ -143,17 +171,6 @@ def wandb_logger(options: dict[str, Any], folder: Path, config: dict[str, Any]) 
         except Exception as error:  # whatever W&B does, training goes on
             warnings.warn(f"W&B ({attempt}) does not start: {str(error).splitlines()[0]}", stacklevel=2)
     return None
-
-
-def logged_in() -> bool:
-    """An API key in the environment or in the netrc file that `wandb login` writes."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").split("//")[-1].split("/")[0]
-    try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
 
 
 def _harmless(action: Any) -> None:

@@ -17,21 +17,22 @@ NAMES = ("backbone", "head", "weights")
 
 def csv_text(groups: Sequence[Group]) -> str:
     """A line a row. Metrics have a column for each group (`seg camvid val/mIoU`): no column mixes protocols."""
-    lines = []
-    for group in groups:
-        for row in group.rows:
-            line: dict[str, Any] = {"group": group.label, "task": group.task, "data": group.data}
-            line |= {"protocol": group.protocol_text} | {key: getattr(row, key) for key in NAMES}
-            line |= {"setting": " ".join(f"{k}={v}" for k, v in (group.shared | row.setting).items())}
-            line |= {"seeds": len(row.records)} | {key: getattr(row, key) for key in COSTS}
-            line |= {"on_madds_front": int(row.on_madds_front), "on_latency_front": int(row.on_latency_front)}
-            line |= {"config_hash": row.config_hash, "folder": str(row.records[0].folder)}
-            for key in group.metrics:
-                if key in row.metrics:
-                    line[f"{group.label} {key}"] = row.metrics[key].mean
-                    line[f"{group.label} {key} std"] = row.metrics[key].std
-            lines.append(line)
-    return _csv(lines)
+    return _csv([line(group, row) for group in groups for row in group.rows])
+
+
+def line(group: Group, row: Row) -> dict[str, Any]:
+    """A row as flat values, under the headings of the CSV."""
+    found: dict[str, Any] = {"group": group.label, "task": group.task, "data": group.data}
+    found |= {"protocol": group.protocol_text} | {key: getattr(row, key) for key in NAMES}
+    found |= {"setting": " ".join(f"{k}={v}" for k, v in (group.shared | row.setting).items())}
+    found |= {"seeds": len(row.records)} | {key: getattr(row, key) for key in COSTS}
+    found |= {"on_madds_front": int(row.on_madds_front), "on_latency_front": int(row.on_latency_front)}
+    found |= {"config_hash": row.config_hash, "folder": str(row.records[0].folder)}
+    for key in group.metrics:
+        if key in row.metrics:
+            found[f"{group.label} {key}"] = row.metrics[key].mean
+            found[f"{group.label} {key} std"] = row.metrics[key].std
+    return found
 
 
 def matrix_csv(matrix: Matrix) -> str:

@@ -1,6 +1,7 @@
 """`lightseg leaderboard runs/ --task seg --data camvid`: what finished runs measured, in comparable tables."""
 
 import argparse
+import json
 import math
 import os
 import sys
@@ -68,6 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="FILE", help=f"default: standard output; html: {PAGE} in the folder of runs"
     )
+    parser.add_argument("--wandb", metavar="ENTITY/PROJECT", help="publish a W&B Report and a wandb.Table artifact")
+    parser.add_argument("--dry-run", action="store_true", help="with --wandb: print what would be sent, as JSON")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -75,6 +78,10 @@ def run(arguments: argparse.Namespace) -> None:
     form = arguments.format or SUFFIXES.get(suffix, "terminal")
     if arguments.output and not arguments.format and suffix not in SUFFIXES:
         raise LightsegError(f"--output {arguments.output}: end it in {', '.join(SUFFIXES)}, or say which --format")
+    if arguments.dry_run and not arguments.wandb:
+        raise LightsegError("--dry-run prints what --wandb entity/project would send: give that too")
+    if arguments.wandb and (arguments.format or arguments.output or arguments.matrix or arguments.metrics):
+        raise LightsegError("--wandb has its own form: leave out --format, --output, --matrix and --metrics")
     made, note = leaderboard(
         arguments.folders,
         filters={key: getattr(arguments, key) for key in FILTERS},
@@ -84,7 +91,9 @@ def run(arguments: argparse.Namespace) -> None:
         reward_exponent=arguments.reward_exponent,
     )
     check_metrics(made, arguments.metrics)
-    if form == "html":
+    if arguments.wandb:
+        _to_wandb(made, arguments)
+    elif form == "html":
         from lightseg.leaderboard.page import write_page
 
         path = Path(arguments.output or Path(arguments.folders[0]) / PAGE)
@@ -100,6 +109,21 @@ def run(arguments: argparse.Namespace) -> None:
     if note:
         sys.stdout.flush()
         print(note, file=sys.stderr)
+
+
+def _to_wandb(made: list[Group], arguments: argparse.Namespace) -> None:
+    """The Report's address, or with --dry-run its specification, to standard output."""
+    from lightseg.leaderboard import wandb_report
+
+    entity, project = wandb_report.destination(arguments.wandb)
+    name = wandb_report.title({key: getattr(arguments, key) for key in FILTERS})
+    if arguments.dry_run:
+        print(json.dumps(wandb_report.specification(made, entity, project, name), indent=1, allow_nan=False))
+    else:
+        print(wandb_report.publish(made, entity, project, name))
+    if count := wandb_report.not_logged(made):
+        sys.stdout.flush()
+        print(f"{count} runs were not logged to W&B: they are in the tables, not in the run sets", file=sys.stderr)
 
 
 def _text(made: list[Group], note: str, form: str, arguments: argparse.Namespace) -> str:

@@ -1,0 +1,46 @@
+"""Whether this machine may talk to Weights & Biases: a key, a switch and a server. Imports nothing of theirs."""
+
+import netrc
+import os
+import urllib.error
+import urllib.request
+
+from lightseg.errors import LightsegError
+
+SERVER = "https://api.wandb.ai"
+PATIENCE_S = 10
+
+
+def server() -> str:
+    return os.environ.get("WANDB_BASE_URL", SERVER).rstrip("/")
+
+
+def logged_in() -> bool:
+    """An API key in the environment or in the netrc file that `wandb login` writes."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = server().split("//")[-1].split("/")[0]
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def require_online(dry_run_shows: str) -> None:
+    """Raises LightsegError, in one line what to do, where nothing can be sent.
+
+    Args:
+        dry_run_shows: what `--dry-run` is good for instead, the end of that line.
+    """
+    instead = f"; --dry-run shows {dry_run_shows}"
+    if (mode := os.environ.get("WANDB_MODE", "")) in ("offline", "disabled", "dryrun"):
+        raise LightsegError(f"WANDB_MODE={mode}: nothing is sent to W&B; unset it first{instead}")
+    if not logged_in():
+        raise LightsegError(f"not logged in to W&B: run `wandb login`, or set WANDB_API_KEY{instead}")
+    try:
+        urllib.request.urlopen(server(), timeout=PATIENCE_S).close()
+    except urllib.error.HTTPError:
+        pass  # it answers
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise LightsegError(f"W&B cannot be reached at {server()} ({reason}): try again later{instead}") from error
