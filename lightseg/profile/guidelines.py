@@ -230,7 +230,7 @@ def _verdict(pairs: Sequence[dict[str, Any]]) -> str:
         return f"the published order holds here in all {len(pairs)} comparisons"
     others = [
         f"{pair['slower']} {'is faster than' if pair['found'] == 'reversed' else 'is as fast as'} {pair['faster']} "
-        f"at x{pair['times']} ({1 / pair['ratio']:.2f} times)"
+        f"at x{pair['times']} ({1 / pair['ratio']:.2f} times; on ARM {1 / pair['published']:.2f})"
         for pair in pairs
         if pair["found"] != "holds"
     ]

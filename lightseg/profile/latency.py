@@ -33,7 +33,7 @@ def machine() -> str:
     except OSError:
         lines = []
     named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return f"{named or platform.processor() or platform.machine()}, {cpu_count()} processors"
+    return f"{named or platform.processor() or platform.machine()}, {cpu_count()} CPU{'s' * (cpu_count() > 1)}"
 
 
 def measure_runtimes(

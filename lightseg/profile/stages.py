@@ -14,7 +14,7 @@ from lightseg.backbones.dilation import nominal_stride
 from lightseg.profile.layers import Layer
 
 SUMMED = ("params", "madds", "activations", "mac", "shift_max", "time_ms")
-LARGEST_STRIDE = 64  # beyond it a map is what pooling the whole image has left
+LARGEST_STRIDE = 32  # beyond it a map is what pooling the whole image has left
 ITSELF = "the model itself"
 SEQUENCES = (nn.Sequential, nn.ModuleList, nn.ModuleDict)  # not their children, which may be one block
 

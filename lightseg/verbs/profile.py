@@ -106,10 +106,10 @@ def _value(key: str, text: str) -> Any:
         raise LightsegError(f"{key}={text} cannot be read") from error
     if key == "image_size":
         sides = text.lower().split("x") if isinstance(value, str) else value if isinstance(value, list) else [value]
-        sides = [int(side) if str(side).isdecimal() else 0 for side in sides]
-        if len(sides) not in (1, 2) or not all(1 <= side <= LARGEST for side in sides):
+        pixels = [int(side) if str(side).isdecimal() else 0 for side in sides]
+        if len(pixels) not in (1, 2) or not all(1 <= side <= LARGEST for side in pixels):
             raise LightsegError(f"image_size={text}: give pixels, as 512, 512x1024 or [512,1024], up to {LARGEST} each")
-        return sides[0], sides[-1]
+        return pixels[0], pixels[-1]
     if key in WHOLE_NUMBERS and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
         raise LightsegError(f"{key}={text}: give a whole number from 1 on")
     if key in ("backbone", "task") and not text:

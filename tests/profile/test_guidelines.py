@@ -75,9 +75,11 @@ def test_published_figures_stand_beside(found):
 def test_a_machine_that_differs_is_named(found):
     from lightseg.profile.guidelines import _verdict
 
-    pair = {"faster": "1 group", "slower": "2 groups", "times": 4, "published": 1.2}
+    pair = {"faster": "1 group", "slower": "2 groups", "times": 4, "published": 1.25}
     pairs = [{**pair, "ratio": 0.5, "found": "reversed"}, {**pair, "ratio": 1.2, "found": "holds"}]
-    assert _verdict(pairs).endswith("in 1 of 2 comparisons; 2 groups is faster than 1 group at x4 (2.00 times)")
+    assert _verdict(pairs).endswith(
+        "in 1 of 2 comparisons; 2 groups is faster than 1 group at x4 (2.00 times; on ARM 0.80)"
+    )
     assert _verdict(pairs[1:]) == "the published order holds here in all 1 comparisons"
 
 
