@@ -67,7 +67,7 @@ def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
         return {}  # one record a run
     record = this.write_record(folder, config, defaults, metrics, task, data, started)
     close(trainer.loggers)
-    print(this.summary(record, folder), flush=True)
+    print(this.summary(record, folder, data.unit), flush=True)
     return record
 
 

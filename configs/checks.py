@@ -15,7 +15,6 @@ CHOICES: dict[str, tuple[Any, ...]] = {  # keys with a closed list of values
     "mode": ("train", "test"),
     "output_stride": (8, 16, 32),
     "pixels": ("bgr255",),
-    "head.variant": ("paper", "torchvision"),
     "schedule.name": ("poly", "cosine", "step", "exponential", "constant"),
     "evaluation.checkpoint": ("best", "last"),
     "data.on_error": ("raise", "skip"),
@@ -24,8 +23,13 @@ CHOICES: dict[str, tuple[Any, ...]] = {  # keys with a closed list of values
 
 CLS_STAGES = ("randaugment", "mixup", "cutmix")  # of `schedule`
 
-ONE_VIEW = ("cls", "det")
-HEADS = {"seg": ("lraspp", "raspp"), "cls": ("native", "linear"), "det": ("ssdlite",)}
+ONE_SCALE = ("cls", "det", "pose")
+HEADS: dict[str, dict[str, tuple[str, ...]]] = {  # of a task, with their variants
+    "seg": {"lraspp": ("paper", "torchvision"), "raspp": ()},
+    "cls": {"native": (), "linear": ()},
+    "det": {"ssdlite": ("torchvision",)},
+    "pose": {"heatmap": ("light", "simple"), "simcc": ()},
+}
 
 
 def check(config: DictConfig, default_data: str) -> None:
@@ -41,6 +45,10 @@ def check(config: DictConfig, default_data: str) -> None:
     heads = HEADS[config.task]
     if config.head.name not in heads:
         raise LightsegError(f"head.name={config.head.name} (task={config.task}): choose from {', '.join(heads)}")
+    variant, variants = config.head.get("variant"), heads[config.head.name]
+    if variant is not None and variant not in variants:
+        choices = f"choose from {', '.join(variants)}" if variants else "it has no variants"
+        raise LightsegError(f"head.variant={variant} (head.name={config.head.name}): {choices}")
     whole = (config.head.name == "native" and config.pretrained) or (
         config.task == "det" and isinstance(config.pretrained, str)
     )
@@ -53,7 +61,7 @@ def check(config: DictConfig, default_data: str) -> None:
             "mode=test needs ckpt=<checkpoint>, for example runs/seg/.../checkpoints/best.ckpt"
             + instead.get(config.task, "")
         )
-    if config.task in ONE_VIEW and list(config.evaluation.scales) != [1.0]:
+    if config.task in ONE_SCALE and list(config.evaluation.scales) != [1.0]:
         raise LightsegError(f"evaluation.scales is not for task={config.task}, which looks once: leave it at [1.0]")
     if config.task == "det" and config.evaluation.flip:
         raise LightsegError("evaluation.flip is not for task=det: leave it false")

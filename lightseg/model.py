@@ -20,17 +20,23 @@ from lightseg.detector_weights import load_torchvision_ssdlite, read_detector
 from lightseg.errors import LightsegError, nearest
 from lightseg.heads.classification import ClassificationLoss, LinearHead, NativeHead
 from lightseg.heads.detection_loss import DetectionLoss
+from lightseg.heads.heatmap import HeatmapHead
 from lightseg.heads.lraspp import LRASPP, RASPP
+from lightseg.heads.pose_loss import PoseLoss
 from lightseg.heads.segmentation_loss import SegmentationLoss
+from lightseg.heads.simcc import SimCCHead
 from lightseg.heads.ssdlite import SSDLite
 
 HEADS: dict[str, dict[str, type[nn.Module]]] = {  # the first of a task is the default
     "seg": {"lraspp": LRASPP, "raspp": RASPP},
     "cls": {"native": NativeHead, "linear": LinearHead},
     "det": {"ssdlite": SSDLite},
+    "pose": {"heatmap": HeatmapHead, "simcc": SimCCHead},
 }
-LOSSES: dict[str, type[nn.Module]] = {"seg": SegmentationLoss, "cls": ClassificationLoss, "det": DetectionLoss}
-OUTPUT_STRIDES = {"seg": 16, "cls": 32, "det": 32}  # what the published nets of a task have
+LOSSES: dict[str, type[nn.Module]] = {
+    "seg": SegmentationLoss, "cls": ClassificationLoss, "det": DetectionLoss, "pose": PoseLoss,
+}  # fmt: skip
+OUTPUT_STRIDES = {"seg": 16, "cls": 32, "det": 32, "pose": 32}  # what the published nets of a task have
 
 
 class Model(nn.Module):
@@ -83,14 +89,15 @@ def create_model(
     head: Mapping[str, Any] | None = None,
     loss: Mapping[str, Any] | None = None,
     class_names: list[str] | None = None,
+    skeleton: Mapping[str, Any] | None = None,
     arch: str | None = None,
 ) -> Model:
     """Join a backbone with the head of a task.
 
     Args:
         backbone: a catalog name, any timm name, or the path of an `arch.yaml`.
-        task: `seg`, `cls` or `det`.
-        num_classes: number of classes the head answers with.
+        task: `seg`, `cls`, `det` or `pose`.
+        num_classes: number of classes the head answers with; of keypoints, for `pose`.
         pretrained: False, True (official weights) or a weight file, for the backbone; for `det` also the file of a
             whole detector, torchvision's SSDLite, for backbone and head.
         output_stride: stride of the deepest map: 8, 16 or 32. None: the task's usual one.
@@ -99,7 +106,9 @@ def create_model(
         pixels: what the backbone's weights want of an image, as for `create_backbone`.
         head: the head's `name` and its own options, `{"name": "lraspp", "variant": "torchvision", "filters": 128}`.
         loss: options of the task's loss.
-        class_names: names of the classes, kept with the model.
+        class_names: names of the classes or keypoints, kept with the model.
+        skeleton: of `pose`, kept with the model: `edges` to draw and `pairs` of left and right, places in class_names,
+            `sigmas` of OKS, which the loss takes unless it has its own.
         arch: the content of an `arch.yaml`, which goes before `backbone`: a checkpoint keeps what it needs.
 
     Raises:
@@ -136,7 +145,10 @@ def create_model(
         asked = getattr(head_class, "BACKBONE_OPTIONS", {}).get(options.get("variant"), {})
         net = _pyramid(found or backbone, asked, output_stride=output_stride, **shared)
     own = {key: value for key, value in options.items() if not (whole_net and key == "dropout")}
-    built = head_class(net.stages, num_classes, loss=LOSSES[task](**dict(loss or {})), **own)
+    loss_options = dict(loss or {})
+    if skeleton is not None and loss_options.get("sigmas") is None:
+        loss_options["sigmas"] = skeleton["sigmas"]
+    built = head_class(net.stages, num_classes, loss=LOSSES[task](**loss_options), **own)
     spec = {
         "backbone": net.name,
         "task": task,
@@ -146,8 +158,9 @@ def create_model(
         "drop_path_rate": drop_path_rate,
         "pixels": pixels,
         "head": {"name": head_name, **options},
-        "loss": dict(loss or {}),
+        "loss": loss_options,
         "class_names": class_names,
+        "skeleton": None if skeleton is None else dict(skeleton),
         "arch": format_arch(found) if found else None,
     }
     model = Model(net, built, spec)

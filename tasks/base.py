@@ -78,6 +78,11 @@ class Task(pl.LightningModule):
         """What its constructor takes besides, of a composed configuration and the pictures that are evaluated."""
         return {}
 
+    @staticmethod
+    def model_options(config: dict[str, Any], dataset: Any) -> dict[str, Any]:
+        """Arguments of `create_model` that the data decide, in place of those that all tasks have."""
+        return {}
+
     def evaluate(self, batch: Batch) -> Any:
         """Predictions of a batch; updates `self.metric`."""
         raise NotImplementedError
@@ -85,6 +90,10 @@ class Task(pl.LightningModule):
     def draw(self, sample: Batch, prediction: Any) -> list[Any]:
         """One row of the contact sheet: pictures for `headings`, as uint8 arrays [H, W, 3]."""
         raise NotImplementedError
+
+    def picture(self, sample: Batch, prediction: Any) -> Any:
+        """What W&B shows of a sample, uint8 [H, W, 3]: its image, which lies under `annotations`."""
+        return sample["images"].permute(1, 2, 0).cpu().numpy()
 
     def annotations(self, sample: Batch, prediction: Any) -> dict[str, Any]:
         """How W&B is to lay truth and prediction over a sample's image: arguments of `wandb.Image`."""
@@ -100,6 +109,14 @@ class Task(pl.LightningModule):
     def prepare_batch(self, batch: Batch) -> Batch:
         """What is done to a training batch on the device, before the model sees it."""
         return batch
+
+    def protocol(self) -> dict[str, Any]:
+        """What a reader of the record must know besides of how its metrics were measured."""
+        return {}
+
+    def baselines(self) -> dict[str, float]:
+        """Figures of a trivial answer to the same questions, for comparison. Called after training."""
+        return {}
 
     def charts(self) -> dict[str, Any]:
         """Pictures of the whole evaluation, by name. Called by every process, before the metric is reset."""
@@ -133,7 +150,9 @@ class Task(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         # the final figures keep the name of the split that they were measured on
-        self.log_dict({f"{self.trainer.datamodule.evaluation_split}/{k}": v for k, v in self.metric.compute().items()})  # type: ignore[attr-defined]
+        split = self.trainer.datamodule.evaluation_split  # type: ignore[attr-defined]
+        figures = {**self.metric.compute(), **self.baselines()}
+        self.log_dict({f"{split}/{key}": value for key, value in figures.items()})
         self.metric.reset()
 
     @property

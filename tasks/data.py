@@ -51,12 +51,17 @@ class DataModule(pl.LightningDataModule):
         if self.format.agree is not None:
             self.format.agree(self.dataset("train"), self.dataset(self.evaluation_split))
 
+    @property
+    def unit(self) -> str:
+        """What the samples of the evaluation are: "images", or what the data set says."""
+        return getattr(self.dataset(self.evaluation_split), "unit", "images")
+
     def describe(self) -> str:
         counts = ", ".join(f"{len(dataset)} {split}" for split, dataset in sorted(self._sets.items()))
         left_out = f"; {len(self.skipped)} unreadable left out, the first: {self.skipped[0][1]}" if self.skipped else ""
         reports = [(split, getattr(dataset, "report", [])) for split, dataset in sorted(self._sets.items())]
         notes = "".join(f"\n  {split}: {line}" for split, report in reports for line in report)
-        return f"data={self.options['name']}: {counts} images{left_out}{notes}"
+        return f"data={self.options['name']}: {counts} {self.unit}{left_out}{notes}"
 
     def evaluation_size(self) -> tuple[int, int]:
         """Height and width of the first evaluation image: the size at which cost is quoted."""
@@ -74,13 +79,15 @@ class DataModule(pl.LightningDataModule):
             transform = StagedTransform(lambda stage: self.format.train(self.options, self.progressive.at(stage)))
             for stage in range(self.progressive.stages):  # what a late stage cannot do is said before the first
                 transform.at(stage)
-        return self.format.dataset(self.options, self.options["split"][split], transform)
+        return self.format.dataset(self.options, split, transform)
 
     def train_dataloader(self) -> DataLoader:
         size, dataset = self.options["batch_size"], self.dataset("train")
         largest = max(self.progressive.batch_size(stage, size) for stage in range(self.progressive.stages))
         if len(dataset) < largest:
-            raise LightsegError(f"data.batch_size={largest} is more than the {len(dataset)} training images there are")
+            raise LightsegError(
+                f"data.batch_size={largest} is more than the {len(dataset)} training {self.unit} there are"
+            )
         sampler = self._sampler(len(dataset), shuffle=True)
         if self.trainer is not None:
             sampler.set_epoch(self.trainer.current_epoch)  # with `images_per_step` the length depends on it

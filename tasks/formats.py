@@ -11,6 +11,8 @@ from lightseg.data.classification import ClassificationFolder, check_same_classe
 from lightseg.data.coco import CocoDetection, check_same_categories
 from lightseg.data.coco import collate as coco_batch
 from lightseg.data.folder import SegmentationFolder
+from lightseg.data.keypoints import CocoKeypoints, check_same_skeletons
+from lightseg.data.keypoints import collate as pose_batch
 from lightseg.data.segmentation import collate
 from lightseg.data.staged import Transform
 from lightseg.errors import DataError, LightsegError, nearest, one_line
@@ -23,7 +25,7 @@ class Format(NamedTuple):
     """One kind of data.
 
     Attributes:
-        dataset: (options, the split's entry of `data.split`, transform) -> data set.
+        dataset: (options, name of the split, transform) -> data set.
         train: (options, scheduled values of the stage) -> transform.
         evaluation: (options) -> transform, or None for whole pictures.
         batch: samples -> batch: `images` uint8 [B, C, H, W], `names`, and the task's targets.
@@ -31,7 +33,7 @@ class Format(NamedTuple):
         agree: refuses two splits that are not of the same classes.
     """
 
-    dataset: Callable[[Options, Any, Transform | None], Any]
+    dataset: Callable[[Options, str, Transform | None], Any]
     train: Callable[[Options, dict[str, float]], Transform]
     evaluation: Callable[[Options], Transform | None]
     batch: Callable[[list[dict[str, Any]]], Batch]
@@ -64,17 +66,20 @@ def seg_batch(samples: list[dict[str, Any]]) -> Batch:
     return {"images": batch["image"], "names": batch["name"], **masks}
 
 
-def cityscapes(options: Options, split: Any, transform: Transform | None) -> Cityscapes:
-    return Cityscapes(options["root"], split, coarse=options.get("coarse", False), transform=transform)
+def cityscapes(options: Options, split: str, transform: Transform | None) -> Cityscapes:
+    return Cityscapes(
+        options["root"], options["split"][split], coarse=options.get("coarse", False), transform=transform
+    )
 
 
-def seg_folder(options: Options, split: Any, transform: Transform | None) -> SegmentationFolder:
+def seg_folder(options: Options, split: str, transform: Transform | None) -> SegmentationFolder:
+    where = options["split"][split]
     if not options["classes"]:
         raise LightsegError("data.classes is not set: give the class names, as in data.classes=[road, car]")
     return SegmentationFolder(
         options["root"],
-        images=split["images"],
-        labels=split["masks"],
+        images=where["images"],
+        labels=where["masks"],
         classes=options["classes"],
         ignore=options["ignore"],
         palette=options["palette"],
@@ -119,8 +124,9 @@ def cls_batch(samples: list[dict[str, Any]]) -> Batch:
     return {"images": batch["image"], "names": batch["name"], "labels": labels}
 
 
-def cls_folder(options: Options, split: Any, transform: Transform | None) -> ClassificationFolder:
-    return ClassificationFolder(options["root"], split, class_names=options["classes"], transform=transform)
+def cls_folder(options: Options, split: str, transform: Transform | None) -> ClassificationFolder:
+    where = options["split"][split]
+    return ClassificationFolder(options["root"], where, class_names=options["classes"], transform=transform)
 
 
 def mini_cls(options: Options) -> None:
@@ -149,8 +155,9 @@ def det_evaluation(options: Options) -> Transform:
     return eval_transform(**options["eval"])
 
 
-def coco(options: Options, split: Any, transform: Transform | None) -> CocoDetection:
-    return CocoDetection(options["root"], images=split["images"], annotations=split["annotations"], transform=transform)
+def coco(options: Options, split: str, transform: Transform | None) -> CocoDetection:
+    where = options["split"][split]
+    return CocoDetection(options["root"], images=where["images"], annotations=where["annotations"], transform=transform)
 
 
 def mini_det(options: Options) -> None:
@@ -158,6 +165,47 @@ def mini_det(options: Options) -> None:
 
     height, width = options["size"]
     write_coco(Path(options["root"]), seed=options["world_seed"], height=height, width=width, **options["count"])
+
+
+# -- pose --------------------------------------------------------------------------------------------------------------
+
+
+def pose_train(options: Options, values: dict[str, float]) -> Transform:
+    """`image_size` is the shorter side of the crop."""
+    from lightseg.data.person_transforms import train_transform
+
+    augment = dict(options["augment"])
+    if "image_size" in values:
+        share = values["image_size"] / min(augment["size"])
+        augment["size"] = [round(side * share) for side in augment["size"]]
+    return train_transform(**augment)
+
+
+def pose_evaluation(options: Options) -> Transform:
+    from lightseg.data.person_transforms import eval_transform
+
+    return eval_transform(**options["eval"])
+
+
+def coco_keypoints(options: Options, split: str, transform: Transform | None) -> CocoKeypoints:
+    where = options["split"][split]
+    return CocoKeypoints(
+        options["root"],
+        images=where["images"],
+        annotations=where["annotations"],
+        transform=transform,
+        person_boxes=None if split == "train" else options["person_boxes"],
+        least_score=options["least_box_score"],
+        category=options["category"],
+        skeleton=options["skeleton"],
+    )
+
+
+def mini_pose(options: Options) -> None:
+    from lightseg.data.mini import write_persons
+
+    height, width = options["size"]
+    write_persons(Path(options["root"]), seed=options["world_seed"], height=height, width=width, **options["count"])
 
 
 FORMATS = {
@@ -168,6 +216,8 @@ FORMATS = {
     "mini_cls": Format(cls_folder, cls_train, cls_evaluation, cls_batch, mini_cls),
     "coco": Format(coco, det_train, det_evaluation, coco_batch, agree=check_same_categories),
     "mini_det": Format(coco, det_train, det_evaluation, coco_batch, mini_det),
+    "coco_keypoints": Format(coco_keypoints, pose_train, pose_evaluation, pose_batch, agree=check_same_skeletons),
+    "mini_pose": Format(coco_keypoints, pose_train, pose_evaluation, pose_batch, mini_pose),
 }
 
 

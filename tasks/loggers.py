@@ -68,7 +68,7 @@ class Wandb(WandbLogger):
         def log() -> None:
             pictures = [
                 wandb.Image(
-                    sample["images"].permute(1, 2, 0).cpu().numpy(),
+                    module.picture(sample, prediction),
                     **{"caption": sample["name"], **module.annotations(sample, prediction)},
                 )
                 for sample, prediction in samples

@@ -28,11 +28,14 @@ from tasks.classification import ClassificationTask
 from tasks.data import DataModule
 from tasks.detection import DetectionTask
 from tasks.loggers import build_loggers
+from tasks.pose import PoseTask
 from tasks.predictions import WritePredictions
 from tasks.progressive import Progressive
 from tasks.segmentation import SegmentationTask
 
-TASKS: dict[str, type[Task]] = {"seg": SegmentationTask, "cls": ClassificationTask, "det": DetectionTask}
+TASKS: dict[str, type[Task]] = {
+    "seg": SegmentationTask, "cls": ClassificationTask, "det": DetectionTask, "pose": PoseTask,
+}  # fmt: skip
 FOLDER = "LIGHTSEG_RUN_FOLDER"  # tells the processes that Lightning starts which folder the first one made
 
 
@@ -114,6 +117,7 @@ def build_task(config: dict[str, Any], data: DataModule) -> Task:
             "head": config["head"],
             "loss": config["loss"],
             "class_names": list(dataset.class_names),
+            **TASKS[config["task"]].model_options(config, dataset),
         }
     task = TASKS[config["task"]](
         model,
@@ -224,6 +228,7 @@ def write_record(
             "checkpoint": config["evaluation"]["checkpoint"] if config["mode"] == "train" else config["ckpt"],
             "ema": bool(config["ema"]["decay"]),
             "precision": config["trainer"]["precision"],
+            **task.protocol(),
             "left_out": getattr(data.dataset(data.evaluation_split), "report", []),
             "skipped": [{"path": path, "reason": reason} for path, reason in data.skipped],
         },
@@ -255,9 +260,9 @@ def save_config(config: dict[str, Any], folder: Path) -> None:
         raise LightsegError(f"cannot write {folder / 'config.yaml'}: {error.strerror}") from error
 
 
-def summary(content: dict[str, Any], folder: Path) -> str:
-    """What a person wants to see at the end of a run."""
-    metrics, cost = content["metrics"], content["cost"]
+def summary(content: dict[str, Any], folder: Path, unit: str) -> str:
+    """What a person wants to see at the end of a run; unit: what was evaluated, "images"."""
+    metrics, cost, protocol = content["metrics"], content["cost"], content["protocol"]
     figures = "  ".join(f"{k} {v:.4f}" for k, v in metrics.items() if v is not None and k.count("/") == 1)
     tables: dict[str, list[tuple[float, str]]] = {}  # of classes: val/IoU/road
     for key, value in metrics.items():
@@ -266,12 +271,11 @@ def summary(content: dict[str, Any], folder: Path) -> str:
             tables.setdefault(kind, []).append((value, name))
     return "\n".join(
         [
-            f"{content['data']} ({content['protocol']['images']} images): {figures}",
+            f"{content['data']} ({protocol['images']} {unit}): {figures}",
             *(f"{kind} %: {_lowest(values)}" for kind, values in tables.items()),
             f"cost: {cost['params'] / 1e6:.2f} M parameters, {cost['madds'] / 1e9:.2f} G multiply-adds, "
             f"{cost['latency_ms']:.1f} ms on CPU; run: {content['wall_s']:.0f} s, {cost['run_peak_memory_mb']} MB",
-            f"pictures: {folder / 'images'}",
-            f"record: {folder / 'record.json'}",
+            f"pictures: {folder / 'images'}\nrecord: {folder / 'record.json'}",
         ]
     )
 
@@ -289,10 +293,7 @@ def seed_everything(seed: int) -> None:
 def quiet() -> None:
     """Lightning's advice on GPUs, workers and litmodels is not for the user of train.py."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for text in (
-        *("does not have many workers", "Checkpoint directory.*exists and is not empty", "LeafSpec"),
-        *("loading a checkpoint outside the 'fit' stage", "smaller than the logging interval"),
-        "could not find the monitored key",  # where not every epoch is validated
-        "sync_dist=True",  # metrics join the processes' counts themselves
-    ):
-        warnings.filterwarnings("ignore", f".*{text}.*")
+    advice = "does not have many workers|Checkpoint directory.*exists and is not empty|LeafSpec"
+    loading = "loading a checkpoint outside the 'fit' stage|smaller than the logging interval"
+    figures = "could not find the monitored key|sync_dist=True"  # not every epoch has them; metrics join theirs
+    warnings.filterwarnings("ignore", f".*({advice}|{loading}|{figures}).*")

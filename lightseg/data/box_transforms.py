@@ -125,7 +125,9 @@ def train_transform(
             raise LightsegError(f"{name} is {value}: a probability lies in 0..1")
     if not 0 <= photometric < 1:
         raise LightsegError(f"photometric is {photometric}: the strength lies in 0..1, 1 excluded")
-    return TrainTransform(_size(size), hflip, iou_crop, factors("expand", expand, 1), photometric, keep_aspect, mosaic)
+    return TrainTransform(
+        whole_size(size), hflip, iou_crop, factors("expand", expand, 1), photometric, keep_aspect, mosaic
+    )
 
 
 def factors(name: str, given: Any, least: float) -> tuple[float, float] | None:
@@ -154,7 +156,7 @@ class EvalTransform:
 
 
 def eval_transform(size: Sequence[int], keep_aspect: bool = False) -> EvalTransform:
-    return EvalTransform(_size(size), keep_aspect)
+    return EvalTransform(whole_size(size), keep_aspect)
 
 
 def to_input(boxes: Boxes, size: Size, input_size: Size, keep_aspect: bool = False) -> Boxes:
@@ -283,7 +285,7 @@ def _like(boxes: Any, values: Sequence[float]) -> Any:
     return np.array(values, boxes.dtype)
 
 
-def _size(size: Sequence[int]) -> Size:
+def whole_size(size: Sequence[int]) -> Size:
     if len(size) != 2 or any(not isinstance(side, int | float) or int(side) != side or side < 1 for side in size):
         raise LightsegError(f"size is {list(size)}: give two whole numbers, height and width in pixels")
     return int(size[0]), int(size[1])

@@ -24,6 +24,7 @@ class CocoAnnotations:
     sizes: int64 [I, 2] height and width; 0 where the file does not say.
     bbox: float64 [A, 4] x, y, width, height as in the file. boxes: float32 [A, 4] xyxy, clipped to the picture.
     labels: int64 [A], places in `category_ids`, which is sorted.
+    rows: int64 [A], places in the file's list of annotations.
     """
 
     image_ids: list[int]
@@ -37,23 +38,33 @@ class CocoAnnotations:
     labels: np.ndarray
     area: np.ndarray
     crowd: np.ndarray
+    rows: np.ndarray
     report: list[str] = field(default_factory=list)
 
 
 def read_coco(path: Path) -> CocoAnnotations:
-    """Reads instances or person_keypoints JSON. `report` has a line for every kind of annotation that was left out or
-    changed; DataError, naming the path, for what is not COCO, has no pictures or contradicts itself.
+    """Reads instances or person_keypoints JSON, for its boxes. `report` has a line for every kind of annotation that
+    was left out or changed; DataError, naming the path, for what is not COCO, has no pictures or contradicts itself.
     """
-    content = _load(path)
-    images, annotations, categories = (_records(content, key, path) for key in ("images", "annotations", "categories"))
+    result = parse_coco(load_json(path), path)
+    found = np.bincount(result.labels[~result.crowd], minlength=len(result.category_ids))
+    absent = [name for name, count in zip(result.class_names, found.tolist(), strict=True) if not count]
+    if absent:
+        result.report.append(f"{len(absent)} of {len(found)} classes have no box: {few(absent)}")
+    return result
+
+
+def parse_coco(content: Any, path: Path) -> CocoAnnotations:
+    """As `read_coco`, of the file's content."""
+    images, annotations, categories = (records(content, key, path) for key in ("images", "annotations", "categories"))
     if not images:
         raise DataError(f"{path}: `images` is empty: there is nothing to read")
     if not categories:
         raise DataError(f"{path}: `categories` is empty: a detector needs at least one class")
-    image_ids = _ids(_column(images, "id", "images", path), "image", path)
+    image_ids = _ids(column(images, "id", "images", path), "image", path)
     categories = sorted(categories, key=lambda category: category.get("id", 0))
-    category_ids = _ids(_column(categories, "id", "categories", path), "category", path)
-    files = [str(file) for file in _column(images, "file_name", "images", path)]
+    category_ids = _ids(column(categories, "id", "categories", path), "category", path)
+    files = [str(file) for file in column(images, "file_name", "images", path)]
     unsafe = next((file for file in files if Path(file).is_absolute() or ".." in Path(file).parts), None)
     if unsafe is not None:
         raise DataError(f"{path}: the image {unsafe!r} lies outside the image folder; give paths below it")
@@ -61,10 +72,6 @@ def read_coco(path: Path) -> CocoAnnotations:
     result = CocoAnnotations(image_ids, files, sizes, category_ids, _names(categories), *_empty(len(images)))
     if annotations:
         _fill(result, annotations, path)
-    found = np.bincount(result.labels[~result.crowd], minlength=len(category_ids))
-    absent = [name for name, count in zip(result.class_names, found.tolist(), strict=True) if not count]
-    if absent:
-        result.report.append(f"{len(absent)} of {len(found)} classes have no box: {few(absent)}")
     return result
 
 
@@ -74,23 +81,16 @@ def few(items: Sequence[Any], most: int = 8) -> str:
 
 def _fill(result: CocoAnnotations, annotations: list[dict], path: Path) -> None:
     count, report = len(annotations), result.report
-    bbox = _boxes(annotations, path)
-    image, known_image = _places(result.image_ids, _column(annotations, "image_id", "annotations", path))
-    label, known_label = _places(result.category_ids, _column(annotations, "category_id", "annotations", path))
+    bbox = box_column(annotations, path)
+    image, known_image = places(result.image_ids, column(annotations, "image_id", "annotations", path))
+    label, known_label = places(result.category_ids, column(annotations, "category_id", "annotations", path))
     crowd = np.array([bool(one.get("iscrowd", 0)) for one in annotations])
     area = np.array([_number(one.get("area")) for one in annotations])
     ids = [one.get("id") for one in annotations]
 
     finite = np.isfinite(bbox).all(1)
     positive = (bbox[:, 2:] > 0).all(1)
-    height, width = result.sizes[np.where(known_image, image, 0)].T.astype(np.float64)
-    height, width = np.where(height > 0, height, np.inf), np.where(width > 0, width, np.inf)
-    limits = np.stack([width, height, width, height], 1)
-    corners = np.concatenate([bbox[:, :2], bbox[:, :2] + bbox[:, 2:]], 1)
-    with np.errstate(invalid="ignore"):
-        clipped = np.clip(corners, 0, limits)
-        inside = (clipped[:, 2:] > clipped[:, :2]).all(1)
-        beyond = (np.abs(clipped - corners) > ROUNDING).any(1)
+    clipped, inside, beyond = clip_boxes(bbox, result.sizes[np.where(known_image, image, 0)])
     keep = np.ones(count, bool)
     for good, what in (
         (known_image, "point to no image"),
@@ -122,9 +122,21 @@ def _fill(result: CocoAnnotations, annotations: list[dict], path: Path) -> None:
     result.starts = np.searchsorted(image[order], np.arange(len(result.image_ids) + 1))
     result.bbox, result.boxes = bbox[order], clipped[order].astype(np.float32)
     result.labels, result.area, result.crowd = label[order], area[order], crowd[order]
+    result.rows = order
 
 
-def _load(path: Path) -> dict[str, Any]:
+def clip_boxes(bbox: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """x, y, width, height [N, 4] in pictures of height and width `sizes` [N, 2] (0: unknown) as corners xyxy clipped to
+    the pictures; which have an area there (bool [N]); which reached beyond the picture by more than rounding.
+    """
+    height, width = np.where(sizes > 0, sizes, np.inf).T
+    corners = np.concatenate([bbox[:, :2], bbox[:, :2] + bbox[:, 2:]], 1)
+    with np.errstate(invalid="ignore"):
+        clipped = np.clip(corners, 0, np.stack([width, height, width, height], 1))
+        return clipped, (clipped[:, 2:] > clipped[:, :2]).all(1), (np.abs(clipped - corners) > ROUNDING).any(1)
+
+
+def load_json(path: Path) -> Any:
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -133,21 +145,21 @@ def _load(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: cannot be opened ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: not COCO: expected an object with images, annotations and categories, found a list")
     return content
 
 
-def _records(content: dict[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
+def records(content: Any, key: str, path: Path) -> list[dict[str, Any]]:
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: not COCO: expected an object with images, annotations and categories, found a list")
     if key not in content:
         raise DataError(f"{path}: not COCO: the key `{key}` is missing; it has {few(list(content)) or 'none'}")
-    records = content[key]
-    if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+    found = content[key]
+    if not isinstance(found, list) or not all(isinstance(record, dict) for record in found):
         raise DataError(f"{path}: not COCO: `{key}` is not a list of objects")
-    return records
+    return found
 
 
-def _column(records: list[dict], key: str, what: str, path: Path) -> list[Any]:
+def column(records: list[dict], key: str, what: str, path: Path) -> list[Any]:
     try:
         return [record[key] for record in records]
     except KeyError:
@@ -175,27 +187,28 @@ def _names(categories: list[dict]) -> list[str]:
     ]
 
 
-def _boxes(annotations: list[dict], path: Path) -> np.ndarray:
-    column = _column(annotations, "bbox", "annotations", path)
+def box_column(annotations: list[dict], path: Path, what: str = "annotations") -> np.ndarray:
+    """float64 [A, 4] x, y, width, height; NaN where the file has null."""
+    given = column(annotations, "bbox", what, path)
     try:
-        boxes = np.array(column, np.float64)  # None becomes NaN
-        if boxes.shape == (len(column), 4):
+        boxes = np.array(given, np.float64)  # None becomes NaN
+        if boxes.shape == (len(given), 4):
             return boxes
     except (TypeError, ValueError):
         pass
-    for place, box in enumerate(column):
+    for place, box in enumerate(given):
         if not (isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float | None) for side in box)):
             raise DataError(
-                f"{path}: the box of `annotations` number {place} is {str(box)[:60]}: expected [x, y, width, height]"
+                f"{path}: the box of `{what}` number {place} is {str(box)[:60]}: expected [x, y, width, height]"
             )
-    raise DataError(f"{path}: the boxes of `annotations` are not lists of [x, y, width, height]")
+    raise DataError(f"{path}: the boxes of `{what}` are not lists of [x, y, width, height]")
 
 
-def _places(ids: list[int], wanted: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+def places(ids: list[int], wanted: list[Any]) -> tuple[np.ndarray, np.ndarray]:
     """Place of every wanted id in `ids`, and whether there is one."""
     table = {one: place for place, one in enumerate(ids)}
-    places = np.array([table.get(one, -1) if isinstance(one, int) else -1 for one in wanted], np.int64)
-    return places, places >= 0
+    found = np.array([table.get(one, -1) if isinstance(one, int) else -1 for one in wanted], np.int64)
+    return found, found >= 0
 
 
 def _number(value: Any) -> float:
@@ -206,9 +219,11 @@ def _first(ids: list[Any], chosen: np.ndarray) -> Any:
     return ids[int(np.flatnonzero(chosen)[0])]
 
 
-def _empty(images: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """starts, bbox, boxes, labels, area, crowd of a file without annotations."""
+def _empty(
+    images: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """starts, bbox, boxes, labels, area, crowd, rows of a file without annotations."""
     return (
         np.zeros(images + 1, np.int64), np.zeros((0, 4)), np.zeros((0, 4), np.float32), np.zeros(0, np.int64),
-        np.zeros(0), np.zeros(0, bool),
+        np.zeros(0), np.zeros(0, bool), np.zeros(0, np.int64),
     )  # fmt: skip

@@ -5,26 +5,23 @@ of sizes that is looked at, neither help nor harm. small: below 32 x 32 px of th
 Everything is counted over the whole set at the end, so until then the predictions are kept, at 24 bytes a box.
 """
 
-import gc
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from faster_coco_eval import COCO, COCOeval_faster
+from faster_coco_eval import COCOeval_faster
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from lightseg.errors import LightsegError
+from lightseg.metrics import coco
 
 _log = logging.getLogger(__name__)
-_IOUS = np.linspace(0.5, 0.95, 10)
 _CLASSES_AT_ONCE = 16
-_MOST = 1 << 24  # whole numbers that float32 holds exactly
-# (key, "precision" or "recall", IoU, area, detections an image), as COCOeval.summarize has them
-_SUMMARY = (
+_SUMMARY: coco.Summary = (  # as COCOeval.summarize has them
     ("mAP", "precision", None, 0, -1), ("mAP50", "precision", 0.5, 0, -1), ("mAP75", "precision", 0.75, 0, -1),
     ("mAP_small", "precision", None, 1, -1), ("mAP_medium", "precision", None, 2, -1),
     ("mAP_large", "precision", None, 3, -1),
@@ -55,9 +52,7 @@ class DetectionMetric(Metric):
             raise LightsegError(f"category_ids must rise and differ, as the evaluators order them: {category_ids}")
         self.ground_truth = ground_truth
         self.class_names, self.category_ids = list(class_names), list(category_ids)
-        self.image_ids = [image["id"] for image in ground_truth["images"]]
-        if len(self.image_ids) >= _MOST:
-            raise LightsegError(f"{len(self.image_ids)} images cannot be evaluated at once: the limit is {_MOST - 1}")
+        self.image_ids = coco.image_ids_of(ground_truth)
         self._place = {image_id: place for place, image_id in enumerate(self.image_ids)}
         # Flat float32 both, because that is what torchmetrics puts in for a process that has seen no image.
         self.add_state("images", [], dist_reduce_fx="cat")  # place in image_ids, number of detections; again
@@ -96,22 +91,14 @@ class DetectionMetric(Metric):
 
         NaN where there is no object to find (pycocotools writes -1); classes without one are not listed.
         """
-        result = dict.fromkeys((key for key, *_ in _SUMMARY), float("nan"))
         places, rows, owners = self._kept()
         if not len(places):
-            return result
-        collects = gc.isenabled()
-        gc.disable()  # it would look through a million short-lived dicts again and again: a quarter of the time
-        try:
+            return dict.fromkeys((key for key, *_ in _SUMMARY), float("nan"))
+        with coco.no_garbage_collection():
             figures = self._evaluate(places, rows, owners)
-        finally:
-            if collects:
-                gc.enable()
-        for key, what, iou, area, most in _SUMMARY:
-            values = figures[what][..., area, most]
-            result[key] = _mean(values if iou is None else values[np.isclose(_IOUS, iou)])
+        result = coco.summarise(figures, _SUMMARY)
         for k, name in enumerate(self.class_names):
-            value = _mean(figures["precision"][:, :, k, 0, -1])
+            value = coco.mean(figures["precision"][:, :, k, 0, -1])
             if not np.isnan(value):
                 result[f"AP/{name}"] = value
         return result
@@ -183,7 +170,12 @@ class DetectionMetric(Metric):
                 }
                 for number, (image, category, box, score) in enumerate(columns, start=1)
             ]  # fmt: skip
-            evaluation = COCOeval_faster(self._index(truth), self._index(found), "bbox", print_function=_log.debug)
+            evaluation = COCOeval_faster(
+                coco.index(self.ground_truth, truth),
+                coco.index(self.ground_truth, found),
+                "bbox",
+                print_function=_log.debug,
+            )
             evaluation.params.imgIds, evaluation.params.catIds = image_ids, category_ids
             evaluation.evaluate()
             evaluation.accumulate()
@@ -191,15 +183,3 @@ class DetectionMetric(Metric):
         return {
             key: np.concatenate([part[key] for part in parts], axis) for key, axis in (("precision", 2), ("recall", 1))
         }
-
-    def _index(self, annotations: list[dict[str, Any]]) -> COCO:
-        """By hand for detections too: `loadRes` adds a polygon to each of half a million boxes."""
-        coco = COCO()
-        coco.dataset = {**self.ground_truth, "annotations": annotations}
-        coco.createIndex()
-        return coco
-
-
-def _mean(values: np.ndarray) -> float:
-    values = values[values > -1]
-    return float(values.mean()) if values.size else float("nan")

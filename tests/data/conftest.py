@@ -1,11 +1,15 @@
 """Tiny data sets in the real layouts, written by the tests themselves."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+
+from lightseg.data.keypoints import CocoKeypoints
 
 # label ids as they occur in real files: evaluated classes, ignored ones, and the borders
 LABEL_IDS = np.array([0, 1, 3, 4, 7, 7, 8, 11, 17, 21, 23, 24, 26, 29, 33], np.uint8)
@@ -50,3 +54,45 @@ def save(path: Path, array: np.ndarray) -> None:
 def save_picture() -> Callable[[Path, np.ndarray], None]:
     """Writes uint8 [H, W] or RGB [H, W, 3] to a path, making its folders."""
     return save
+
+
+@pytest.fixture
+def robots() -> dict[str, Any]:
+    """Three pictures of 40x60 (height x width): two people, a crowd, one without points; nobody; one person."""
+
+    def annotation(number: int, image: int, bbox: list[float], keypoints: list[float], **more: Any) -> dict[str, Any]:
+        count = sum(visible > 0 for visible in keypoints[2::3])
+        shared = {"category_id": 4, "area": bbox[2] * bbox[3] / 2, "iscrowd": 0, "num_keypoints": count}
+        return {"id": number, "image_id": image, "bbox": bbox, "keypoints": keypoints, **shared, **more}
+
+    return {
+        "images": [
+            {"id": image, "file_name": file, "height": 40, "width": 60}
+            for image, file in ((900, "a.png"), (7, "more/b.png"), (33, "c.png"))
+        ],
+        "annotations": [
+            annotation(50, 33, [10, 5, 20.5, 30], [20, 8, 2, 12, 20, 2, 0, 0, 0]),
+            annotation(12, 900, [0, 0, 60, 40], [0] * 9, iscrowd=1),
+            annotation(31, 900, [1.25, 2, 8, 19], [5, 4, 2, 3.5, 9, 1, 8, 9, 2]),
+            annotation(13, 900, [30, 20, 4, 4], [0] * 9),
+            annotation(11, 900, [30, 10, 20, 25], [40, 12, 2, 33, 20, 2, 47, 21, 1]),
+        ],
+        "categories": [
+            {"id": 4, "name": "robot", "keypoints": ["nose", "left_hand", "right_hand"], "skeleton": [[1, 2], [1, 3]]},
+            {"id": 2, "name": "tree"},
+        ],
+    }  # fmt: skip
+
+
+@pytest.fixture
+def write_robots(tmp_path: Path, robots: dict[str, Any]) -> Callable[..., CocoKeypoints]:
+    """Puts the pictures and the annotations (or others) down and reads them."""
+    draw = np.random.default_rng(0)
+    for file in ("a.png", "more/b.png", "c.png"):
+        save(tmp_path / "pictures" / file, noise(draw, 40, 60, 3))
+
+    def make(content: Any = None, **options: Any) -> CocoKeypoints:
+        (tmp_path / "points.json").write_text(json.dumps(robots if content is None else content))
+        return CocoKeypoints(tmp_path, images="pictures", annotations="points.json", **options)
+
+    return make

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from lightseg.data.coco import CocoDetection, check_same_categories
-from lightseg.data.mini import coco_writing, render, write_cityscapes, write_coco
+from lightseg.data.keypoints import CocoKeypoints, check_same_skeletons
+from lightseg.data.mini import coco_writing, layout, render, write_cityscapes, write_coco, write_persons
 from lightseg.data.mini.making import scene_seed
 from lightseg.data.verify import verify
 from lightseg.errors import DataError
@@ -101,6 +102,33 @@ def test_keypoints_are_the_scenes(data_set):
             assert (annotation["image_id"], tuple(annotation["bbox"])) in boxes
             seen |= set(visible.tolist())
     assert seen == {0, 1, 2}
+
+
+def test_the_set_for_pose_has_more_and_larger_people(tmp_path):
+    root = write_persons(tmp_path / "pose", seed=4, train=2, val=1, workers=1)
+    train, val = (
+        CocoKeypoints(root, images=f"images/{split}", annotations=f"annotations/person_keypoints_{split}.json")
+        for split in ("train", "val")
+    )
+    check_same_skeletons(train, val)
+    assert verify(train) == verify(val) == [] and train.skeleton.lower[11:] == [True] * 6
+    assert 8 <= len(train) <= 24 and train[0]["image"].shape == (3, 256, 512)
+    with_points = [train[i] for i in range(len(train))]
+    assert np.median([sample["box"][3] - sample["box"][1] for sample in with_points]) > 80
+    for sample in with_points:
+        assert sample["area"] >= 32**2 and (sample["visible"] == 2).sum() >= 6
+    people = train.ground_truth()["annotations"]
+    assert len(people) > len(train)  # the others are there, with a box
+    for person in people:
+        assert (person["num_keypoints"] > 0) == (person["area"] >= 1024 and person["keypoints"][2::3].count(2) >= 6)
+    with pytest.raises(DataError, match=r"height=64 \(now 256\).*persons=None \(now 1\)"):
+        write_persons(write_coco(tmp_path / "boxes", **SMALL, workers=1))
+
+
+def test_people_who_are_added_change_nobody_else():
+    plain, more = (layout.draw_plan(np.random.default_rng([3, 0]), 256, 512, passers) for passers in (0, 12))
+    assert more.people[: len(plain.people)] == plain.people and len(more.people) >= len(plain.people) + 6
+    assert more.bicycles == plain.bicycles and more.camera == plain.camera
 
 
 def test_files_do_not_depend_on_the_workers(data_set, tmp_path):

@@ -1,4 +1,4 @@
-"""Tiny class folders and tiny COCO data, and the words of a tiny run over them."""
+"""Tiny class folders and tiny COCO data, of boxes and of keypoints, and the words of a tiny run over them."""
 
 import contextlib
 import io
@@ -12,6 +12,10 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+
+from lightseg.model import Model
+from tasks.base import Task
+from tests.tasks.persons import write_figures
 
 NAMES = ("ant", "bee", "cat", "dog", "elk", "fox")
 
@@ -70,6 +74,26 @@ def cls_words(six_classes: Path, tmp_path: Path) -> Callable[..., list[str]]:
         return [f"{key}={value}" for key, value in base.items()]
 
     return make
+
+
+@pytest.fixture
+def sizes(monkeypatch) -> list[list[tuple[int, ...]]]:
+    """One list an epoch of training: (height, width) of the batches that the model took."""
+    epochs: list[list[tuple[int, ...]]] = []
+    start, forward = Task.on_train_epoch_start, Model.forward
+
+    def on_train_epoch_start(task):
+        start(task)
+        epochs.append([])
+
+    def model_forward(model, images):
+        if model.training:
+            epochs[-1].append(tuple(images.shape[-2:]))
+        return forward(model, images)
+
+    monkeypatch.setattr(Task, "on_train_epoch_start", on_train_epoch_start)
+    monkeypatch.setattr(Model, "forward", model_forward)
+    return epochs
 
 
 # -- detection ---------------------------------------------------------------------------------------------------------
@@ -178,3 +202,58 @@ def judged(annotations: Path, results: Path) -> dict[str, float | None]:
 
 def figures(record: dict) -> dict[str, float | None]:
     return {f"val/{key}": record["metrics"][f"val/{key}"] for key in FIGURES}
+
+
+# -- pose --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def mini_pose(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The procedural world with keypoints: 4 + 2 pictures of 128x256 with 14 + 5 persons; to be read only."""
+    from lightseg.data.mini import write_persons
+
+    root = tmp_path_factory.mktemp("mini") / "mini_pose"
+    return write_persons(root, seed=1, train=4, val=2, height=128, width=256, workers=1)
+
+
+@pytest.fixture
+def own_persons(tmp_path: Path) -> Path:
+    """6 + 3 pictures with figures of a skeleton of their own, that a test may spoil."""
+    return write_figures(tmp_path / "own")
+
+
+@pytest.fixture
+def pose_words(mini_pose: Path, tmp_path: Path) -> Callable[..., list[str]]:
+    """The words of a tiny pose run; more can be added, later ones replace earlier ones."""
+
+    def make(*more: str) -> list[str]:
+        base: dict[str, Any] = {
+            "task": "pose",
+            "data": "mini_pose",
+            "data.root": mini_pose,
+            "data.size": "[128,256]",
+            "data.count": "{train: 4, val: 2}",
+            "data.world_seed": 1,
+            "data.batch_size": 4,
+            "data.eval_batch_size": 2,
+            "data.workers": 0,
+            "data.augment.size": "[64,48]",
+            "data.eval.size": "[64,48]",
+            "backbone": "mobilenetv3_small_050",
+            "trainer.max_epochs": 2,
+            "trainer.precision": "32-true",
+            "schedule.warmup_steps": 0,
+            "profile.runs": 1,
+            "logger": "csv",
+            "runs_dir": tmp_path / "runs",
+        }
+        for word in more:
+            key, _, value = word.partition("=")
+            base[key] = value
+        if base["data"] == "coco_pose":  # somebody's own: `data.root` is among the words
+            del base["data.size"], base["data.count"], base["data.world_seed"]
+            for split in ("train", "val"):
+                base.setdefault(f"data.split.{split}", f"{{images: {split}, annotations: {split}.json}}")
+        return [f"{key}={value}" for key, value in base.items()]
+
+    return make

@@ -11,8 +11,7 @@ from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 
 import train
 from lightseg.data.coco import CocoDetection
-from lightseg.model import Model, load_model
-from tasks.base import Task
+from lightseg.model import load_model
 from tests.conftest import only_run
 from tests.tasks.conftest import FIGURES, figures, judged
 
@@ -23,26 +22,6 @@ def run(words: list[str]) -> dict:
     assert train.main(words) == 0
     (runs_dir,) = (w.split("=", 1)[1] for w in words if w.startswith("runs_dir="))
     return json.loads((only_run(Path(runs_dir)) / "record.json").read_text())
-
-
-@pytest.fixture
-def sizes(monkeypatch) -> list[list[tuple[int, ...]]]:
-    """One list an epoch of training: (height, width) of the batches that the model took."""
-    epochs: list[list[tuple[int, ...]]] = []
-    start, forward = Task.on_train_epoch_start, Model.forward
-
-    def on_train_epoch_start(task):
-        start(task)
-        epochs.append([])
-
-    def model_forward(model, images):
-        if model.training:
-            epochs[-1].append(tuple(images.shape[-2:]))
-        return forward(model, images)
-
-    monkeypatch.setattr(Task, "on_train_epoch_start", on_train_epoch_start)
-    monkeypatch.setattr(Model, "forward", model_forward)
-    return epochs
 
 
 def test_a_run_leaves_figures_boxes_and_predictions(det_words, mini_det, tmp_path):

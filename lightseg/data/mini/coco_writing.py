@@ -1,4 +1,4 @@
-"""Scenes of the procedural world as COCO data: the embedded data set for detection and pose.
+"""Scenes of the procedural world as COCO data: the embedded data sets for detection and pose.
 
 root/mini.json
 root/images/{train,val}/000000000001.png
@@ -6,6 +6,9 @@ root/annotations/{instances,person_keypoints}_{train,val}.json
 
 A box is that of the pixels that can be seen, its area their number. Things of which little is left to see (fewer than
 20 pixels, less than a tenth of their own box, or a box narrower than 3 pixels) are in the picture without a box.
+
+The set for pose has larger pictures with more people in them, and as in COCO, points are only given of people of whom
+enough can be seen: the others have a box and no keypoints.
 """
 
 from __future__ import annotations
@@ -34,6 +37,9 @@ SKELETON = [  # COCO's, counted from 1
 ]  # fmt: skip
 BOXES = 1  # raise it with every change to what of a world is written down
 LEAST_AREA, LEAST_SIDE, LEAST_SEEN = 20, 3, 0.1  # px, px, share of the box
+PERSONS = 1  # raise it with every change to the three below
+PASSERS = 12  # more people than in other scenes
+POSE_AREA, POSE_POINTS = 32**2, 6  # px (COCO's border of small things) and points seen: with less, none are given
 
 
 def write_coco(
@@ -51,10 +57,30 @@ def write_coco(
     The files depend on the settings alone, not on `workers`. The set appears whole or not at all; a `root` with a set
     of other settings, or with something else in it, is left alone: DataError.
     """
+    return _write_set(root, seed, train, val, height, width, workers, {})
+
+
+def write_persons(
+    root: str | Path,
+    *,
+    seed: int = 0,
+    train: int = 230,
+    val: int = 38,
+    height: int = 256,
+    width: int = 512,
+    workers: int = 2,
+) -> Path:
+    """As `write_coco`, for pose. `train` and `val` count pictures; each has about seven people with keypoints."""
+    return _write_set(root, seed, train, val, height, width, workers, {"persons": PERSONS})
+
+
+def _write_set(
+    root: str | Path, seed: int, train: int, val: int, height: int, width: int, workers: int, kind: dict[str, int]
+) -> Path:
     root = Path(root)
     settings = {
         "generator": "lightseg.data.mini", "version": VERSION, "layout": "coco",
-        "boxes": BOXES, "seed": seed, "train": train, "val": val, "height": height, "width": width,
+        "boxes": BOXES, "seed": seed, "train": train, "val": val, "height": height, "width": width, **kind,
     }  # fmt: skip
     if min(train, val) < 1 or seed < 0 or min(height, width) < 32:
         raise DataError(
@@ -78,11 +104,16 @@ def write_coco(
 def write_coco_share(folder: Path, settings: dict[str, Any], worker: int, workers: int) -> None:
     """Draw every `workers`-th scene and note what is in it."""
     scenes = [(split, i) for split in SPLITS for i in range(settings[split])]
+    for_pose = "persons" in settings
     notes = []
     for split, i in scenes[worker::workers]:
-        scene = render(scene_seed(settings["seed"], split, i), settings["height"], settings["width"])
+        seed, passers = scene_seed(settings["seed"], split, i), PASSERS if for_pose else 0
+        scene = render(seed, settings["height"], settings["width"], passers)
         write_png(folder / "images" / split / file_name(split, i), scene.image[..., ::-1])
-        notes.append([split, i, [describe(scene, thing) for thing in boxed_things(scene)]])
+        described = [describe(scene, thing) for thing in boxed_things(scene)]
+        if for_pose:
+            described = [without_hidden_points(note) for note in described]
+        notes.append([split, i, described])
     (folder / f"share_{worker}.json").write_text(json.dumps(notes))
 
 
@@ -121,6 +152,14 @@ def describe(scene: Scene, thing: SceneObject) -> dict[str, Any]:
         for (x, y), visible in zip(thing.keypoints_xy.tolist(), thing.visible.tolist(), strict=True):
             points += [round(x, 1), round(y, 1), visible] if visible else [0, 0, 0]
         note |= {"num_keypoints": int((thing.visible > 0).sum()), "keypoints": points}
+    return note
+
+
+def without_hidden_points(note: dict[str, Any]) -> dict[str, Any]:
+    """The annotation, its keypoints taken back where too little of the person can be seen."""
+    points = note.get("keypoints", [])
+    if "keypoints" in note and (note["area"] < POSE_AREA or points[2::3].count(2) < POSE_POINTS):
+        note = {**note, "num_keypoints": 0, "keypoints": [0] * len(points)}
     return note
 
 

@@ -20,9 +20,11 @@ HAIR: tuple[RGB, ...] = ((40, 30, 26), (74, 52, 36), (128, 94, 56), (26, 24, 26)
 
 
 def add_people(
-    rng: np.random.Generator, camera: Camera, street: Street, taken: Taken
+    rng: np.random.Generator, camera: Camera, street: Street, taken: Taken, passers: int = 0
 ) -> tuple[list[Person], list[Bicycle]]:
-    """One or two riders, one or two parked bicycles, and four to eight people on sidewalks and crossings."""
+    """One or two riders, one or two parked bicycles, four to eight people on sidewalks and crossings, and `passers`
+    who are anywhere and turned any way.
+    """
     bicycles: list[Bicycle] = []
     for i in range(int(rng.integers(1, 3))):
         near, far = (4.5, 7.5) if i == 0 else (5.0, 9.0)
@@ -49,6 +51,11 @@ def add_people(
             heading, pose = rng.integers(2) * np.pi + rng.normal(0, 0.4), POSES[rng.integers(len(POSES))]
         if place:
             people.append(_person(rng, *place, heading, pose))
+    for i in range(passers):
+        x_range = (-street.left.kerb, street.right.kerb) if i % 2 else _sidewalk(rng, street, 0.3)
+        place = _find(rng, camera, taken, 4.0, 9.5, x_range, 0.5)
+        if place:
+            people.append(_person(rng, *place, rng.uniform(0, 2 * np.pi), POSES[rng.integers(len(POSES))]))
     return people, bicycles
 
 

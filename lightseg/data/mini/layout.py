@@ -57,8 +57,8 @@ class Plan:
     grain: float
 
 
-def draw_plan(rng: np.random.Generator, height: int, width: int) -> Plan:
-    """`height` and `width` are the canvas's; they scale the camera and change nothing else."""
+def draw_plan(rng: np.random.Generator, height: int, width: int, passers: int = 0) -> Plan:
+    """`height` and `width` are the canvas's; they scale the camera and change nothing else. `passers`: more people."""
     street = _street(rng)
     camera = draw_camera(rng, height, width, street.lane)
     light = draw_light(rng)
@@ -68,7 +68,7 @@ def draw_plan(rng: np.random.Generator, height: int, width: int) -> Plan:
     taken: list[tuple[float, float, float]] = []  # x, z, radius of what already stands
     vehicles = add_vehicles(rng, camera, street, taken)
     fixtures = add_fixtures(rng, camera, street, taken)
-    people, bicycles = add_people(rng, camera, street, taken)
+    people, bicycles = add_people(rng, camera, street, taken, passers)
     trees = _trees(rng, street, leaves, gaps, taken)
     pale = rng.uniform(0, 1)
     clear = (70 + 70 * pale, 120 + 50 * pale, 195 + 25 * pale)

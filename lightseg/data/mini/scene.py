@@ -54,14 +54,15 @@ _ROUGHNESS = {
 }  # fmt: skip
 
 
-def render(seed: int, height: int, width: int) -> Scene:
+def render(seed: int, height: int, width: int, passers: int = 0) -> Scene:
     """The street scene of that seed. The same seed at another size shows the same street; the aspect should stay near
-    1 : 2.
+    1 : 2. `passers`: so many people more, where there is room.
     """
     if height < 32 or width < 32:
         raise ValueError(f"a scene needs at least 32 x 32 pixels, got {height} x {width}")
     canvas = Canvas(height, width)
-    plan = layout.draw_plan(np.random.default_rng([seed, 0]), height * SUPERSAMPLING, width * SUPERSAMPLING)
+    sides = (height * SUPERSAMPLING, width * SUPERSAMPLING)
+    plan = layout.draw_plan(np.random.default_rng([seed, 0]), *sides, passers)
     rng = np.random.default_rng([seed, 1])  # for what depends on the size: noise
     bodies = _draw(canvas, plan, rng)
 

@@ -1,0 +1,166 @@
+"""The heads of pose on one backbone and the same data: parameters, multiply-adds, latency and OKS AP side by side.
+
+    python benchmarks/pose_heads.py                                  # 3 runs on mini_pose; writes docs/pose_heads.md
+    python benchmarks/pose_heads.py --backbone shufflenetv2_x1_0 --epochs 20 --seeds 0 1 2
+    python benchmarks/pose_heads.py --words "data=coco_pose data.root=/data/coco" --epochs 210
+
+`light` and `simple` are the two variants of the heatmap head, `simcc` classes of coordinates. All else is the same in
+every run; runs of a seed take turns. Cost and AP of a run are those of its record. The second table has no training in
+it: the same models for COCO's 17 points at 256x192, and `simple` as published, behind a last 1x1 convolution.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+PAGE = ROOT / "docs" / "pose_heads.md"
+HEADS = {
+    "light": "head.name=heatmap head.variant=light",
+    "simple": "head.name=heatmap head.variant=simple",
+    "simcc": "head.name=simcc",
+}
+SIZE = (256, 192)  # of the second table
+COCO_POINTS = 17
+LAST_CHANNELS = {"mobilenetv2": 1280, "shufflenetv2_x1_0": 1024}  # the width before pooling, where mmpose's heads begin
+
+
+def run(words: str, seed: int, runs: Path) -> dict[str, Any]:
+    """The record of one run."""
+    command = [sys.executable, "train.py", *words.split(), f"seed={seed}", f"runs_dir={runs}"]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    (path,) = runs.rglob("record.json")
+    return json.loads(path.read_text())
+
+
+def backbone_cost(name: str, output_stride: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Parameters and multiply-adds up to the pyramid, which a model's head comes on top of."""
+    from lightseg.backbones import create_backbone
+    from lightseg.profile import count_madds, count_params
+
+    backbone = create_backbone(name, output_stride=output_stride)
+    return count_params(backbone), count_madds(backbone, (1, 3, *size))
+
+
+def trained_table(results: dict[str, list[dict[str, Any]]], backbone: str) -> str:
+    lines = [
+        "| head | its parameters, M | its MAdds, M | with the net: M | MAdds, M | latency, ms | AP %, by seed | mean "
+        "| mean of the run, s |",
+        "|---|--:|--:|--:|--:|--:|---|--:|--:|",
+    ]
+    for name, records in results.items():
+        cost, config = records[0]["cost"], records[0]["config"]
+        size = config["profile"]["image_size"] or config["data"]["eval"]["size"]
+        params, madds = backbone_cost(backbone, config["output_stride"], (size[0], size[1]))
+        latency = statistics.median(record["cost"]["latency_ms"] for record in records)
+        # a metric that is not defined is null in the record
+        points = [100 * (record["metrics"]["val/AP"] or 0.0) for record in records]
+        lines.append(
+            f"| {name} | {(cost['params'] - params) / 1e6:.2f} | {(cost['madds'] - madds) / 1e6:.1f} "
+            f"| {cost['params'] / 1e6:.2f} | {cost['madds'] / 1e6:.1f} | {latency:.1f} "
+            f"| {', '.join(f'{value:.1f}' for value in points)} | {statistics.mean(points):.1f} "
+            f"| {statistics.mean(record['wall_s'] for record in records):.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def cost_table(backbone: str, runs: int) -> str:
+    """The models for COCO's points at 256x192."""
+    from lightseg.model import create_model
+    from lightseg.profile import profile_model
+
+    heads: dict[str, dict[str, Any]] = {
+        "light": {"name": "heatmap", "variant": "light"},
+        "simple": {"name": "heatmap", "variant": "simple"},
+        "simcc": {"name": "simcc", "image_size": SIZE},
+    }
+    if backbone in LAST_CHANNELS:
+        heads["simple, as published"] = {**heads["simple"], "last_channels": LAST_CHANNELS[backbone]}
+    params, madds = backbone_cost(backbone, 32, SIZE)
+    lines = [
+        "| head | its parameters, M | its MAdds, M | of simple's | with the net: M | MAdds, M | latency, ms |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    costs = {
+        name: profile_model(create_model(backbone, "pose", COCO_POINTS, head=head), SIZE, runs=runs)
+        for name, head in heads.items()
+    }
+    simple = costs["simple"]
+    for name, cost in costs.items():
+        own_params, own_madds = cost["params"] - params, cost["madds"] - madds
+        shares = own_params / (simple["params"] - params), own_madds / (simple["madds"] - madds)
+        lines.append(
+            f"| {name} | {own_params / 1e6:.2f} | {own_madds / 1e6:.1f} | {shares[0]:.0%}, {shares[1]:.0%} "
+            f"| {cost['params'] / 1e6:.2f} | {cost['madds'] / 1e6:.1f} | {cost['latency_ms']:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def page(results: dict[str, list[dict[str, Any]]], options: argparse.Namespace, words: dict[str, str]) -> str:
+    record = next(iter(results.values()))[0]
+    protocol, measured = record["protocol"], record["cost"]["measured"]
+    commands = "\n".join(
+        f"    python train.py {text} seed={options.seeds[0]}   # {name}" for name, text in words.items()
+    )
+    note = " Its numbers compare only with each other." if record["data"].startswith("mini") else ""
+    asked = " ".join(f'"{word}"' if " " in word else word for word in sys.argv[1:])
+    seeds = ", ".join(map(str, options.seeds))
+    boxes, flip = protocol.get("person_boxes", "ground truth"), "yes" if protocol.get("flip") else "no"
+    return f"""\
+# Heads of pose, measured
+
+Written by `python benchmarks/pose_heads.py{f" {asked}" if asked else ""}`; do not edit.
+
+## {options.backbone} on {record["data"]}
+
+{options.epochs} epochs, seeds {seeds}; OKS AP of {protocol["images"]} persons, boxes: {boxes}, flip test: {flip}.{note}
+Latency: median of {measured["runs"]} single images of {measured["input"]}, {measured["device"]}, threads:
+{measured["threads"]}.
+
+{trained_table(results, options.backbone)}
+
+{commands}
+
+## {options.backbone} for 17 points at {SIZE[0]}x{SIZE[1]}
+
+Untrained; the share of `simple` is that of the heads alone, in parameters and multiply-adds.
+
+{cost_table(options.backbone, options.latency_runs)}
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backbone", default="mobilenetv2")
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--words", default="data=mini_pose", help="what every run says more: data, sizes, optimizer")
+    parser.add_argument("--latency-runs", type=int, default=20, help="timed forward passes of each model")
+    parser.add_argument("--print", action="store_true", help="print the page, do not write it")
+    options = parser.parse_args()
+    common = f"task=pose backbone={options.backbone} {options.words} trainer.max_epochs={options.epochs}"
+    common += f" logger=csv profile.runs={options.latency_runs}"
+    words = {name: f"{common} {head}" for name, head in HEADS.items()}
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in words}
+    for seed in options.seeds:
+        for name, text in words.items():
+            with tempfile.TemporaryDirectory() as runs:
+                record = run(text, seed, Path(runs))
+            results[name].append(record)
+            found = record["metrics"]["val/AP"]
+            print(f"seed {seed}, {name}: AP {found}, {record['wall_s']:.0f} s", flush=True)
+    text = page(results, options, words)
+    print(text)
+    if not options.print:
+        PAGE.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

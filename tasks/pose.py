@@ -1,0 +1,121 @@
+"""Pose, top-down: COCO's OKS AP over the whole set, of keypoints in pixels of the pictures on disk."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightseg.draw_pose import pose_row
+from lightseg.errors import LightsegError
+from lightseg.metrics.mean_pose import mean_pose_baseline, to_box
+from lightseg.metrics.pose import PoseMetric
+from tasks.base import Batch, Task
+
+
+class PoseTask(Task):
+    monitor = "val/AP"
+    colours_mean_classes = False  # but sides of the body
+    resolution = "keypoints in pixels of the pictures on disk"
+
+    @staticmethod
+    def own_options(config: dict[str, Any], dataset: Any) -> dict[str, Any]:
+        return {"dataset": dataset, "data": config["data"]}
+
+    @staticmethod
+    def model_options(config: dict[str, Any], dataset: Any) -> dict[str, Any]:
+        head, sizes = dict(config["head"]), [config["data"][group]["size"] for group in ("eval", "augment")]
+        if head["name"] == "simcc":
+            head["image_size"] = head["image_size"] or sizes[0]
+            sizes = sizes if config["mode"] == "train" else sizes[:1]
+            if any(list(size) != list(head["image_size"]) for size in sizes) or config["schedule"]["image_size"]:
+                raise LightsegError(
+                    f"head.name=simcc is made for crops of one size: data.augment.size={sizes[-1]}, "
+                    f"data.eval.size={sizes[0]} and head.image_size={head['image_size']} must be the same, and "
+                    f"schedule.image_size={config['schedule']['image_size']} null"
+                )
+        return {"head": head, "skeleton": dataset.skeleton.plain()}
+
+    def __init__(self, model: dict[str, Any], *args: Any, dataset: Any, data: dict[str, Any], **options: Any) -> None:
+        """
+        Args:
+            dataset: the persons that are evaluated, for their ground truth and their skeleton.
+            data: the `data` group, for `person_boxes`, `oks_nms` and `pck`.
+        """
+        super().__init__(model, *args, **options)
+        self.dataset, self.skeleton = dataset, dataset.skeleton
+        self.swap = list(dataset.skeleton.swap)
+        self.person_boxes = data["person_boxes"]
+        self.metric = PoseMetric(
+            dataset.ground_truth(),
+            self.class_names,
+            dataset.skeleton.sigmas,
+            detector_boxes=self.person_boxes is not None,
+            nms_threshold=data["oks_nms"],
+            pck_unit=data["pck"]["unit"],
+            pck_threshold=data["pck"]["threshold"],
+        )
+        maps = model["head"]["name"] == "heatmap"
+        self.headings = ("truth", "prediction", "heatmaps") if maps else ("truth", "prediction")
+
+    def protocol(self) -> dict[str, Any]:
+        boxes = "ground truth" if self.person_boxes is None else Path(self.person_boxes).name
+        return {
+            "person_boxes": boxes,
+            "oks_nms": self.metric.nms_threshold if self.metric.detector_boxes else None,
+            "sigmas": [round(float(sigma), 5) for sigma in self.skeleton.sigmas],
+            "pck": {"unit": self.metric.pck_unit, "threshold": self.metric.pck_threshold},
+        }
+
+    def evaluate(self, batch: Batch) -> list[dict[str, Tensor]]:
+        images = batch["images"]
+        outputs = self.model(images)
+        if self.flip:
+            outputs = self.head.average(outputs, self.head.unflip(self.model(images.flip(-1)), self.swap))
+        found = self.head.decode(outputs, (int(images.shape[-2]), int(images.shape[-1])))
+        in_pictures = to_pictures(found["keypoints"], batch["matrices"])
+        scores = (found["scores"], batch["box_scores"])
+        self.metric.update(in_pictures, *scores, batch["boxes"], batch["image_ids"], batch["ids"])
+        if isinstance(outputs, Tensor):
+            found["heatmaps"] = outputs
+        return [{key: value[index] for key, value in found.items()} for index in range(len(images))]
+
+    def baselines(self) -> dict[str, float]:
+        """Of the mean pose of the training persons, placed into the evaluation's boxes: what it takes to beat."""
+        try:
+            train = self.trainer.datamodule.dataset("train")  # type: ignore[attr-defined]
+        except LightsegError as error:  # evaluation alone does without
+            print(f"no figures of the mean pose, which is that of the training persons: {error}", flush=True)
+            return {}
+        boxes, keypoints, visible = train.labelled_persons()
+        evaluated = self.dataset.evaluated_boxes()
+        figures = mean_pose_baseline(self.metric, to_box(keypoints, boxes), visible, *evaluated)
+        return {f"{key}_mean_pose": figures[key] for key in ("AP", "PCK")}
+
+    def write_prediction(self, dataset: Any, prediction: Any, name: str, folder: Path) -> None:
+        """None a person: COCO takes one file of all."""
+
+    def write_results(self, folder: Path) -> None:
+        """Every person of the evaluation as one COCO results file."""
+        results = self.metric.results()
+        if self.trainer.is_global_zero:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "results.json").write_text(json.dumps(results))
+
+    def picture(self, sample: Batch, prediction: dict[str, Tensor]) -> np.ndarray:
+        """W&B knows no skeletons: the pictures of the contact sheet, side by side."""
+        return np.hstack(self.draw(sample, prediction))
+
+    def draw(self, sample: Batch, prediction: dict[str, Tensor]) -> list[np.ndarray]:
+        image = sample["images"].permute(1, 2, 0).cpu().numpy()
+        truth = {"keypoints": sample["keypoints"].cpu().numpy(), "visible": sample["visible"].cpu().numpy()}
+        found = {key: value.float().cpu().numpy() for key, value in prediction.items()}
+        heatmaps = found.pop("heatmaps", None)
+        return pose_row(image, truth, found, self.skeleton.edges, self.skeleton.pairs, heatmaps)
+
+
+def to_pictures(keypoints: Tensor, matrices: Tensor) -> Tensor:
+    """[B, K, 2] pixels of the crops -> pixels of their pictures, by the affine matrices [B, 2, 3]."""
+    return torch.einsum("bkj,bij->bki", keypoints, matrices[:, :, :2]) + matrices[:, None, :, 2]
