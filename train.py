@@ -10,28 +10,31 @@ import sys
 import time
 from typing import Any
 
-from configs.compose import compose, defaults_of, help_text, plain
+from configs.compose import defaults_of, help_text, plain
+from configs.sweep import read_sweep
 from lightseg.errors import LightsegError, one_line
 
 
 def main(words: list[str]) -> int:
-    """Exit code: 0 done, 2 something the user can mend (one line on stderr), 130 interrupted."""
+    """Exit code: 0 done, 1 runs of a sweep failed, 2 the user can mend it (one line on stderr), 130 interrupted."""
     if {"--help", "-h"} & set(words):
         print(help_text())
         return 0
     try:
-        config = compose([word for word in words if word != "--cfg"])
+        sweep = read_sweep([word for word in words if word != "--cfg"])
         if "--cfg" in words:
-            from omegaconf import OmegaConf
-
-            print(OmegaConf.to_yaml(config, resolve=True), end="")
+            print("---\n".join(sweep.configurations()), end="")
             return 0
-        run(plain(config), plain(defaults_of(config)))
+        if not sweep.is_one_run:
+            from tasks.sweep import run_sweep
+
+            return run_sweep(sweep)
+        run(plain(sweep.first), plain(defaults_of(sweep.first)))
     except LightsegError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; what is finished is saved (resume=<run folder> goes on)", file=sys.stderr)
+        print("interrupted; what is finished is saved (resume=<run folder> or the same sweep goes on)", file=sys.stderr)
         return 130
     return 0
 
@@ -43,19 +46,22 @@ def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
 
     runtime.tune_process()
 
+    from tasks import folders, processes
     from tasks import run as this
     from tasks.data import DataModule
     from tasks.loggers import close
     from tasks.progressive import Progressive
 
+    processes.check(config["trainer"])
     this.quiet()
     this.seed_everything(config["seed"])
     progressive = Progressive(config["schedule"], config["trainer"]["max_epochs"])
     data = DataModule(this.data_options(config, progressive), config["seed"], progressive)
     data.prepare_data()
     task = this.build_task(config, data)
-    folder = this.run_folder(config)
-    this.save_config(config, folder)
+    folder = processes.agree(lambda: folders.run_folder(config))
+    claimed = folders.claim(folder)  # until this function ends, however it does
+    folders.save_config(config, folder)
     trainer = this.build_trainer(config, folder, task, data)
 
     if trainer.is_global_zero:
@@ -67,6 +73,7 @@ def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
         return {}  # one record a run
     record = this.write_record(folder, config, defaults, metrics, task, data, started)
     close(trainer.loggers)
+    folders.release(claimed)
     print(this.summary(record, folder, data.unit), flush=True)
     return record
 

@@ -16,7 +16,8 @@ from configs.scaling import scale
 from lightseg.errors import LightsegError, nearest
 
 CONFIGS = Path(__file__).parent
-GROUPS = ("task", "data", "trainer", "logger")  # a choice of these is a file configs/<group>/<choice>.yaml
+# a choice of these is a file configs/<group>/<choice>.yaml
+GROUPS = ("task", "data", "trainer", "logger", "launcher", "search")
 
 
 def compose(overrides: list[str]) -> DictConfig:
@@ -62,6 +63,7 @@ def help_text() -> str:
         "",
         "  python train.py task=seg backbone=mobilenetv3_large",
         "  python train.py backbone=mobilenetv3_small data=cityscapes data.root=/data/cityscapes",
+        "  python train.py backbone=mobilenetv2,micronet_m3 seed=0,1,2        every combination: docs/sweeps.md",
         "  python train.py resume=runs/seg/mini_seg/mobilenetv3_large/<time>",
         "  python train.py mode=test ckpt=runs/seg/.../checkpoints/best.ckpt evaluation.flip=true",
         "",
@@ -132,7 +134,7 @@ def _defaults(chosen: dict[str, Any]) -> DictConfig:
     names = {
         "data": chosen.get("data") or task_file.data,
         "trainer": chosen.get("trainer", config.trainer),
-        "logger": chosen.get("logger", config.logger),
+        **{group: chosen.get(group, config[group]) for group in ("logger", "launcher", "search")},
     }
     config = OmegaConf.merge(config, task_file)  # type: ignore[assignment]
     for group, name in names.items():

@@ -13,6 +13,7 @@ from lightseg.errors import LightsegError, one_line
 
 VERBS = {  # name -> what --help says of it
     "models": "the backbones: cost, published accuracy, maps, weights and their licence",
+    "leaderboard": "what finished runs measured, in tables that may be compared",
     "export": "a checkpoint as ONNX, OpenVINO, ExecuTorch or torch file, verified; int8",
     "predict": "answers of a checkpoint or exported file on pictures, videos, a camera",
 }

@@ -17,7 +17,7 @@ from typing import Any
 
 SCHEMA = 1
 # where a run lies and how it is logged do not change its result
-NOT_HASHED = ("seed", "runs_dir", "resume", "ckpt", "logger", "experiment", "profile")
+NOT_HASHED = ("seed", "runs_dir", "resume", "ckpt", "logger", "experiment", "profile", "launcher", "search")
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -138,7 +138,7 @@ def wandb_logger(options: dict[str, Any], folder: Path, config: dict[str, Any]) 
                 config=config,
                 settings=wandb.Settings(init_timeout=30, silent=True, console="off"),
             )
-            identity.write_text(run_id)
+            identity.write_text(run.id)  # an agent of a W&B sweep gives its own
             return Wandb(experiment=run)
         except Exception as error:  # whatever W&B does, training goes on
             warnings.warn(f"W&B ({attempt}) does not start: {str(error).splitlines()[0]}", stacklevel=2)

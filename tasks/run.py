@@ -1,7 +1,6 @@
 """One run: its folder, its trainer, its evaluation and its record. `train.py` calls these in order."""
 
 import logging
-import os
 import resource
 import sys
 import time
@@ -12,11 +11,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import OmegaConf
-from pytorch_lightning.utilities import rank_zero_only
 
 from lightseg import record, runtime
-from lightseg.backbones.catalog import is_arch
 from lightseg.backbones.net import publishers_evaluation
 from lightseg.errors import LightsegError
 from lightseg.model import HEADS, create_model
@@ -36,36 +32,6 @@ from tasks.segmentation import SegmentationTask
 TASKS: dict[str, type[Task]] = {
     "seg": SegmentationTask, "cls": ClassificationTask, "det": DetectionTask, "pose": PoseTask,
 }  # fmt: skip
-FOLDER = "LIGHTSEG_RUN_FOLDER"  # tells the processes that Lightning starts which folder the first one made
-
-
-def run_folder(config: dict[str, Any]) -> Path:
-    """`<runs_dir>/<task>/<data>/<backbone>/<time>`, or the folder that is resumed."""
-    if config["resume"] is not None:
-        folder = Path(config["resume"])
-        if not (folder / "checkpoints" / "last.ckpt").is_file():
-            raise LightsegError(
-                f"resume={folder}: it has no checkpoints/last.ckpt (no epoch was finished); start it again"
-            )
-        return folder
-    if rank_zero_only.rank and FOLDER in os.environ:  # type: ignore[attr-defined]
-        return Path(os.environ[FOLDER])
-    name = Path(str(config["backbone"]))
-    # an architecture's path without its suffix; of all other names what follows a dot belongs to them
-    backbone = (name.stem if is_arch(str(name)) else name.name).replace(":", "_") or "backbone"
-    parent = Path(config["runs_dir"]) / config["task"] / config["data"]["name"] / backbone
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    for suffix in ("", *(f"-{n}" for n in range(2, 1000))):  # two runs may start within one second
-        folder = parent / f"{stamp}{suffix}"
-        try:
-            folder.mkdir(parents=True)
-            os.environ[FOLDER] = str(folder)
-            return folder
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise LightsegError(f"runs_dir={config['runs_dir']}: cannot make {folder}: {error.strerror}") from error
-    raise LightsegError(f"{parent} is full of runs of this second")
 
 
 def data_options(config: dict[str, Any], progressive: Progressive) -> dict[str, Any]:
@@ -249,15 +215,6 @@ def write_record(
             f"cannot write {folder / 'record.json'}: {error.strerror}; resume={folder} writes it again"
         ) from error
     return content
-
-
-@rank_zero_only
-def save_config(config: dict[str, Any], folder: Path) -> None:
-    """`config.yaml` of the run; a resumed run has it with the new values."""
-    try:
-        OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
-    except OSError as error:
-        raise LightsegError(f"cannot write {folder / 'config.yaml'}: {error.strerror}") from error
 
 
 def summary(content: dict[str, Any], folder: Path, unit: str) -> str:

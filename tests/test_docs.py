@@ -8,6 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from configs.compose import compose
+from configs.sweep import read_sweep
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -41,13 +42,14 @@ def real(word: str, folder: Path) -> str:
 
 
 @pytest.mark.parametrize(("page", "command"), COMMANDS, ids=lambda value: value.strip()[:60])
-def test_it_composes(page, command, tmp_path):
+def test_it_composes(page, command, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")  # a Slurm
     words = [word for word in shlex.split(command, comments=True) if word not in ("--help", "--cfg")]
-    config = compose([real(word, tmp_path) for word in words])
+    runs = read_sweep([real(word, tmp_path) for word in words]).runs
     given = dict(word.split("=", 1) for word in words)
-    assert config.task == given.get("task", config.task)
+    assert {run.config["task"] for run in runs} == set(given.get("task", runs[0].config["task"]).split(","))
     if "data" in given:
-        assert config.data.name == given["data"]
+        assert {run.config["data"]["name"] for run in runs} == {given["data"]}
 
 
 def test_every_page_on_a_task_has_commands():

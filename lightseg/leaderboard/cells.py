@@ -1,0 +1,191 @@
+"""The cells that a person reads: per cent with one decimal, costs with their unit in the heading, the best marked."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lightseg.errors import LightsegError, nearest
+from lightseg.leaderboard.matrix import Matrix
+from lightseg.leaderboard.table import Group, Statistic, lower_is_better
+
+MOST_OTHERS = 3  # further metrics that are shown unless some are asked for
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Column:
+    heading: str
+    cells: tuple[str, ...]
+    numbers: bool = True  # aligned to the right
+    best: frozenset[int] = frozenset()  # rows in bold
+    spare: int = 0  # 0 = always shown; on a narrow terminal the highest goes first
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str  # names task and data
+    notes: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+
+def group_table(group: Group, metrics: str | None = None) -> Table:
+    """A group as a person reads it.
+
+    Args:
+        metrics: names with commas (`mIoU,pixel_accuracy`) or "all"; None = the main one and the next three.
+    """
+    rows = group.rows
+    columns = [
+        Column("backbone", tuple(row.backbone for row in rows), numbers=False),
+        Column("head", tuple(row.head for row in rows), numbers=False, spare=5),
+        Column("weights", tuple(row.weights for row in rows), numbers=False),
+    ]
+    if any(row.setting for row in rows):
+        columns.append(Column("setting", tuple(row.setting_text for row in rows), numbers=False, spare=1))
+    chosen = _chosen(group, metrics)
+    for i, key in enumerate(chosen):
+        values = [row.metrics.get(key) for row in rows]
+        means = [None if value is None else value.mean for value in values]
+        best = _best(means, max if not lower_is_better(key) else min)
+        cells = tuple(_statistic(value, per_cent=is_share(key)) for value in values)
+        columns.append(Column(_heading(key), cells, best=best, spare=0 if key == group.metric else 10 + i))
+        if i == 0:
+            columns.append(Column("seeds", tuple(str(len(row.records)) for row in rows), spare=2))
+    if any(row.reward is not None for row in rows):
+        rewards = [row.reward for row in rows]
+        cells = tuple("-" if reward is None else f"{100 * reward:.1f}" for reward in rewards)
+        columns.append(Column("reward", cells, best=_best(rewards, max) if _alike(group) else frozenset()))
+    columns += _costs(group)
+    marks = tuple(" ".join(("M",) * row.on_madds_front + ("L",) * row.on_latency_front) for row in rows)
+    columns += [
+        Column("time", tuple(_duration(row.train_s) for row in rows), spare=9),
+        Column("date", tuple(row.date for row in rows), spare=9),
+        Column("front", marks, numbers=False),
+    ]
+    return Table(group.label, tuple(_notes(group)), tuple(columns))
+
+
+def matrix_table(matrix: Matrix) -> Table:
+    """Models down, a column a group; what its protocol is stands in the notes."""
+    columns = [
+        Column("backbone", tuple(backbone for backbone, _ in matrix.models), numbers=False),
+        Column("weights", tuple(weights for _, weights in matrix.models), numbers=False),
+    ]
+    for i, group in enumerate(matrix.groups):
+        values = [None if row is None else row.metrics[group.metric] for row in (line[i] for line in matrix.cells)]
+        cells = tuple(_statistic(value) + (f" ({value.n})" if value and value.n > 1 else "") for value in values)
+        best = _best([None if value is None else value.mean for value in values], max)
+        columns.append(Column(f"{group.label} {_heading(group.metric)}", cells, best=best))
+    notes = [f"{group.label}: {group.protocol_text}" for group in matrix.groups]
+    notes.append("Of each backbone the best of its heads and settings; ± over the number of seeds in brackets.")
+    return Table("models x data sets", tuple(notes), tuple(columns))
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is a fraction 0..1, shown in per cent; a loss is not."""
+    return not metric.lower().endswith("loss")
+
+
+def _chosen(group: Group, metrics: str | None) -> Sequence[str]:
+    if metrics is None:
+        return group.metrics[: 1 + MOST_OTHERS]
+    if metrics == ALL:
+        return group.metrics
+    words = [word.strip() for word in metrics.split(",") if word.strip()]
+    return [key for key in group.metrics if key == group.metric or key in words or key.partition("/")[2] in words]
+
+
+def check_metrics(groups: Sequence[Group], metrics: str | None) -> None:
+    """Raises LightsegError for a name that no group has."""
+    there = {key.partition("/")[2]: key for group in groups for key in group.metrics}
+    for word in (metrics or "").split(","):
+        if (word := word.strip()) and word != ALL and word not in there and word not in there.values():
+            raise LightsegError(f"no metric is called {word!r}: {nearest(word, there)}")
+
+
+def _costs(group: Group) -> list[Column]:
+    rows = group.rows
+
+    def column(heading: str, values: Sequence[float | None], number: Callable[[float], str], spare: int) -> Column:
+        best = frozenset() if heading == "latency ms" and not _alike(group) else _best(values, min)
+        return Column(heading, tuple("-" if v is None else number(v) for v in values), best=best, spare=spare)
+
+    columns = [
+        column("params M", [row.params for row in rows], lambda v: _number(v / 1e6, 2), 6),
+        column("MAdds M", [row.madds for row in rows], lambda v: _number(v / 1e6, 1), 0),
+        column("latency ms", [row.latency_ms for row in rows], lambda v: _number(v, 1), 4),
+        column("memory MB", [row.memory_mb for row in rows], lambda v: _number(v, 1), 8),
+    ]
+    if not _alike(group):
+        places, _ = _places(group)
+        columns.append(Column("measured on", tuple(places), numbers=False, spare=3))
+    if len({row.input for row in rows}) > 1:
+        columns.append(Column("input", tuple(row.input or "-" for row in rows), numbers=False, spare=7))
+    return columns
+
+
+def _notes(group: Group) -> list[str]:
+    notes = [group.protocol_text]
+    if group.shared:
+        notes.append("All rows: " + " ".join(f"{key}={value}" for key, value in group.shared.items()))
+    _, place = _places(group)
+    first = group.rows[0]
+    measured = [place] if place else []
+    measured += [first.input] if len({row.input for row in group.rows}) == 1 and first.input else []
+    if measured:
+        notes.append(f"Cost: {'; '.join(measured)}")
+    notes.append("Front: M = no other row is as accurate for fewer MAdds, L = for less latency (measured alike).")
+    if group.repeated:
+        notes.append(f"Left out, because a newer run has the same configuration and seed: {group.repeated}")
+    return notes
+
+
+def _places(group: Group) -> tuple[list[str], str]:
+    """Where each row's latency was measured, without what all have in common at the end, and that."""
+    parts = [row.latency_how.split(", ") if row.latency_how else [] for row in group.rows]
+    measured = [place for place in parts if place]
+    shared = 0
+    while measured and all(
+        len(place) > shared and place[-1 - shared] == measured[0][-1 - shared] for place in measured
+    ):
+        shared += 1
+    common = measured[0][len(measured[0]) - shared :] if measured else []
+    return [", ".join(place[: len(place) - shared]) or "-" for place in parts], ", ".join(common)
+
+
+def _alike(group: Group) -> bool:
+    return len({row.latency_how for row in group.rows if row.latency_ms is not None}) <= 1
+
+
+def _best(values: Sequence[float | None], choose: Callable[..., Any]) -> frozenset[int]:
+    """None where there is nothing to be better than; equal ones share it."""
+    there = [value for value in values if value is not None]
+    if len(set(there)) < 2:
+        return frozenset()
+    best = choose(there)
+    return frozenset(i for i, value in enumerate(values) if value == best)
+
+
+def _heading(metric: str) -> str:
+    name = metric.partition("/")[2] if metric.startswith("val/") else metric
+    return f"{name} %" if is_share(metric) else name
+
+
+def _statistic(value: Statistic | None, per_cent: bool = True) -> str:
+    if value is None:
+        return "-"
+    scale = 100 if per_cent else 1
+    return _number(scale * value.mean, 1) + ("" if value.std is None else f" ± {_number(scale * value.std, 1)}")
+
+
+def _number(value: float, decimals: int) -> str:
+    """Fixed decimals up to a million, beyond it three digits and an exponent: no figure widens its column at will."""
+    return f"{value:.{decimals}f}" if abs(value) < 1e6 else f"{value:.2e}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{_number(seconds / 3600, 1)} h"

@@ -1,0 +1,148 @@
+"""Run folders with records in the shape that tasks/run.py writes."""
+
+import copy
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lightseg.leaderboard.page import write_page
+from lightseg.leaderboard.table import Group, groups
+
+RECORD: dict[str, Any] = {
+    "schema": 1,
+    "task": "seg",
+    "data": "camvid",
+    "backbone": "mobilenetv3_large",
+    "head": "lraspp",
+    "setting": {"trainer.max_epochs": 24, "data.augment.crop_size": [180, 240]},
+    "metrics": {"val/mIoU": 0.7, "val/pixel_accuracy": 0.9, "val/IoU/Sky": 0.91, "val/IoU/Pole": None},
+    "protocol": {
+        "split": "val",
+        "images": 101,
+        "resolution": "the label's own",
+        "flip": False,
+        "scales": [1.0],
+        "checkpoint": "best",
+        "ema": True,
+        "precision": "32-true",
+        "left_out": [],
+        "skipped": [],
+    },
+    "cost": {
+        "params": 3221198,
+        "madds": 247153536,
+        "peak_memory_mb": 17.35,
+        "latency_ms": 17.128,
+        "measured": {
+            "latency_min_ms": 16.499,
+            "runs": 20,
+            "threads": 2,
+            "device": "cpu",
+            "input": "1x3x360x480 uint8",
+            "peak_memory": "weights and living tensors of one forward, without workspace",
+        },
+        "run_peak_memory_mb": 1841,
+    },
+    "config": {
+        "task": "seg",
+        "data": {"name": "camvid", "split": {"train": {"images": "train"}, "val": {"images": "val"}}, "ignore": [11]},
+        "mode": "train",
+        "ckpt": None,
+        "pretrained": False,
+        "seed": 0,
+    },
+    "config_hash": "da4c9d62a6d5",
+    "seed": 0,
+    "started": "2026-11-22T08:10:04+00:00",
+    "wall_s": 629.7,
+    "versions": {"python": "3.11.7", "machine": "Linux x86_64", "torch": "2.14.1"},
+    "git": {"commit": "c7e5da8836cf57052b1bf22ab93daf6cc37f80cc", "dirty": False},
+    "data_fingerprint": {"train": "24503a8a88c1", "val": "7582276648db"},
+}
+
+
+@pytest.fixture
+def record() -> Callable[..., dict[str, Any]]:
+    """A record's content; `{"cost.params": 1}` sets a nested value, `...` for a value removes it."""
+
+    def make(changes: dict[str, Any] | None = None) -> dict[str, Any]:
+        content = copy.deepcopy(RECORD)
+        for path, value in (changes or {}).items():
+            *parents, key = path.split(".")
+            place = content
+            for parent in parents:
+                place = place[parent]
+            if value is ...:
+                del place[key]
+            else:
+                place[key] = value
+        return content
+
+    return make
+
+
+@pytest.fixture
+def write_run(tmp_path: Path, record: Callable[..., dict[str, Any]]) -> Callable[..., Path]:
+    """Writes a run folder below tmp_path/"runs"; gives the folder. Text or bytes stand in record.json as they are."""
+    numbers = itertools.count()
+
+    def write(content: dict[str, Any] | str | bytes | None = None) -> Path:
+        folder = tmp_path / "runs" / "seg" / "camvid" / "net" / f"run-{next(numbers):03}"
+        folder.mkdir(parents=True)
+        (folder / "config.yaml").write_text("task: seg\n")
+        if isinstance(content, str | bytes):
+            text = content if isinstance(content, bytes) else content.encode()
+        else:
+            text = json.dumps(record(content)).encode()
+        (folder / "record.json").write_bytes(text)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One Chromium for all tests of the page."""
+    from tests.leaderboard.browser import chromium
+
+    yield from chromium(tmp_path_factory.mktemp("profile"))
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Group], Path]:
+    """Groups of a few runs, and the page of them."""
+    from tests.leaderboard.sample import records
+
+    folder = tmp_path_factory.mktemp("board")
+    made = groups(records(folder / "runs"))
+    write_page(made, folder / "board.html", ["skipped 1 record: 1 not whole JSON"])
+    return made, folder / "board.html"
+
+
+@pytest.fixture
+def board(sample: tuple[list[Group], Path]) -> list[Group]:
+    return sample[0]
+
+
+@pytest.fixture
+def board_file(sample: tuple[list[Group], Path]) -> Path:
+    return sample[1]
+
+
+@pytest.fixture
+def page(driver: Any, board_file: Path) -> Iterator[Any]:
+    """The page of the sample, opened anew; the test ends with an empty console."""
+    from tests.leaderboard.browser import Page
+
+    opened = Page(driver, board_file)
+    yield opened
+    assert opened.complaints() == []

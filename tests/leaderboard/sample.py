@@ -1,0 +1,43 @@
+"""Runs of a few networks on two data sets, and the files that a page of them links."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from lightseg.leaderboard.validate import Record, parse
+from tests.leaderboard.conftest import RECORD
+
+KNOWN = parse(json.dumps(RECORD).encode(), Path("runs"))
+MODELS = (  # backbone, weights, mIoU of each seed, parameters, multiply-adds, ms
+    ("mobilenetv3_large", "scratch", (0.70, 0.72, 0.71), 3_200_000, 250_000_000, 17.0),
+    ("mobilenetv3_small", "scratch", (0.61, 0.60, 0.59), 1_080_000, 60_000_000, 9.0),
+    ("micronet_m3", "scratch", (0.55,), 2_100_000, 20_000_000, 12.0),
+    ("shufflenetv2_x1_0", "scratch", (0.58,), 1_300_000, 140_000_000, 11.0),
+    ("efficientnet_lite0", "pretrained", (0.75,), 3_500_000, 400_000_000, None),
+)
+
+
+def records(runs: Path) -> list[Record]:
+    """Five backbones on CamVid, three of them by another protocol, two as detectors; with files to link."""
+    found = []
+    for i, (backbone, weights, values, params, madds, ms) in enumerate(MODELS):
+        cost = {"params": params, "madds": madds, "latency_ms": ms}
+        for seed, value in enumerate(values):
+            one = replace(KNOWN, backbone=backbone, weights=weights, seed=seed, config_hash=f"c{i}", **cost)
+            metrics = {"val/mIoU": value, "val/pixel_accuracy": value + 0.2}
+            found.append(replace(one, metrics=metrics, folder=runs / "seg" / backbone / f"s{seed}"))
+        if i < 3:
+            flipped = {**KNOWN.protocol, "flip": "true"}
+            more = {"metrics": {"val/mIoU": values[0] + 0.02}, "folder": runs / "flip" / backbone}
+            found.append(replace(one, protocol=flipped, seed=0, **more))
+        if i < 2:
+            more = {"metrics": {"val/mAP": values[0] - 0.5}, "folder": runs / "det" / backbone}
+            found.append(replace(one, task="det", data="mini_det", head="ssdlite", seed=0, **more))
+    found[3] = replace(found[3], setting={"optimizer.lr": "0.002"})
+    for i, record in enumerate(found):
+        (record.folder / "images").mkdir(parents=True)
+        for name in ("images/val.png", "config.yaml", "record.json"):
+            (record.folder / name).write_text(f"file {i}")
+        found[i] = replace(record, started=record.started + timedelta(seconds=i))
+    return found

@@ -1,0 +1,276 @@
+"""Only numbers of one protocol share a table; rows are seeds of one configuration; fronts, filters, order, matrix."""
+
+import itertools
+import random
+import statistics
+
+import pytest
+
+from lightseg.errors import LightsegError
+from lightseg.leaderboard.matrix import matrix
+from lightseg.leaderboard.pareto import front
+from lightseg.leaderboard.records import read_records
+from lightseg.leaderboard.select import ordered, select
+from lightseg.leaderboard.table import groups
+
+
+@pytest.fixture
+def made(write_run, runs):
+    """Groups of the given records."""
+
+    def make(*contents, **options):
+        for content in contents:
+            write_run(content)
+        return groups(read_records([runs]).records, **options)
+
+    return make
+
+
+def net(backbone, accuracy, **more):
+    return {"backbone": backbone, "config_hash": f"hash-{backbone}", "metrics": {"val/mIoU": accuracy}, **more}
+
+
+def test_seeds_make_one_row(made):
+    accuracies = [0.70, 0.72, 0.77]
+    (group,) = made(*({"seed": i, "metrics": {"val/mIoU": a}} for i, a in enumerate(accuracies)))
+    (row,) = group.rows
+    value = row.metrics["val/mIoU"]
+    assert (value.mean, value.std, value.n) == (
+        pytest.approx(statistics.mean(accuracies)),
+        pytest.approx(statistics.stdev(accuracies)),
+        3,
+    )
+    assert row.seeds == (0, 1, 2) and len(row.records) == 3
+
+
+def test_one_seed_has_no_deviation(made):
+    (group,) = made({})
+    assert group.rows[0].metrics["val/mIoU"].std is None
+
+
+def test_a_seed_run_again_counts_once_the_newest(made):
+    (group,) = made(
+        {"metrics": {"val/mIoU": 0.5}, "started": "2026-11-22T08:00:00+00:00"},
+        {"metrics": {"val/mIoU": 0.6}, "started": "2026-11-22T09:30:00+02:00"},  # 07:30 UTC
+    )
+    (row,) = group.rows
+    assert row.metrics["val/mIoU"].mean == 0.5 and row.metrics["val/mIoU"].n == 1 and group.repeated == 1
+
+
+def test_a_metric_is_a_mean_over_the_seeds_that_have_it(made):
+    (group,) = made(
+        {"metrics": {"val/mIoU": 0.5, "val/a": 0.2}},
+        {"metrics": {"val/mIoU": 0.6, "val/a": None, "val/b": 0.4}, "seed": 1},
+    )
+    (row,) = group.rows
+    assert row.metrics["val/a"].n == 1 and row.metrics["val/a"].mean == 0.2 and row.metrics["val/mIoU"].n == 2
+    assert group.metrics[0] == "val/mIoU" and set(group.metrics) == {"val/mIoU", "val/a", "val/b"}
+
+
+OTHER = {
+    "split": {"protocol.split": "test"},
+    "images": {"protocol.images": 100},
+    "flip": {"protocol.flip": True},
+    "scales": {"protocol.scales": [0.5, 1.0]},
+    "checkpoint": {"protocol.checkpoint": "last"},
+    "ema": {"protocol.ema": False},
+    "precision": {"protocol.precision": "bf16-mixed"},
+    "crop": {"protocol.crop": {"size": 224}},
+    "a new key": {"protocol.threshold": 0.5},
+    "pictures left out": {"protocol.skipped": [{"path": "a", "reason": "b"}]},
+    "files": {"data_fingerprint.val": "0"},
+    "classes": {"config.data.classes": ["Sky"]},
+    "ignored labels": {"config.data.ignore": [11, 12]},
+    "data": {"data": "cityscapes"},
+    "task": {"task": "det", "metrics": {"val/mAP": 0.7}},
+}
+
+
+@pytest.mark.parametrize("change", OTHER.values(), ids=OTHER.keys())
+def test_numbers_of_another_protocol_stand_apart(made, change):
+    first, second = made({}, {}, {**change, "seed": 5})
+    assert first.label != second.label
+    assert {len(first.rows), len(second.rows)} == {1}
+    assert {seed for group in (first, second) for seed in group.rows[0].seeds} == {0, 5}
+
+
+def test_the_same_protocol_shares_a_table(made, record):
+    protocol = record()["protocol"]
+    (group,) = made(
+        {},
+        {"protocol.checkpoint": "/home/me/runs/1/checkpoints/best.ckpt", "seed": 1},
+        {"data_fingerprint.train": "0", "seed": 2},
+        {"protocol.left_out": ..., "seed": 3},
+        {"protocol": dict(reversed(protocol.items())), "seed": 4},
+        {"backbone": "micronet_m3", "setting": {"optimizer.lr": 1}, "seed": 5},
+    )
+    assert group.label == "seg camvid" and sorted(row.seeds for row in group.rows) == [(0, 1, 2, 3, 4), (5,)]
+
+
+def test_groups_come_by_task_and_data_and_number_of_runs(made):
+    labels = [
+        group.label
+        for group in made(
+            {"task": "cls", "metrics": {"val/top1": 0.5}},
+            {"data": "mini_seg"},
+            {"protocol.flip": True},
+            {"protocol.flip": False},
+            {"protocol.flip": False, "seed": 1},
+        )
+    ]
+    assert labels == ["seg camvid #1", "seg camvid #2", "seg mini_seg", "cls camvid"]
+
+
+def test_how_a_protocol_is_said(made):
+    plain, flipped = made({}, {"seed": 1}, {"protocol.flip": True, "protocol.crop": {"size": [64, 96]}})
+    assert plain.protocol_text == (
+        "val, 101 images, resolution: the label's own, best checkpoint, ema, 32-true, ids [11] ignored, "
+        "files 7582276648db"
+    )
+    assert "flip" in flipped.protocol_text and "input (size: [64, 96])" in flipped.protocol_text
+
+
+def test_shared_settings_leave_the_rows(made):
+    (group,) = made(
+        net("a", 0.5, setting={"trainer.max_epochs": 24, "optimizer.lr": 0.1}),
+        net("b", 0.6, setting={"trainer.max_epochs": 24, "optimizer.lr": 0.2}),
+    )
+    assert group.shared == {"trainer.max_epochs": "24"}
+    assert [(row.backbone, row.setting_text) for row in group.rows] == [
+        ("b", "optimizer.lr=0.2"),
+        ("a", "optimizer.lr=0.1"),
+    ]
+
+
+def test_rows_that_would_look_alike_name_their_configuration(made):
+    (group,) = made({"config_hash": "aaa"}, {"config_hash": "bbb"})
+    assert sorted(row.setting_text for row in group.rows) == ["config=aaa", "config=bbb"]
+
+
+def test_weights_make_rows(made):
+    (group,) = made({}, {"config.pretrained": True, "config_hash": "other"})
+    assert sorted(row.weights for row in group.rows) == ["pretrained", "scratch"]
+    assert [row.setting_text for row in group.rows] == ["", ""]
+
+
+def test_an_evaluation_has_no_training_time(made):
+    tested = {"config.mode": "test", "config.ckpt": "runs/1/checkpoints/best.ckpt", "setting": {"mode": "test"}}
+    (group,) = made({"setting": {}}, {**tested, "config_hash": "other", "wall_s": 3.0})
+    assert {(row.setting_text, row.train_s) for row in group.rows} == {("", 629.7), ("mode=test", None)}
+
+
+def test_latency_is_the_median_of_one_place(made):
+    (group,) = made(
+        *({"seed": i, "cost.latency_ms": ms} for i, ms in enumerate([10.0, 12.0, 30.0])),
+        *({"seed": i + 3, "cost.latency_ms": 1.0, "cost.measured.threads": 8} for i in range(2)),
+    )
+    assert group.rows[0].latency_ms == 12.0 and group.rows[0].latency_how == "cpu, 2 threads, Linux x86_64"
+
+
+def test_reward_is_that_of_the_paper(made):
+    contents = [net("a", 0.75, **{"cost.latency_ms": 80.0}), net("b", 0.7, **{"cost.latency_ms": None})]
+    (group,) = made(*contents, target_ms=75.0)
+    assert group.rows[0].reward == pytest.approx(0.75 * (80 / 75) ** -0.07)
+    assert group.rows[1].reward is None
+    twice = 0.75 * 1.05 * (160 / 75) ** -0.07  # 5 % more accuracy for twice the latency is worth the same
+    assert twice == pytest.approx(group.rows[0].reward, rel=2e-3)
+
+
+def is_beaten(point, others):
+    """By the definition: another point is at least as good in both and better in one."""
+    return any(a >= point[0] and c <= point[1] and (a, c) != point for a, c in others)
+
+
+def test_front_is_what_no_other_point_beats():
+    generator = random.Random(0)
+    for _ in range(200):
+        points = [(generator.randint(0, 6) / 10, float(generator.randint(1, 6))) for _ in range(12)]
+        expected = {i for i, point in enumerate(points) if not is_beaten(point, points)}
+        assert front([a for a, _ in points], [c for _, c in points]) == expected
+
+
+def test_a_point_without_a_cost_is_not_on_the_front():
+    assert front([0.9, 0.5], [None, 1.0]) == {1}
+    assert front([], []) == set()
+
+
+def test_fronts_of_a_group(made):
+    (group,) = made(
+        net("small", 0.5, **{"cost.madds": 10, "cost.latency_ms": 9.0}),
+        net("large", 0.7, **{"cost.madds": 90, "cost.latency_ms": 5.0}),
+        net("beaten", 0.6, **{"cost.madds": 95, "cost.latency_ms": 6.0}),
+        net("elsewhere", 0.4, **{"cost.madds": 99, "cost.latency_ms": 20.0, "cost.measured.threads": 1}),
+    )
+    assert {row.backbone for row in group.rows if row.on_madds_front} == {"small", "large"}
+    # one thread's latency is not beaten by two threads'
+    assert {row.backbone for row in group.rows if row.on_latency_front} == {"large", "elsewhere"}
+
+
+def test_filters(write_run, runs):
+    for name, data in itertools.product(
+        ("mobilenetv3_large", "mobilenetv2_100", "micronet_m3"), ("camvid", "mini_seg")
+    ):
+        write_run({"backbone": name, "data": data})
+    records = read_records([runs]).records
+
+    def names(**patterns):
+        return {(record.backbone, record.data) for record in select(records, patterns)}
+
+    assert len(names()) == len(names(task="seg", data=None)) == 6
+    assert names(backbone="mobilenet*", data="camvid") == {
+        ("mobilenetv3_large", "camvid"),
+        ("mobilenetv2_100", "camvid"),
+    }
+    assert names(backbone="micronet_m3, mobilenetv2_100", data="mini_*") == {
+        ("micronet_m3", "mini_seg"),
+        ("mobilenetv2_100", "mini_seg"),
+    }
+    with pytest.raises(LightsegError, match=r"^no run has data 'camvit': did you mean camvid\?$"):
+        names(data="camvit")
+    with pytest.raises(
+        LightsegError, match=r"^no run has weights 'pretrained' among the data chosen: choose from scratch"
+    ):
+        names(data="camvid", weights="pretrained")
+
+
+def test_order(made):
+    contents = [
+        net("a", 0.5, **{"cost.params": 3, "metrics": {"val/mIoU": 0.5, "val/ece": 0.3}}),
+        net("c", 0.7, **{"cost.params": 2, "metrics": {"val/mIoU": 0.7, "val/ece": 0.1}}),
+        net("b", 0.6, **{"cost.params": ..., "metrics": {"val/mIoU": 0.6}}),
+    ]
+    found = made(*contents)
+
+    def names(*words):
+        return "".join(row.backbone for row in ordered(found, *words)[0].rows)
+
+    assert names(None) == names("mIoU") == names("val/mIoU") == "cba"
+    assert names(None, True) == "abc"
+    assert names("params") == "cab" and names("params", True) == "acb"  # what is missing stays last
+    assert names("ece") == "cab"  # an error: the lowest first
+    assert names("backbone") == "abc" and names("backbone", True) == "cba"
+    with pytest.raises(LightsegError, match=r"^nothing is called 'parms' to sort by: did you mean params"):
+        names("parms")
+    with pytest.raises(LightsegError, match=r"^no row has a reward to sort by: give --target-ms"):
+        names("reward")
+
+
+def test_a_metric_of_another_task_leaves_a_group_in_order(made):
+    found = made(net("a", 0.5), net("b", 0.6), {"task": "det", "metrics": {"val/mAP": 0.1, "val/mAP50": 0.2}})
+    first, _ = ordered(found, "mAP50")
+    assert [row.backbone for row in first.rows] == ["b", "a"]
+
+
+def test_matrix_has_the_best_row_of_each_model(made):
+    found = made(
+        net("a", 0.5),
+        net("a", 0.6, config_hash="other", setting={"optimizer.lr": 1}),
+        net("b", 0.55),
+        net("a", 0.3, data="mini_seg"),
+        net("c", 0.4, data="mini_seg"),
+    )
+    result = matrix(found)
+    assert [group.label for group in result.groups] == ["seg camvid", "seg mini_seg"]
+    assert result.models == (("a", "scratch"), ("b", "scratch"), ("c", "scratch"))
+    means = [[row and row.metrics["val/mIoU"].mean for row in line] for line in result.cells]
+    assert means == [[0.6, 0.3], [0.55, None], [None, 0.4]]
