@@ -2,7 +2,8 @@
 
 It is a table of strings in every format: ONNX's `metadata_props`, OpenVINO's runtime information, an extra file in a
 `.pt2`, a constant method of a `.pte`. Keys: `lightseg`, the version that wrote it; `task`; and as JSON `class_names`,
-`input`, `outputs`, `decoding`, `evaluation`, `spec`, for pose also `skeleton`. Neither torch nor a format's package is needed to read it:
+`input`, `outputs`, `decoding`, `evaluation`, `spec`, for pose also `skeleton`. Neither torch nor a format's package
+is needed to read it:
 
     session = onnxruntime.InferenceSession("model.onnx")
     metadata = Metadata.from_strings(session.get_modelmeta().custom_metadata_map, "model.onnx")

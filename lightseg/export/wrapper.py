@@ -6,7 +6,8 @@
           `lightseg.export.nms.detections` makes boxes of them
     pose  `heatmaps`, or `x` and `y` of head simcc; `lightseg.export.pose` makes keypoints of them
 
-A new task is one more entry of EXPORTS (OF_HEAD, where a head's outputs are its own), and one of `lightseg.export.decode.DECODERS`.
+A new task is one more entry of EXPORTS (OF_HEAD, where a head's outputs are its own), and one of
+`lightseg.export.decode.DECODERS`.
 """
 
 from collections.abc import Callable
@@ -91,8 +92,7 @@ OF_HEAD = {"simcc": SIMCC}
 
 
 def task_export(task: str, head: str = "", *, argmax: bool = False) -> TaskExport:
-    """head: its name. LightsegError for a task that has no export, and for `argmax` where there are no pixels to label.
-    """
+    """head: its name. LightsegError for a task without an export, and for `argmax` where no pixels are labelled."""
     if task not in EXPORTS:
         raise LightsegError(f"task {task} cannot be exported: {nearest(task, EXPORTS)}")
     if argmax and task != "seg":
