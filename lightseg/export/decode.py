@@ -37,8 +37,9 @@ def _det(outputs: Outputs, metadata: Metadata, image_size: Size) -> list[Outputs
 
 
 def _pose(outputs: Outputs, metadata: Metadata, image_size: Size) -> list[Outputs]:
-    found = heatmap_keypoints if "heatmaps" in outputs else simcc_keypoints
-    return found(**outputs, image_size=image_size, **metadata.decoding)
+    if "heatmaps" in outputs:
+        return heatmap_keypoints(outputs["heatmaps"], image_size=image_size, **metadata.decoding)
+    return simcc_keypoints(outputs["x"], outputs["y"], image_size=image_size, **metadata.decoding)
 
 
 DECODERS = {"seg": _seg, "cls": _cls, "det": _det, "pose": _pose}

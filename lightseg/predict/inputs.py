@@ -91,8 +91,8 @@ class CropPerson:
 
     def cut(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """box [4] xyxy -> the crop uint8 [h, w, 3] and float32 [2, 3], its pixel indices to those of the picture."""
-        nothing = {"keypoints": np.zeros((0, 2), np.float32), "visible": np.zeros(0, np.int64), "area": 0.0}
-        cut = self.crop(0, image=image, box=np.asarray(box, np.float32), **nothing)
+        points, visible = np.zeros((0, 2), np.float32), np.zeros(0, np.int64)
+        cut = self.crop(0, image=image, box=np.asarray(box), keypoints=points, visible=visible, area=0.0)
         return cut["image"], cut["matrix"]
 
     def __call__(self, image: np.ndarray) -> np.ndarray:

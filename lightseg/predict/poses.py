@@ -68,7 +68,12 @@ class PoseResults:
         boxes[:, 2:] -= boxes[:, :2]
         points = np.concatenate([points, prediction["scores"][..., None].astype(np.float64)], 2)
         scores = person_scores(prediction["box_scores"], prediction["scores"], LEAST_SCORE)
-        columns = points.reshape(len(points), 3 * points.shape[1]).round(3), scores, boxes.round(3), prediction["box_scores"]
+        columns = (
+            points.reshape(len(points), 3 * points.shape[1]).round(3),
+            scores,
+            boxes.round(3),
+            prediction["box_scores"],
+        )
         for keypoints, score, box, box_score in zip(*(column.tolist() for column in columns), strict=True):
             entry = {"image_id": self.number, "category_id": 1, "keypoints": keypoints, "score": round(score, 6)}
             self.list.append({**entry, "box": box, "box_score": round(box_score, 6), **frame.origin})
