@@ -13,6 +13,8 @@ from lightseg.backbones.net import publishers_evaluation
 from lightseg.errors import LightsegError
 
 DETECTOR_SIZE = (320, 320)  # what SSDLite was published at
+PERSON_SIZE = (256, 192)  # of crops of a person, that of SimpleBaseline and what came after it
+OKS_NMS = 0.9  # what the runs have by default
 
 
 def read_run_config(checkpoint: str | Path) -> dict[str, Any]:
@@ -40,7 +42,8 @@ def evaluation_options(spec: dict[str, Any], config: dict[str, Any]) -> dict[str
 
     Returns:
         seg: nothing, pictures keep their size. det: `size` [height, width], `keep_aspect`. cls: `size`, `crop_pct`,
-        `interpolation`, what the run left to the backbone's publisher filled in.
+        `interpolation`, what the run left to the backbone's publisher filled in. pose: `size` [height, width] of a
+        crop, `oks_nms`, the OKS above which one of two detected persons is dropped (None: none is).
     """
     given = config.get("data", {}).get("eval") or {}
     if not isinstance(given, dict):
@@ -52,6 +55,11 @@ def evaluation_options(spec: dict[str, Any], config: dict[str, Any]) -> dict[str
         if config:
             published["size"] = _trained_size(config, published["size"])
         return published | {key: value for key, value in given.items() if value is not None}
+    if spec["task"] == "pose":
+        made_for = (spec.get("head") or {}).get("image_size")  # simcc's own, and nothing else will do
+        own = {"size": list(made_for)} if made_for else {}
+        nms = config["data"].get("oks_nms", OKS_NMS) if config else OKS_NMS
+        return {"size": list(PERSON_SIZE), "oks_nms": nms, **given, **own}
     return {}
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from lightseg.export.metadata import Metadata
 from lightseg.export.nms import detections, softmax
+from lightseg.export.pose import heatmap_keypoints, simcc_keypoints
 
 Outputs = dict[str, np.ndarray]
 Size = tuple[int, int]  # height, width
@@ -16,7 +17,7 @@ def decode(outputs: Outputs, metadata: Metadata, image_size: Size) -> Any:
 
     Returns:
         seg: class ids [B, H, W] int64. cls: probabilities [B, classes]. det: what
-        `lightseg.export.nms.detections` returns.
+        `lightseg.export.nms.detections` returns. pose: a list of `keypoints` [K, 2] and `scores` [K].
     """
     return DECODERS[metadata.task](outputs, metadata, image_size)
 
@@ -35,4 +36,10 @@ def _det(outputs: Outputs, metadata: Metadata, image_size: Size) -> list[Outputs
     return detections(*raw, image_size=image_size, **metadata.decoding)
 
 
-DECODERS = {"seg": _seg, "cls": _cls, "det": _det}
+def _pose(outputs: Outputs, metadata: Metadata, image_size: Size) -> list[Outputs]:
+    if "heatmaps" in outputs:
+        return heatmap_keypoints(outputs["heatmaps"], image_size=image_size, **metadata.decoding)
+    return simcc_keypoints(outputs["x"], outputs["y"], image_size=image_size, **metadata.decoding)
+
+
+DECODERS = {"seg": _seg, "cls": _cls, "det": _det, "pose": _pose}

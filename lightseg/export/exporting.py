@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import tempfile
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,8 @@ def export(
         checkpoint: of a run, `.../checkpoints/best.ckpt`.
         path: of the file; None: beside the checkpoint, its name with the format's ending.
         format: onnx, openvino, executorch or torch.
-        size: (height, width) of the images. None: what the run evaluated with. Files for seg take any size all the
-            same, unless `static`.
+        size: (height, width) of the images. None: what the run evaluated with. Files for seg and of pose's head
+            heatmap take any size all the same, unless `static`.
         static: one image at a time, of one size. ExecuTorch's always are.
         opset: of ONNX.
         argmax: seg: class ids in place of logits.
@@ -72,7 +73,7 @@ def export(
     target = _target(Path(checkpoint), path, format, int8, overwrite)
     model = load_model(checkpoint)
     spec = model.spec
-    what = task_export(spec["task"], argmax=argmax)
+    what = task_export(spec["task"], spec["head"]["name"], argmax=argmax)
     config = read_run_config(checkpoint)
     evaluation = evaluation_options(spec, config)
     size = _image_size(spec["task"], size, evaluation, config)
@@ -87,8 +88,9 @@ def export(
         batch=1 if static else None,
         outputs=what.outputs,
         in_chans=spec["in_chans"],
-        decoding={key: getattr(model.head, key) for key in what.decoding},
+        decoding={key.rpartition(".")[2]: attrgetter(key)(model.head) for key in what.decoding},
         evaluation=evaluation,
+        skeleton=spec.get("skeleton") or {},
         spec=spec,
     )
     pictures, source = _pictures(verify or calibrate, metadata, max_images)
@@ -158,7 +160,8 @@ def _pictures(folder: str | Path | None, metadata: Metadata, most: int) -> tuple
 
     if folder is None:
         return draw_streets(metadata.example_size, metadata.in_chans), "drawn streets"
-    size = metadata.image_size
+    own = metadata.task == "seg"  # pictures of their own size; people are looked at in crops of one
+    size = metadata.image_size or (None if own else metadata.example_size)
     return read_folder(folder, size, metadata.in_chans, most), str(folder)
 
 

@@ -2,7 +2,8 @@
 
 It is a table of strings in every format: ONNX's `metadata_props`, OpenVINO's runtime information, an extra file in a
 `.pt2`, a constant method of a `.pte`. Keys: `lightseg`, the version that wrote it; `task`; and as JSON `class_names`,
-`input`, `outputs`, `decoding`, `evaluation`, `spec`. Neither torch nor a format's package is needed to read it:
+`input`, `outputs`, `decoding`, `evaluation`, `spec`, for pose also `skeleton`. Neither torch nor a format's package
+is needed to read it:
 
     session = onnxruntime.InferenceSession("model.onnx")
     metadata = Metadata.from_strings(session.get_modelmeta().custom_metadata_map, "model.onnx")
@@ -25,15 +26,18 @@ _JSON = ("class_names", "input", "outputs", "decoding", "evaluation", "spec")
 class Metadata:
     """
     Attributes:
-        task: seg, cls or det.
-        class_names: in the order of the ids; det's logits have the background before them.
-        image_size: (height, width) in pixels that the file takes, None: any (seg).
+        task: seg, cls, det or pose.
+        class_names: in the order of the ids; det's logits have the background before them; pose: of the keypoints.
+        image_size: (height, width) in pixels that the file takes, None: any (seg, pose).
         example_size: (height, width) that it was exported and verified with; equal to `image_size` where that is fixed.
         batch: images at a time, None: any number.
         outputs: name -> meaning, shape and unit, in the order of the file's outputs.
-        decoding: det's thresholds, the arguments of `lightseg.export.nms.detections`.
+        decoding: what the numpy decoding takes: det's thresholds for `lightseg.export.nms.detections`, pose's codec for
+            `lightseg.export.pose`.
         evaluation: how evaluation made the picture fit, the run's `data.eval`: cls `size, crop_pct, interpolation`;
-            det `size, keep_aspect`; empty where the run's configuration was not beside the checkpoint.
+            det `size, keep_aspect`; pose `size, oks_nms`; the defaults where the run's configuration was not beside the
+            checkpoint.
+        skeleton: pose: `edges` to draw and `pairs` of left and right, places in class_names, and OKS's `sigmas`.
         spec: what the model was built of, the arguments of `lightseg.model.create_model`.
     """
 
@@ -46,6 +50,7 @@ class Metadata:
     in_chans: int = 3
     decoding: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
+    skeleton: dict[str, Any] = field(default_factory=dict)
     spec: dict[str, Any] = field(default_factory=dict)
     version: str = __version__
 
@@ -66,7 +71,8 @@ class Metadata:
         }
         values = (self.class_names, contract, self.outputs, self.decoding, self.evaluation, self.spec)
         texts = {key: json.dumps(value) for key, value in zip(_JSON, values, strict=True)}
-        return {"lightseg": self.version, "task": self.task, **texts}
+        skeleton = {"skeleton": json.dumps(self.skeleton)} if self.skeleton else {}
+        return {"lightseg": self.version, "task": self.task, **texts, **skeleton}
 
     @classmethod
     def from_strings(cls, strings: Mapping[str, str], where: str | Path) -> "Metadata":
@@ -96,6 +102,7 @@ class Metadata:
                 outputs=dict(outputs),
                 decoding=dict(decoding),
                 evaluation=dict(evaluation),
+                skeleton=dict(json.loads(strings.get("skeleton", "{}"))),
                 spec=dict(spec),
                 version=strings["lightseg"],
             )

@@ -50,7 +50,7 @@ class Runner:
             self.compiled = core.compile_model(model, "CPU", options)
         except RuntimeError as error:
             raise LightsegError(f"{path} cannot be run by OpenVINO: {_last_line(error)}") from error
-        known = [key for key in Metadata.KEYS if model.has_rt_info([SECTION, key])]
+        known = [key for key in (*Metadata.KEYS, "skeleton") if model.has_rt_info([SECTION, key])]
         self.metadata = Metadata.from_strings({k: model.get_rt_info([SECTION, k]).astype(str) for k in known}, path)
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ from lightseg.export.runner import Runner
 
 ATOL, RTOL = 1e-3, 1e-5  # of outputs in float32; relative to the largest value of an output
 CLEAR_SCORE, SAME_IOU = 0.3, 0.9  # detections that count, and how much two must share to be the same
+SAME_PX = 1.0  # how far apart keypoints may be to be the same
 LATENCY_BUDGET_S = 10.0  # of all rounds; at least three are run
 
 
@@ -32,8 +33,8 @@ def compare(model: nn.Module, runner: Runner, batches: Iterable[np.ndarray]) -> 
 
     Returns:
         `images`; `outputs`: for each `max_difference`, `mean_difference` and `largest`, the largest eager value;
-        `agreement`, the share of pixels (seg), images (cls) or clear detections (det) with the same answer; `equal`,
-        whether every difference is within rounding.
+        `agreement`, the share of pixels (seg), images (cls), clear detections (det) or clear keypoints (pose) with the
+        same answer; `equal`, whether every difference is within rounding.
     """
     metadata = runner.metadata
     sums: dict[str, float] = dict.fromkeys(metadata.outputs, 0.0)
@@ -104,10 +105,10 @@ def evaluate_exported(
 
     Args:
         batches: `images` uint8 [B, C, H, W] as evaluation gives them to the model, and the task's targets: `masks`,
-            `labels`, or for det `image_ids` and `sizes`.
+            `labels`, for det `image_ids` and `sizes`, for pose what `lightseg.data.keypoints.collate` gives.
         metric: a fresh one of lightseg.metrics.
-        update: (metric, predictions of the batch, batch) -> None. None: the task's own of UPDATES, with boxes mapped
-            back to the pictures on disk as `metadata.evaluation` says.
+        update: (metric, predictions of the batch, batch) -> None. None: the task's own of UPDATES, with boxes and
+            keypoints mapped back to the pictures on disk.
 
     Returns:
         What `metric.compute()` gives.
@@ -145,10 +146,19 @@ def _update_boxes(metric: Any, predictions: Any, batch: dict[str, Any], metadata
     metric.update(originals, batch["image_ids"])
 
 
+def _update_poses(metric: Any, predictions: Any, batch: dict[str, Any], metadata: Metadata) -> None:
+    from lightseg.data.person_transforms import to_picture
+
+    keypoints, scores = (torch.stack([one[key] for one in predictions]) for key in ("keypoints", "scores"))
+    in_pictures = to_picture(keypoints, batch["matrices"])
+    metric.update(in_pictures, scores, batch["box_scores"], batch["boxes"], batch["image_ids"], batch["ids"])
+
+
 UPDATES: dict[str, Callable[[Any, Any, dict[str, Any], Metadata], None]] = {
     "seg": lambda metric, predictions, batch, metadata: metric.update(predictions, batch["masks"]),
     "cls": lambda metric, predictions, batch, metadata: metric.update(predictions, batch["labels"]),
     "det": _update_boxes,
+    "pose": _update_poses,
 }
 
 
@@ -185,8 +195,19 @@ def _iou(a: np.ndarray, b: np.ndarray) -> float:
     return float(shared / max(1e-9, (a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - shared))
 
 
+def _same_keypoints(a: list[dict[str, np.ndarray]], b: list[dict[str, np.ndarray]]) -> tuple[float, int]:
+    """Of the keypoints that are clear to either, those that both have in the same place."""
+    same, of = 0, 0
+    for one, other in zip(a, b, strict=True):
+        clear = np.maximum(one["scores"], other["scores"]) > CLEAR_SCORE
+        near = np.linalg.norm(one["keypoints"] - other["keypoints"], axis=1) <= SAME_PX
+        same, of = same + int((clear & near).sum()), of + int(clear.sum())
+    return float(same), of
+
+
 AGREEMENTS: dict[str, Callable[[Any, Any], tuple[float, int]]] = {
     "seg": _same_pixels,
     "cls": _same_classes,
     "det": _same_boxes,
+    "pose": _same_keypoints,
 }

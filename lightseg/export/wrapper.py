@@ -4,8 +4,10 @@
     cls   `logits`
     det   `class_logits`, `box_deltas` and `default_boxes`, the raw outputs of SSD: no box is dropped inside the graph;
           `lightseg.export.nms.detections` makes boxes of them
+    pose  `heatmaps`, or `x` and `y` of head simcc; `lightseg.export.pose` makes keypoints of them
 
-A new task is one more entry of EXPORTS, and one of `lightseg.export.decode.DECODERS`.
+A new task is one more entry of EXPORTS (OF_HEAD, where a head's outputs are its own), and one of
+`lightseg.export.decode.DECODERS`.
 """
 
 from collections.abc import Callable
@@ -29,8 +31,8 @@ class TaskExport(NamedTuple):
         outputs: name -> meaning, shape, unit.
         of_head: (the head's raw outputs, size of the images) -> the file's outputs, in that order.
         any_size: whether one file can take images of any size. SSDLite's default boxes and last maps, of a single
-            place, belong to one size; classifiers take the size of their evaluation.
-        decoding: attributes of the head that turn its raw outputs into predictions.
+            place, belong to one size, and so do SimCC's bins; classifiers take the size of their evaluation.
+        decoding: attributes of the head that turn its raw outputs into predictions, known by their last name.
     """
 
     outputs: dict[str, str]
@@ -71,16 +73,31 @@ DET = TaskExport(
     lambda outputs, size: (outputs["class_logits"], outputs["box_deltas"], outputs["default_boxes"]),
     decoding=("score_threshold", "nms_threshold", "topk_candidates", "detections_per_image"),
 )
-EXPORTS = {"seg": SEG_LOGITS, "cls": CLS, "det": DET}
+HEATMAPS = TaskExport(
+    {"heatmaps": "float32 [B, keypoints, h, w], around 0..1 at a quarter of the image's height and width, rounded up"},
+    lambda outputs, size: (outputs,),
+    any_size=True,
+    decoding=("codec.kind", "codec.dark", "codec.sigma"),
+)
+SIMCC = TaskExport(
+    {
+        "x": "float32 [B, keypoints, bins], logits of the places along the width",
+        "y": "float32 [B, keypoints, bins], logits of the places along the height",
+    },
+    lambda outputs, size: (outputs["x"], outputs["y"]),
+    decoding=("codec.split", "codec.sigma", "criterion.beta"),
+)
+EXPORTS = {"seg": SEG_LOGITS, "cls": CLS, "det": DET, "pose": HEATMAPS}
+OF_HEAD = {"simcc": SIMCC}
 
 
-def task_export(task: str, *, argmax: bool = False) -> TaskExport:
-    """LightsegError for a task that has no export, and for `argmax` where there are no pixels to label."""
+def task_export(task: str, head: str = "", *, argmax: bool = False) -> TaskExport:
+    """head: its name. LightsegError for a task without an export, and for `argmax` where no pixels are labelled."""
     if task not in EXPORTS:
         raise LightsegError(f"task {task} cannot be exported: {nearest(task, EXPORTS)}")
     if argmax and task != "seg":
         raise LightsegError(f"argmax is for segmentation; a file for {task} answers with {', '.join(EXPORTS[task][0])}")
-    return SEG_IDS if argmax else EXPORTS[task]
+    return SEG_IDS if argmax else OF_HEAD.get(head, EXPORTS[task])
 
 
 class Exportable(nn.Module):

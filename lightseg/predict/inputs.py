@@ -1,21 +1,26 @@
 """A picture as the network wants it, and the way back: what evaluation in training does, without labels.
 
 seg: the picture at its own size, or at a chosen one. det: the trained size, stretched or fitted in, boxes mapped back.
-cls: the shorter side resized, the middle cut out. Everything that comes back is in pixels of the picture as displayed.
+cls: the shorter side resized, the middle cut out. pose: a person's box, widened and cut
+out. Everything that comes back is in pixels of the picture as displayed.
 """
 
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 
 from lightseg.data.box_transforms import EvalTransform as FitBoxes
 from lightseg.data.box_transforms import eval_transform as fit_boxes
 from lightseg.data.box_transforms import to_original
 from lightseg.data.class_transforms import eval_transform as centre_crop
+from lightseg.data.person_transforms import crop_matrix, middle_and_sides, window_width
+from lightseg.data.person_transforms import eval_transform as crop_person
 from lightseg.errors import LightsegError, nearest
 
 Size = tuple[int, int]  # height, width
+BATCH_PIXELS, BATCH_MOST = 1 << 22, 16  # of a batch whose size was not given: two pictures of 1024x2048
 MOST_PIXELS = 50_000_000  # of a picture segmented at its own size: some 15 GB of feature maps
 NARROWEST = 16  # sides' ratio beyond which the ends of a picture, which the crop drops anyway, are cut off first
 
@@ -76,6 +81,42 @@ class CentreCrop:
         return prediction
 
 
+class CropPerson:
+    """pose: `lightseg.data.person_transforms.eval_transform`. As a preparation it takes the whole picture for one
+    person's box. size: (height, width) of the crops."""
+
+    def __init__(self, size: Sequence[int]) -> None:
+        self.crop = crop_person(size)
+        self.size = self.crop.size
+
+    def cut(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """box [4] xyxy -> the crop uint8 [h, w, 3] and float32 [2, 3], its pixel indices to those of the picture."""
+        points, visible = np.zeros((0, 2), np.float32), np.zeros(0, np.int64)
+        cut = self.crop(0, image=image, box=np.asarray(box), keypoints=points, visible=visible, area=0.0)
+        return cut["image"], cut["matrix"]
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        return self.cut(image, self._whole(image.shape[:2]))[0]
+
+    def restore(self, prediction: dict[str, np.ndarray], size: Size) -> dict[str, np.ndarray]:
+        """One person's keypoints [K, 2] and scores [K] -> those of all persons, who are one."""
+        box = self._whole(size)
+        middle, sides = middle_and_sides(box)
+        matrix = cv2.invertAffineTransform(crop_matrix(middle, window_width(sides, self.size), self.size))
+        keypoints = prediction["keypoints"] @ matrix[:, :2].T + matrix[:, 2]
+        one = {"boxes": box, "box_scores": np.float32(1), "keypoints": keypoints, "scores": prediction["scores"]}
+        return {key: np.asarray(value)[None] for key, value in one.items()}
+
+    @staticmethod
+    def _whole(size: Size) -> np.ndarray:
+        return np.array([0, 0, size[1], size[0]], np.float32)
+
+
+def together(size: Size) -> int:
+    """How many network inputs of (height, width) go at a time."""
+    return min(BATCH_MOST, max(1, BATCH_PIXELS // (size[0] * size[1])))
+
+
 def preparation(task: str, evaluation: dict[str, Any], size: Sequence[int] | None, fixed: Size | None) -> Preparation:
     """How pictures of a task are prepared.
 
@@ -105,9 +146,11 @@ def preparation(task: str, evaluation: dict[str, Any], size: Sequence[int] | Non
                 raise LightsegError(f"a classifier looks at a square: give one side, not {wanted[0]}x{wanted[1]}")
             side = evaluation["size"] if wanted is None else wanted[0]
             return CentreCrop(side, evaluation["crop_pct"], evaluation["interpolation"])
+        if task == "pose":
+            return CropPerson(wanted or evaluation["size"])
     except (KeyError, TypeError) as error:
         raise LightsegError(f"the evaluation's size cannot be told from {evaluation}: give --size") from error
-    raise LightsegError(f"no predictions of task={task} yet: {nearest(task, ['seg', 'det', 'cls'])}")
+    raise LightsegError(f"no predictions of task={task} yet: {nearest(task, ['seg', 'det', 'cls', 'pose'])}")
 
 
 def _fit(transform: FitBoxes, image: np.ndarray) -> np.ndarray:

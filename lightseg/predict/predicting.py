@@ -11,14 +11,12 @@ import numpy as np
 import torch
 
 from lightseg.errors import LightsegError, one_line
-from lightseg.predict.inputs import Preparation, preparation
+from lightseg.predict.answering import Answerer, open_answerer
+from lightseg.predict.inputs import together
 from lightseg.predict.overlays import OverlayVideo, write_overlay
 from lightseg.predict.report import Report
-from lightseg.predict.results import RESULTS, Results
-from lightseg.predict.runners import Runner, open_runner
+from lightseg.predict.results import Results, open_results
 from lightseg.predict.sources import Frame, Stream, Video, open_source, without_path
-
-BATCH_PIXELS, BATCH_MOST = 1 << 22, 16  # of a batch whose size was not given: two pictures of 1024x2048
 
 
 @dataclass
@@ -51,6 +49,7 @@ def predict(
     batch_size: int | None = None,
     size: Sequence[int] | None = None,
     score: float = 0.3,
+    person_detector: str | Path | None = None,
     overlays: bool = True,
     most_frames: int | None = None,
     device: str | None = None,
@@ -69,8 +68,11 @@ def predict(
         output: a folder that is not there yet, or empty.
         overwrite: let it hold files; those of the same names are replaced, none is deleted.
         batch_size: pictures of one size at a time; None: up to 16, at most 4 megapixels together.
-        size: (height, width) of the network's input; None: seg the picture's own, det and cls that of the evaluation.
-        score: boxes of a lower score are not drawn; the raw results have them all.
+        size: (height, width) of the network's input; None: seg the picture's own, of others that of the evaluation.
+        score: boxes and keypoints of a lower score are not drawn; the raw results have them all. It is also the least
+            score of the boxes that `person_detector` gives.
+        person_detector: of pose, a checkpoint or exported file of task det whose class `person` is looked for first;
+            None: the whole picture is one person's box.
         overlays: also draw the answers, which takes longer than the network does where that is small.
         most_frames: of each video or camera.
         device: a torch device; None: the first GPU, or the CPU.
@@ -86,18 +88,17 @@ def predict(
     folder = Path(output)
     _refuse_used(folder, overwrite)
     found = open_source(source, leave_out=folder, most_frames=most_frames)
-    runner = open_runner(checkpoint, device)
-    prepare = preparation(runner.task, runner.evaluation, size, runner.fixed_size)
+    answerer = open_answerer(checkpoint, device, size=size, person_detector=person_detector, score=score)
     summary = Summary(folder)
     started = time.monotonic()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        results = RESULTS[runner.task](folder, runner.class_names, runner.colours, score)
+        results = open_results(folder, answerer.runner, score)
         with ExitStack() as files, Report(progress) as report:
             files.callback(results.finish)
             if found.note:
                 report.say(found.note)
-            job = _Job(runner, prepare, results, folder, overlays, batch_size, summary, report)
+            job = _Job(answerer, results, folder, overlays, batch_size, summary, report)
             try:
                 for stream in found.streams:
                     job.run(stream)
@@ -124,8 +125,7 @@ def _refuse_used(folder: Path, overwrite: bool) -> None:
 class _Job:
     """What goes from one picture to the next."""
 
-    runner: Runner
-    prepare: Preparation
+    answerer: Answerer
     results: Results
     folder: Path
     overlays: bool
@@ -157,7 +157,7 @@ class _Job:
                 self._fail(frame.file_name, frame.note or "no picture")
                 continue
             try:
-                pixels = self.prepare(frame.image)
+                pixels = self.answerer.prepare(frame.image)
             except (LightsegError, MemoryError) as error:
                 self._fail(frame.file_name, one_line(error))
                 continue
@@ -169,24 +169,20 @@ class _Job:
             yield batch
 
     def _room(self, pixels: np.ndarray) -> int:
-        if self.batch_size is not None:
-            wanted = self.batch_size
-        else:
-            wanted = min(BATCH_MOST, max(1, BATCH_PIXELS // (pixels.shape[0] * pixels.shape[1])))
-        return min(wanted, self.runner.most_images or wanted)
+        wanted = self.batch_size or together((pixels.shape[0], pixels.shape[1]))
+        return min(wanted, self.answerer.most_images or wanted)
 
     def _answers(self, batch: Sequence[tuple[Frame, np.ndarray]]) -> list[Any]:
         """One a picture; None where the network failed on it, which is tried for each alone before it is said."""
-        images = torch.from_numpy(np.stack([pixels for _, pixels in batch])).permute(0, 3, 1, 2)
-        sizes = [frame.image.shape[:2] for frame, _ in batch if frame.image is not None]
+        inputs = torch.from_numpy(np.stack([pixels for _, pixels in batch])).permute(0, 3, 1, 2)
+        images = [frame.image for frame, _ in batch if frame.image is not None]
         try:
-            answers = self.runner(images, sizes)
+            return self.answerer.answer(inputs, images)
         except Exception as error:  # too small for the net, out of memory: torch's and ONNX Runtime's own kinds
             if len(batch) > 1:
                 return [answer for one in batch for answer in self._answers([one])]
             self._fail(batch[0][0].file_name, f"the network cannot answer it ({one_line(error)[:200]})", batch[0][0])
             return [None]
-        return [self.prepare.restore(answer, size) for answer, size in zip(answers, sizes, strict=True)]
 
     def _write(self, frame: Frame, answer: Any, film: OverlayVideo | None) -> None:
         assert frame.image is not None

@@ -7,6 +7,8 @@ Every answer is in pixels of the picture as displayed (EXIF orientation applied)
     det   results.json: COCO results, [{image_id, category_id, bbox [x, y, width, height], score, file_name}];
           images.json: COCO's images and categories (class ids from 1): pycocotools' `COCO` reads it and its `loadRes`
           takes the results
+    pose  results.json: COCO keypoint results, [{image_id, category_id, keypoints [x, y, score, ...], score, file_name,
+          box [x, y, width, height], box_score}]; images.json as for det, the category with keypoints and skeleton
     cls   results.json: [{file_name, class, top: [{class, probability}, ... five]}]; results.csv: the same as a table
 
 Of videos every frame is an entry with `frame`, its number from 0; a mask is masks/<video>/<frame>.png.
@@ -28,6 +30,8 @@ from lightseg.data.coco import bright_palette
 from lightseg.data.segmentation import default_palette
 from lightseg.draw import draw_boxes
 from lightseg.predict.files import GrowingFile, GrowingList, write_bytes, write_picture
+from lightseg.predict.poses import PoseResults
+from lightseg.predict.runners import Runner
 from lightseg.predict.sources import Frame
 
 OPACITY = 0.6  # of class colours over the picture
@@ -60,7 +64,7 @@ class MaskResults:
         write_picture(path, prediction.astype(self.dtype))
         height, width = prediction.shape
         mask = path.relative_to(self.folder).as_posix()
-        self.list.append({**_origin(frame), "mask": mask, "height": height, "width": width})
+        self.list.append({**frame.origin, "mask": mask, "height": height, "width": width})
 
     def draw(self, image: np.ndarray, prediction: np.ndarray) -> np.ndarray:
         return cv2.addWeighted(image, 1 - OPACITY, self.table[prediction], OPACITY, 0)
@@ -85,14 +89,14 @@ class BoxResults:
         assert frame.image is not None
         self.number += 1
         height, width = frame.image.shape[:2]
-        self.images.append({"id": self.number, **_origin(frame), "height": height, "width": width})
+        self.images.append({"id": self.number, **frame.origin, "height": height, "width": width})
         boxes = prediction["boxes"].astype(np.float64)
         boxes[:, 2:] -= boxes[:, :2]
         for box, label, score in zip(
             boxes.round(3).tolist(), prediction["labels"].tolist(), prediction["scores"].tolist(), strict=True
         ):
             entry = {"image_id": self.number, "category_id": label + 1, "bbox": box, "score": round(score, 6)}
-            self.list.append({**entry, **_origin(frame)})
+            self.list.append({**entry, **frame.origin})
 
     def draw(self, image: np.ndarray, prediction: dict[str, np.ndarray]) -> np.ndarray:
         sure = prediction["scores"] >= self.score
@@ -128,7 +132,7 @@ class ClassResults:
     def add(self, frame: Frame, prediction: np.ndarray) -> None:
         top = self._top(prediction)
         named = [{"class": name, "probability": probability} for name, probability in top]
-        self.list.append({**_origin(frame), "class": top[0][0], "top": named})
+        self.list.append({**frame.origin, "class": top[0][0], "top": named})
         self._row([frame.file_name, "" if frame.index is None else frame.index, *(cell for one in top for cell in one)])
 
     def draw(self, image: np.ndarray, prediction: np.ndarray) -> np.ndarray:
@@ -155,5 +159,8 @@ class ClassResults:
 RESULTS: dict[str, Any] = {"seg": MaskResults, "det": BoxResults, "cls": ClassResults}
 
 
-def _origin(frame: Frame) -> dict[str, Any]:
-    return {"file_name": frame.file_name} | ({} if frame.index is None else {"frame": frame.index})
+def open_results(folder: Path, runner: Runner, score: float) -> Results:
+    """The files for what `runner` answers."""
+    if runner.task == "pose":
+        return PoseResults(folder, runner.class_names, runner.skeleton, score)
+    return RESULTS[runner.task](folder, runner.class_names, runner.colours, score)

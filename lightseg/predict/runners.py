@@ -2,7 +2,8 @@
 
 runner(images uint8 [B, 3, h, w], sizes [(H, W), ...]) -> a prediction a picture
     seg: class ids [H, W] at the picture's size. det: `boxes` [n, 4] xyxy in pixels of the input, `labels` [n],
-    `scores` [n], best first. cls: probabilities [C]. All NumPy arrays.
+    `scores` [n], best first. cls: probabilities [C]. pose: `keypoints` [K, 2] in pixels of the input and `scores` [K].
+    All NumPy arrays.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from lightseg.export.decode import decode as decode_exported
 from lightseg.export.runner import FORMATS, open_exported
 from lightseg.model import load_model
 from lightseg.predict.inputs import Size
+from lightseg.predict.poses import Skeleton, read_skeleton
 from lightseg.run_config import class_colours, evaluation_options, read_run_config
 
 
@@ -28,6 +30,7 @@ class Runner(Protocol):
     Attributes:
         evaluation: how evaluation made a picture fit, see `lightseg.run_config.evaluation_options`.
         colours: an RGB colour a class where the data set has its own.
+        skeleton: of pose, `edges`, `pairs` and `sigmas`; else empty.
         fixed_size: the only (height, width) that it takes, None: any. most_images: the largest batch, None: any.
     """
 
@@ -35,6 +38,7 @@ class Runner(Protocol):
     class_names: list[str]
     evaluation: dict[str, Any]
     colours: list[list[int]] | None
+    skeleton: Skeleton
     fixed_size: Size | None
     most_images: int | None
 
@@ -44,7 +48,6 @@ class Runner(Protocol):
 class CheckpointRunner:
     """The model of a run's checkpoint, with its run's evaluation settings. Raises LightsegError as `load_model`."""
 
-    fixed_size: Size | None = None
     most_images: int | None = None
 
     def __init__(self, checkpoint: str | Path, device: str | None = None) -> None:
@@ -58,6 +61,10 @@ class CheckpointRunner:
         self.class_names = [str(name) for name in spec["class_names"] or range(spec["num_classes"])]
         self.evaluation = evaluation_options(spec, config)
         self.colours = class_colours(config, len(self.class_names))
+        self.skeleton: Skeleton = {}
+        if self.task == "pose":
+            self.skeleton = read_skeleton(spec["skeleton"], len(self.class_names), checkpoint)
+        self.fixed_size: Size | None = getattr(model.head, "image_size", None)  # simcc's
         try:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -75,6 +82,9 @@ class CheckpointRunner:
         decoded = head.decode(outputs, (int(images.shape[-2]), int(images.shape[-1])))
         if self.task == "det":
             return [{key: value.cpu().numpy() for key, value in one.items()} for one in decoded]
+        if self.task == "pose":
+            found = {key: value.cpu().numpy() for key, value in decoded.items()}
+            return [{key: value[i] for key, value in found.items()} for i in range(len(images))]
         return list(decoded.cpu().numpy())
 
 
@@ -90,6 +100,9 @@ class ExportedRunner:
             raise LightsegError(f"{path} takes images of {self.metadata.in_chans} channels; pictures have 3")
         self.task, self.class_names = self.metadata.task, self.metadata.class_names
         self.evaluation = self.metadata.evaluation
+        self.skeleton: Skeleton = {}
+        if self.task == "pose":
+            self.skeleton = read_skeleton(self.metadata.skeleton, len(self.class_names), path)
         self.fixed_size, self.most_images = self.metadata.image_size, self.metadata.batch
 
     def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[Any]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -42,6 +43,11 @@ class Frame:
     image: np.ndarray | None
     note: str | None = None
     index: int | None = None
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What every entry of the results says of where it comes from."""
+        return {"file_name": self.file_name} | ({} if self.index is None else {"frame": self.index})
 
 
 class Pictures:

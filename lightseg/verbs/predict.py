@@ -13,9 +13,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, help="pictures at a time (default: as many as 4 megapixels hold)")
     parser.add_argument(
         "--size", type=int, nargs="+", metavar=("HEIGHT", "WIDTH"),
-        help="of the network's input (default: seg the picture's own, det and cls as in the run's evaluation)",
+        help="of the network's input (default: seg the picture's own, others as in the run's evaluation)",
     )  # fmt: skip
-    parser.add_argument("--score", type=float, default=0.3, help="least score of a box that is drawn (default: 0.3)")
+    parser.add_argument("--score", type=float, default=0.3, help="least score of what is drawn (default: 0.3)")
+    parser.add_argument(
+        "--person-detector",
+        metavar="CHECKPOINT",
+        help="pose: find people with this detector (default: one fills a picture)",
+    )
     parser.add_argument("--no-overlays", action="store_true", help="raw results alone, no pictures")
     parser.add_argument("--frames", type=int, help="of each video or camera (default: all; Ctrl-C ends a camera)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: the first GPU, or the CPU)")
@@ -34,6 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
         batch_size=arguments.batch_size,
         size=arguments.size,
         score=arguments.score,
+        person_detector=arguments.person_detector,
         overlays=not arguments.no_overlays,
         most_frames=arguments.frames,
         device=arguments.device,

@@ -13,18 +13,36 @@ from PIL import Image
 
 from lightseg.model import create_model
 
-NAMES = {"seg": ["road", "car", "sky"], "det": ["car", "person"], "cls": [f"kind {i}" for i in range(7)]}
+NAMES = {
+    "seg": ["road", "car", "sky"],
+    "det": ["car", "person"],
+    "cls": [f"kind {i}" for i in range(7)],
+    "pose": ["head", "left_hand", "right_hand", "left_foot", "right_foot"],
+}
+SKELETON = {"edges": [[0, 1], [0, 2], [1, 3], [2, 4]], "pairs": [[1, 2], [3, 4]], "sigmas": [0.2] * 5}
+HEADS = {"simcc": {"name": "simcc", "image_size": [64, 48]}}  # a second head of pose
 EVALUATION = {
     "seg": {"palette": [[250, 0, 0], [0, 250, 0], [0, 0, 250]]},
     "det": {"eval": {"size": [64, 96], "keep_aspect": False}},
     "cls": {"eval": {"size": 48, "crop_pct": 0.875, "interpolation": "bilinear"}},
+    "pose": {"eval": {"size": [64, 48]}, "oks_nms": 0.9},
 }
 
 
-def save_checkpoint(run: Path, task: str, config: dict[str, Any] | None) -> Path:
-    """A run's folder with `checkpoints/best.ckpt` and perhaps `config.yaml`, as train.py leaves them."""
+def save_checkpoint(run: Path, kind: str, config: dict[str, Any] | None, names: list[str] | None = None) -> Path:
+    """A run's folder with `checkpoints/best.ckpt` and perhaps `config.yaml`, as train.py leaves them. kind: a task, or
+    "simcc", pose with that head."""
     torch.manual_seed(3)
-    model = create_model("mobilenetv3_small_050", task, len(NAMES[task]), class_names=NAMES[task])
+    task = "pose" if kind in HEADS else kind
+    names = names or NAMES[task]
+    skeleton = SKELETON if task == "pose" else None
+    model = create_model(
+        "mobilenetv3_small_050", task, len(names), class_names=names, head=HEADS.get(kind), skeleton=skeleton
+    )
+    if task == "pose":  # heads start with empty maps: nothing would be sure
+        last = [model.head.x, model.head.y] if kind == "simcc" else [model.head.final_layer]
+        for layer in last:
+            torch.nn.init.normal_(layer.weight, std=1.0)
     state = {f"model.{key}": value for key, value in model.state_dict().items()}
     path = run / "checkpoints" / "best.ckpt"
     path.parent.mkdir(parents=True)
@@ -37,7 +55,11 @@ def save_checkpoint(run: Path, task: str, config: dict[str, Any] | None) -> Path
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     runs = tmp_path_factory.mktemp("runs")
-    return {task: save_checkpoint(runs / task, task, {"task": task, "data": EVALUATION[task]}) for task in NAMES}
+    kinds = {task: task for task in NAMES} | {"simcc": "pose"}
+    return {
+        kind: save_checkpoint(runs / kind, kind, {"task": task, "data": EVALUATION[task]})
+        for kind, task in kinds.items()
+    }
 
 
 @pytest.fixture(scope="session")

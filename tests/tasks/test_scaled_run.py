@@ -7,7 +7,7 @@ import torch
 
 import train
 from lightseg.model import load_model
-from tasks.run import run_folder
+from tasks.folders import run_folder
 from tests.conftest import only_run
 
 

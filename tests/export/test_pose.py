@@ -1,0 +1,144 @@
+"""Files of pose nets: ONNX Runtime gives the model's maps and bins, numpy makes the head's own keypoints of them."""
+
+import numpy as np
+import pytest
+import torch
+
+from lightseg.export.decode import decode
+from lightseg.export.exporting import export
+from lightseg.export.metadata import Metadata, read_onnx
+from lightseg.export.pose import heatmap_keypoints, simcc_keypoints
+from lightseg.export.runner import open_exported
+from lightseg.export.verify import AGREEMENTS, evaluate_exported
+from lightseg.export.wrapper import Exportable, task_export
+from lightseg.heads.heatmap import HeatmapHead
+from lightseg.heads.simcc import SimCCHead
+from lightseg.metrics.pose import PoseMetric
+from lightseg.model import load_model
+
+SIZE = (64, 48)
+
+
+def maps(count=3, points=4, height=16, width=12):
+    """Peaks everywhere, on borders and in corners too, over a little noise; one map is empty, one below zero."""
+    random = np.random.default_rng(0)
+    places = random.uniform([0, 0], [width - 1, height - 1], (count, points, 2))
+    places[0, :, 0], places[1, 0] = [0, width - 1, 0.4, width - 1.2], (0, 0)
+    x, y = np.arange(width) - places[..., :1], np.arange(height) - places[..., 1:]
+    found = np.exp(-(x[..., None, :] ** 2 + y[..., :, None] ** 2) / 8) + random.normal(0, 0.01, (1, 1, height, width))
+    found[2, 2], found[2, 3] = 0, -1 - found[2, 3]
+    return found.astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"dark": False}, {"codec": "msra"}, {"codec": "msra", "dark": True, "sigma": 1.5}]
+)
+@pytest.mark.parametrize("size", [(16, 12), (2, 12)])
+def test_numpy_keypoints_of_heatmaps_are_the_heads(options, size):
+    head = HeatmapHead([(8, 16), (8, 32)], 4, width=4, **options)
+    what = task_export("pose", "heatmap")
+    heatmaps = maps(height=size[0])
+    image_size = (4 * size[0], 48)
+    expected = head.decode(torch.from_numpy(heatmaps), image_size)
+    names = {name.rpartition(".")[2]: getattr(head.codec, name.rpartition(".")[2]) for name in what.decoding}
+    found = heatmap_keypoints(heatmaps, image_size=image_size, **names)
+    for one, points, scores in zip(found, expected["keypoints"], expected["scores"], strict=True):
+        np.testing.assert_allclose(one["keypoints"], points, atol=2e-3)
+        np.testing.assert_allclose(one["scores"], scores, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"split": 1.5, "sigma": [3.0, 4.0]}])
+def test_numpy_keypoints_of_simcc_are_the_heads(options):
+    head = SimCCHead([(8, 32)], 4, image_size=SIZE, **options)
+    generator = torch.Generator().manual_seed(0)
+    bins = head.codec.bins(SIZE)
+    outputs = {axis: torch.randn(3, 4, side, generator=generator) * 0.3 for axis, side in zip("xy", bins, strict=True)}
+    expected = head.decode(outputs, SIZE)
+    found = simcc_keypoints(
+        *(outputs[axis].numpy() for axis in "xy"), image_size=SIZE, split=head.codec.split, sigma=head.codec.sigma
+    )
+    for one, points, scores in zip(found, expected["keypoints"], expected["scores"], strict=True):
+        np.testing.assert_allclose(one["keypoints"], points, atol=1e-5)
+        np.testing.assert_allclose(one["scores"], scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["pose", "simcc", pytest.param("simple", marks=pytest.mark.slow)])
+def test_onnx(checkpoint, tmp_path, kind):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    path = tmp_path / "net.onnx"
+    report = export(checkpoint(kind), path, size=SIZE)
+    assert report["comparison"]["equal"] and report["comparison"]["agreement"] == 1
+    assert all(one["max_difference"] <= 1e-3 for one in report["comparison"]["outputs"].values())
+    runner, model = open_exported(path), load_model(checkpoint(kind))
+    metadata = read_onnx(path)
+    assert metadata == runner.metadata and metadata.batch is None
+    assert metadata.image_size == (None if kind == "pose" else SIZE)  # deconvolutions are cut to one size
+    assert metadata.skeleton == model.spec["skeleton"] and metadata.skeleton["edges"] == [[0, 1], [1, 2]]
+    assert list(metadata.outputs) == (["x", "y"] if kind == "simcc" else ["heatmaps"])
+    for shape in [(1, 3, *SIZE), (3, 3, *SIZE), *([(2, 3, 101, 83)] if kind == "pose" else [])]:
+        batch = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+        with torch.no_grad():
+            outputs = model(torch.from_numpy(batch))
+            expected = model.head.decode(outputs, shape[-2:])
+            raw = Exportable(model, task_export("pose", model.spec["head"]["name"]))(torch.from_numpy(batch))
+        found = runner.run(batch)
+        for one, tensor in zip(found.values(), raw, strict=True):
+            assert tensor.std() > 0.01
+            np.testing.assert_allclose(one, tensor, atol=1e-3, rtol=0)
+        for one, points in zip(decode(found, metadata, shape[-2:]), expected["keypoints"], strict=True):
+            assert (np.abs(one["keypoints"] - points.numpy()).max(1) < 0.1).mean() >= 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["pose", "simcc"])
+def test_openvino(checkpoint, tmp_path, kind):
+    pytest.importorskip("openvino")
+    report = export(checkpoint(kind), tmp_path / "net.xml", format="openvino", size=SIZE)
+    assert report["comparison"]["equal"]
+    metadata = open_exported(tmp_path / "net.xml").metadata
+    assert metadata.skeleton == load_model(checkpoint(kind)).spec["skeleton"] and metadata.evaluation["oks_nms"] == 0.9
+
+
+def test_agreement_counts_clear_keypoints():
+    points = np.array([[0, 0], [5, 5], [9, 9]], np.float32)
+    one = [{"keypoints": points, "scores": np.array([0.9, 0.8, 0.1])}]
+    moved = points + np.array([[0.5, 0], [0, 3], [7, 7]])
+    other = [{"keypoints": moved, "scores": np.array([0.9, 0.1, 0.1])}]
+    assert AGREEMENTS["pose"](one, one) == (2, 2)
+    assert AGREEMENTS["pose"](one, other) == AGREEMENTS["pose"](other, one) == (1, 2)
+
+
+def test_the_metric_of_a_file_is_over_pixels_of_the_pictures():
+    """Two persons whose crops are twice as large as they are; the file finds all of one and nothing of the other."""
+
+    class File:
+        metadata = Metadata(
+            "pose", ["a", "b"], (32, 32), (32, 32), 1, {"heatmaps": ""}, decoding={"kind": "msra", "dark": False}
+        )
+
+        def run(self, images):
+            heatmaps = np.zeros((1, 2, 8, 8), np.float32)
+            heatmaps[0, 0, 2, 3] = heatmaps[0, 1, 5, 6] = images[0, 0, 0, 0]
+            return {"heatmaps": heatmaps}
+
+    truth = {
+        "images": [{"id": 7, "file_name": "a.png", "height": 100, "width": 100}],
+        "categories": [{"id": 1, "name": "person"}],
+        "annotations": [
+            {"id": i + 1, "image_id": 7, "category_id": 1, "iscrowd": 0, "area": 2500.0, "num_keypoints": 2,
+             "bbox": [40 * i, 0, 40, 40], "keypoints": [6 + 40 * i, 4, 2, 12 + 40 * i, 10, 2]}
+            for i in range(2)
+        ],
+    }  # fmt: skip
+    batch = {
+        "images": torch.stack([torch.full((3, 32, 32), value, dtype=torch.uint8) for value in (1, 0)]),
+        "matrices": torch.tensor([[[0.5, 0, 0.0], [0, 0.5, 0]], [[0.5, 0, 40.0], [0, 0.5, 0]]]),
+        "box_scores": torch.ones(2),
+        "boxes": torch.tensor([[0.0, 0, 40, 40], [40, 0, 80, 40]]),
+        "image_ids": [7, 7],
+        "ids": [1, 2],
+    }
+    values = evaluate_exported(File(), [batch], PoseMetric(truth, ["a", "b"], [0.05, 0.05], pck_unit="box"))
+    assert float(values["PCK"]) == pytest.approx(0.75)  # an empty map's first cell is near one of the second's points
+    assert float(values["AR50"]) == pytest.approx(0.5)
