@@ -152,8 +152,8 @@ def create_model(
     try:
         built = head_class(net.stages, num_classes, loss=criterion, **own)
     except (TypeError, ValueError) as error:  # a word where a number belongs
-        given = ", ".join(f"{key}={value}" for key, value in own.items())
-        raise LightsegError(f"head {head_name} cannot be made with {given}: {error}") from error
+        given = ", ".join(f"{key}={value}" for key, value in {"num_classes": num_classes, **own}.items())
+        raise LightsegError(f"head {head_name} cannot be built with {given}: {error}") from error
     spec = {
         "backbone": net.name,
         "task": task,

@@ -82,7 +82,7 @@ def test_a_spec_cannot_ask_for_files_downloads_or_what_is_not_known(tmp_path, ch
     assert "another version of lightseg: its model has 'quantum'" in refused(quantum=1)
     assert "another version of lightseg: its model has no 'num_classes'" in refused(num_classes="left out")
     assert "names the file" in refused(backbone=str(tmp_path / "arch.yaml"))
-    assert "cannot be built" in refused(num_classes="many")
+    assert "head lraspp cannot be built with num_classes=many" in refused(num_classes="many")
     assert "no task named 'xyz': choose from" in refused(task="xyz")
     assert "does not fit the model" in refused(num_classes=4)
     for broken in ({"hyper_parameters": [1], "state_dict": {}}, {"hyper_parameters": {"model": spec}, "state_dict": 3}):
