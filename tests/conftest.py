@@ -5,6 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+# Its import resets logging, which closes the handlers there are; absl's (TensorBoard brings it) then closes the stream it
+# was made with, and that is pytest's own. Before any test there is none.
+import submitit  # noqa: F401
 import torch
 
 torch.set_num_threads(1)  # pictures are tiny: a second thread only waits
