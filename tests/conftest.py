@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-# Its import resets logging, which closes the handlers there are; absl's (TensorBoard brings it) then closes the stream it
-# was made with, and that is pytest's own. Before any test there is none.
+# Its import resets logging, which closes the handlers there are; absl's (TensorBoard brings it) then closes the stream
+# that it was made with, and that is pytest's own. Before any test there is none.
 import submitit  # noqa: F401
 import torch
 
