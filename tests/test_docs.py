@@ -1,4 +1,4 @@
-"""Every `python train.py ...` of the README and of docs/ is a command that composes, with the data files of own_data.md."""
+"""Every `python train.py ...` of the README and of docs/ is a command that composes; own_data.md shows data files."""
 
 import re
 import shlex
