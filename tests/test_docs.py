@@ -1,7 +1,8 @@
-"""Every `python train.py ...` of the README and of docs/ is a command that composes."""
+"""Every `python train.py ...` of the README and of docs/ is a command that composes; own_data.md shows data files."""
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from configs.compose import compose
 from configs.sweep import read_sweep
 
 ROOT = Path(__file__).parents[1]
+OWN_DATA = (ROOT / "docs" / "own_data.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -18,6 +20,20 @@ def commands(page: Path) -> list[str]:
     """What follows `python train.py` up to the end of the line (or of the inline code), lines that end in \\ joined."""
     text = re.sub(r"\\\n\s*", " ", page.read_text(encoding="utf-8"))
     return [found.strip() for found in re.findall(r"python train\.py([^\n`]*)", text)]
+
+
+def data_files(data: Path) -> dict[str, str]:
+    """Name -> text of the files configs/data/<name>.yaml that own_data.md shows, their roots below `data`."""
+    files = re.findall(r"```yaml\n# configs/data/(\w+)\.yaml\n(.*?)```", OWN_DATA, re.DOTALL)
+    return {name: text.replace("root: /data", f"root: {data}") for name, text in files}
+
+
+def add_data_files(files: dict[str, str], place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choices of `data=` besides the shipped ones, in a copy of configs/."""
+    shutil.copytree(ROOT / "configs", place, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    for name, text in files.items():
+        (place / "data" / f"{name}.yaml").write_text(text)
+    monkeypatch.setattr("configs.compose.CONFIGS", place)
 
 
 COMMANDS = [(page.name, command) for page in PAGES for command in commands(page)]
@@ -47,6 +63,11 @@ def real(word: str, folder: Path) -> str:
 @pytest.mark.parametrize(("page", "command"), COMMANDS, ids=lambda value: value.strip()[:60])
 def test_it_composes(page, command, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")  # a Slurm
+    files = data_files(tmp_path)
+    if files.keys() & {word.removeprefix("data=") for word in shlex.split(command, comments=True)}:
+        for name in files:
+            (tmp_path / name).mkdir()
+        add_data_files(files, tmp_path / "configs", monkeypatch)
     words = [word for word in shlex.split(command, comments=True) if word not in ("--help", "--cfg")]
     runs = read_sweep([real(word, tmp_path) for word in words]).runs
     given = dict(word.split("=", 1) for word in words)
@@ -57,5 +78,5 @@ def test_it_composes(page, command, tmp_path, monkeypatch):
 
 def test_every_page_on_a_task_has_commands():
     pages = [page for page, _ in COMMANDS]
-    assert {"README.md", "detection.md", "pose.md"} <= set(pages)
-    assert pages.count("detection.md") >= 8 and pages.count("pose.md") >= 10
+    assert {"README.md", "tour.md", "questions.md", "own_data.md", "detection.md", "pose.md"} <= set(pages)
+    assert pages.count("detection.md") >= 8 and pages.count("pose.md") >= 10 and pages.count("segmentation.md") >= 12

@@ -1,4 +1,7 @@
-"""Every `lightseg ...` of the README and of docs/ is a command that works, on a small folder of runs."""
+"""Every `lightseg ...` of the README and of docs/ works: here those on a small folder of runs, and profile.
+
+test_docs_ship.py and test_docs_tour.py run the pages with checkpoints, pictures and exported files.
+"""
 
 import copy
 import json
@@ -9,25 +12,29 @@ from pathlib import Path
 
 import pytest
 
-from lightseg.cli import VERBS, main
+from lightseg.cli import main
 from tests.leaderboard.conftest import RECORD
 
 ROOT = Path(__file__).parents[1]
-ELSEWHERE = ("export", "predict")  # verbs that need checkpoints: tests/test_docs_ship.py runs their pages
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MODELS = (("mobilenetv3_large", 0.71), ("micronet_m3", 0.55), ("efficientnet_lite0", 0.68))
 RUNS = (("seg", "camvid", "val/mIoU"), ("seg", "mini_seg", "val/mIoU"), ("det", "mini_det", "val/mAP"))
 RUNS += (("pose", "mini_pose", "val/AP"), ("cls", "mini_cls", "val/top1"))
 
 
-def commands(page: Path) -> list[str]:
-    """What follows `lightseg` at the start of a line or of inline code, lines that end in \\ joined."""
-    text = re.sub(r"\\\n\s*", " ", page.read_text(encoding="utf-8"))
-    verbs = "|".join(verb for verb in VERBS if verb not in ELSEWHERE)
-    return [found.strip() for found in re.findall(rf"(?:^ *|`)lightseg ((?:{verbs})\b[^\n`]*)", text, re.MULTILINE)]
+def commands(*verbs: str) -> list[tuple[str, str]]:
+    """Page, and what follows `lightseg` at the start of a line or of inline code, lines that end in \\ joined."""
+    found = []
+    for page in PAGES:
+        text = re.sub(r"\\\n\s*", " ", page.read_text(encoding="utf-8"))
+        pattern = rf"(?:^ *|`)lightseg ((?:{'|'.join(verbs)})\b[^\n`]*)"
+        found += [(page.name, words.strip()) for words in re.findall(pattern, text, re.MULTILINE)]
+    return found
 
 
-COMMANDS = [(page.name, command) for page in PAGES for command in commands(page)]
+COMMANDS = commands("models", "leaderboard", "sync")
+PROFILE = sorted({command for _, command in commands("profile") if " " in command})
+TIMED = ("--picture", "--guidelines")  # what says nothing without measured times
 
 
 @pytest.fixture
@@ -79,3 +86,26 @@ def test_the_page_on_leaderboards_shows_every_format_and_verb():
     for word in (".md", ".csv", ".tex", ".html", ".json", "--matrix", "--target-ms", "--wandb", "--dry-run", "sync"):
         assert word in found
     assert len(COMMANDS) >= 10
+
+
+@pytest.mark.parametrize("command", [command for command in PROFILE if not any(word in command for word in TIMED)])
+def test_profiles(command, capsys):
+    assert main([*shlex.split(command), "--runs", "0"]) == 0
+    printed = capsys.readouterr().out
+    assert '"layers"' in printed if "--json" in command else "MAdds M" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [command for command in PROFILE if any(word in command for word in TIMED)])
+def test_profiles_with_times(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lightseg.profile.guidelines.BUDGET_S", 0.0)  # three rounds
+    assert main([*shlex.split(command), "--runs", "1", "--no-onnx"]) == 0
+    assert "G4" in (printed := capsys.readouterr().out) or "MAdds M" in printed
+    assert ("--picture" in command) == any(tmp_path.glob("*.png"))
+
+
+def test_the_page_on_profiles_shows_its_options():
+    found = " ".join(PROFILE)
+    for word in ("--layers", "--json", "--picture", "--runs", "--no-onnx", "--guidelines", "--threads", "task=pose"):
+        assert word in found
