@@ -149,6 +149,7 @@ def test_taps_are_the_last_maps_of_their_strides(name):
     assert not any("classifier" in key or f"features_{len(net.features) - 1}." in key for key in pyramid.state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_it_trains_and_exports_with_any_batch(name):
     torch.manual_seed(0)

@@ -24,6 +24,7 @@ def run(words: list[str]) -> dict:
     return json.loads((only_run(Path(runs_dir)) / "record.json").read_text())
 
 
+@pytest.mark.slow
 def test_it_learns_and_evaluation_only_gives_the_same_figures(det_words, own_boxes, tmp_path):
     record = run(
         det_words("data=coco", f"data.root={own_boxes}", "data.split.val={images: train, annotations: train.json}",
@@ -47,6 +48,7 @@ def test_it_learns_and_evaluation_only_gives_the_same_figures(det_words, own_box
     assert few["metrics"]["val/AR100"] == few["metrics"]["val/AR1"] < record["metrics"]["val/AR100"]
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_ends_like_the_uninterrupted_run(det_words, tmp_path):
     options = ["trainer.max_epochs=4", "trainer.log_every_n_steps=1", "ema.decay=0.9",
                "data.augment.multi_scale=[0.6,1.4]", "data.augment.mosaic=0.5"]  # fmt: skip

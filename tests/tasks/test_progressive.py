@@ -146,6 +146,7 @@ def test_segmentation_batches_grow_too(words, seen):
     assert [epoch["sizes"] for epoch in seen] == [[(5, 3, 48, 96)], [(3, 3, 64, 128)] * 2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grows", ["false", "true"])
 def test_resumed_in_the_middle_of_a_stage_it_goes_on_there(cls_words, seen, tmp_path, grows):
     options = ["trainer.max_epochs=4", "schedule.stages=2", "schedule.image_size=[32,64]", "data.batch_size=3",

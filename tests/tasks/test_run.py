@@ -68,7 +68,7 @@ def test_two_runs_with_one_seed_are_the_same(words, tmp_path):
     assert first["config_hash"] == other["config_hash"]
 
 
-@pytest.mark.parametrize("ema", ["0.0", "0.9"])
+@pytest.mark.parametrize("ema", [pytest.param("0.0", marks=pytest.mark.slow), "0.9"])
 def test_killed_and_resumed_ends_like_the_uninterrupted_run(words, tmp_path, ema):
     options = [
         "trainer.max_epochs=4",
