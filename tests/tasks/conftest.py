@@ -240,6 +240,7 @@ def pose_words(mini_pose: Path, tmp_path: Path) -> Callable[..., list[str]]:
             "data.augment.size": "[64,48]",
             "data.eval.size": "[64,48]",
             "backbone": "mobilenetv3_small_050",
+            "evaluation.flip": "false",
             "trainer.max_epochs": 2,
             "trainer.precision": "32-true",
             "schedule.warmup_steps": 0,
