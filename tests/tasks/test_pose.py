@@ -164,7 +164,7 @@ def learnt(tmp_path_factory) -> tuple[Path, Path, dict]:
          "data.augment.scale=[0.9,1.1]", "data.augment.rotation=0", "data.augment.half_body=0", "data.augment.hflip=0",
          "backbone=mobilenetv3_small_050", "trainer.max_epochs=40", "trainer.check_val_every_n_epoch=40",
          "trainer.precision=32-true", "schedule.warmup_steps=0", "optimizer.lr=5e-3", "ema.decay=0", "profile.runs=1",
-         "logger=csv", "logger.pictures=1", f"runs_dir={runs}"]
+         "evaluation.flip=false", "logger=csv", "logger.pictures=1", f"runs_dir={runs}"]
     )  # fmt: skip
     return root, only_run(runs), record
 
