@@ -23,7 +23,14 @@ QUICK = (
 def sweep(*words: str) -> subprocess.Popen:
     """In a process of its own, which can be killed."""
     command = [sys.executable, "-c", QUICK, str(FAKE), *words]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    )
 
 
 def wait_for(path: Path, process: subprocess.Popen) -> None:
