@@ -39,11 +39,11 @@ def need(module: str) -> Any:
 @contextmanager
 def quiet(*loggers: str) -> Iterator[None]:
     """Without warnings and without what these loggers say below an error: exporters explain at length what the one line
-    of a refusal says."""
-    levels = {logging.getLogger(name): logging.getLogger(name).level for name in loggers}
+    of a refusal says. OpenVINO's also leaves the root logger at ERROR: it is given back as it was."""
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in ("", *loggers)}
     try:
-        for logger in levels:
-            logger.setLevel(logging.ERROR)
+        for name in loggers:
+            logging.getLogger(name).setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield

@@ -1,5 +1,6 @@
 """What cannot be exported is one line, and nothing is written or run."""
 
+import logging
 import os
 import sys
 
@@ -117,10 +118,12 @@ class Bessel(torch.nn.Module):
 def test_an_operator_that_a_format_lacks_is_named(tmp_path, module, form):
     program = torch.export.export(Bessel(), (torch.zeros(1, 3, 4, 4, dtype=torch.uint8),))
     metadata = Metadata("cls", ["a"], (4, 4), (4, 4), 1, {"logits": ""})
+    level = logging.getLogger().level
     with pytest.raises(LightsegError) as error:
         module.write(program, tmp_path / "net.file", metadata)
     assert str(error.value).startswith(f"{form} has no operator for ") and "bessel_j1" in str(error.value)
     assert not list(tmp_path.iterdir())
+    assert logging.getLogger().level == level, "warnings of others are silenced from here on"
 
 
 def test_what_executorch_says_of_an_operator_is_read_too():
