@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightseg.arch import Arch
 from lightseg.arch_file import format_arch, parse_arch, read_arch
 from lightseg.backbones import Classifier, FeaturePyramid, create_backbone, create_classifier
 from lightseg.backbones.catalog import is_arch
@@ -143,7 +142,7 @@ def create_model(
     else:
         # a variant may name what it asks of its backbone: taps, dilation, batch-norm eps
         asked = getattr(head_class, "BACKBONE_OPTIONS", {}).get(options.get("variant"), {})
-        net = _pyramid(found or backbone, asked, output_stride=output_stride, **shared)
+        net = create_backbone(found or backbone, output_stride=output_stride, **shared, **asked)
     own = {key: value for key, value in options.items() if not (whole_net and key == "dropout")}
     loss_options = dict(loss or {})
     if skeleton is not None and loss_options.get("sigmas") is None:
@@ -172,19 +171,6 @@ def create_model(
     if detector is not None:
         load_torchvision_ssdlite(model, detector)
     return model
-
-
-def _pyramid(name: str | Arch, asked: Mapping[str, Any], **options: Any) -> FeaturePyramid:
-    """The backbone as a head asks for it. Of several taps it is the first that the net can give; what is wrong besides
-    is wrong with the last of them too."""
-    taps = asked.get("taps", "last")
-    *preferred, last = [taps] if isinstance(taps, str) else taps
-    for choice in preferred:
-        try:
-            return create_backbone(name, **{**options, **asked, "taps": choice})
-        except LightsegError:
-            continue
-    return create_backbone(name, **{**options, **asked, "taps": last})
 
 
 def load_model(checkpoint: str | Path) -> Model:

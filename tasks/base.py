@@ -2,7 +2,6 @@
 
 import math
 import time
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -38,6 +37,7 @@ class Task(pl.LightningModule):
     monitor: str  # the metric that picks the best checkpoint, larger is better
     headings: tuple[str, ...]  # of the pictures that `draw` gives
     colours_mean_classes = True  # in its pictures
+    one_results_file = False  # predictions go into one COCO file, where others are a file a picture
     resolution = "the label's own"  # at which the metric is taken: part of the record's protocol
     metric: Any  # a torchmetrics.Metric whose compute() gives {"mIoU": ...}
 
@@ -98,13 +98,6 @@ class Task(pl.LightningModule):
     def annotations(self, sample: Batch, prediction: Any) -> dict[str, Any]:
         """How W&B is to lay truth and prediction over a sample's image: arguments of `wandb.Image`."""
         return {}
-
-    def write_prediction(self, dataset: Any, prediction: Any, name: str, folder: Path) -> None:
-        """One prediction as a file, in the form that the data set's own evaluator takes."""
-        dataset.write_prediction(prediction.cpu().numpy(), name, folder)
-
-    def write_results(self, folder: Path) -> None:
-        """All predictions as one file, where the evaluator takes one. Called by every process."""
 
     def prepare_batch(self, batch: Batch) -> Batch:
         """What is done to a training batch on the device, before the model sees it."""

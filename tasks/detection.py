@@ -1,8 +1,6 @@
 """Detection: COCO's mAP over the whole set, in pixels of the pictures on disk."""
 
-import json
 import random
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ STEP = 32  # pixels: sizes of multi-scale training are multiples of it
 class DetectionTask(Task):
     monitor = "val/mAP"
     headings = ("truth", "prediction")
+    one_results_file = True
     colours_mean_classes = False  # boxes carry their names
     resolution = "boxes in pixels of the pictures on disk"
 
@@ -66,16 +65,6 @@ class DetectionTask(Task):
         ]
         self.metric.update(predictions, batch["image_ids"])
         return predictions
-
-    def write_prediction(self, dataset: Any, prediction: Any, name: str, folder: Path) -> None:
-        """None a picture: COCO takes one file of all."""
-
-    def write_results(self, folder: Path) -> None:
-        """Every detection of the evaluation as one COCO results file."""
-        results = self.metric.results()
-        if self.trainer.is_global_zero:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "results.json").write_text(json.dumps(results))
 
     def draw(self, sample: Batch, prediction: dict[str, Tensor]) -> list[np.ndarray]:
         image = sample["images"].permute(1, 2, 0).cpu().numpy()

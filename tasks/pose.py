@@ -1,6 +1,5 @@
 """Pose, top-down: COCO's OKS AP over the whole set, of keypoints in pixels of the pictures on disk."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ LEAST_SIGMA = 1.0  # in cells: on smaller Gaussians the peak between two cells c
 
 class PoseTask(Task):
     monitor = "val/AP"
+    one_results_file = True
     colours_mean_classes = False  # but sides of the body
     resolution = "keypoints in pixels of the pictures on disk"
 
@@ -101,16 +101,6 @@ class PoseTask(Task):
         evaluated = self.dataset.evaluated_boxes()
         figures = mean_pose_baseline(self.metric, to_box(keypoints, boxes), visible, *evaluated)
         return {f"{key}_mean_pose": figures[key] for key in ("AP", "PCK")}
-
-    def write_prediction(self, dataset: Any, prediction: Any, name: str, folder: Path) -> None:
-        """None a person: COCO takes one file of all."""
-
-    def write_results(self, folder: Path) -> None:
-        """Every person of the evaluation as one COCO results file."""
-        results = self.metric.results()
-        if self.trainer.is_global_zero:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "results.json").write_text(json.dumps(results))
 
     def picture(self, sample: Batch, prediction: dict[str, Tensor]) -> np.ndarray:
         """W&B knows no skeletons: the pictures of the contact sheet, side by side."""

@@ -1,5 +1,6 @@
 """`evaluation.predictions=true`: every prediction as a file that the official evaluator reads."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ from pytorch_lightning.callbacks import Callback
 
 
 class WritePredictions(Callback):
-    """During the final evaluation, one file a picture, in the form that the data set's own evaluator takes."""
+    """During the final evaluation, in the form that the data set's own evaluator takes: one file a picture, or one COCO
+    results file of all pictures."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -16,9 +18,16 @@ class WritePredictions(Callback):
     def on_test_batch_end(
         self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
+        if module.one_results_file:
+            return
         dataset = trainer.datamodule.dataset(trainer.datamodule.evaluation_split)  # type: ignore[attr-defined]
         for name, prediction in zip(batch["names"], outputs, strict=True):
-            module.write_prediction(dataset, prediction, name, self.folder)
+            dataset.write_prediction(prediction.cpu().numpy(), name, self.folder)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
-        module.write_results(self.folder)
+        if not module.one_results_file:
+            return
+        results = module.metric.results()  # of all processes: each of them has to ask
+        if trainer.is_global_zero:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "results.json").write_text(json.dumps(results))

@@ -1,5 +1,6 @@
 """Any net by its name: `create_backbone("mobilenetv3_large")`."""
 
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
@@ -13,7 +14,11 @@ from lightseg.backbones.pyramid import FeaturePyramid, expansions, first_blocks,
 from lightseg.errors import LightsegError
 
 OUTPUT_STRIDES = (8, 16, 32)
-TAPS = ("last", "first", "expansion")
+TAPS = {  # and why a net has none
+    "last": "",
+    "first": "it is not a stem and a sequence of blocks",
+    "expansion": "the first block of its deepest stride expands nothing",
+}
 
 
 def create_backbone(
@@ -22,7 +27,7 @@ def create_backbone(
     pretrained: bool | str | PathLike[str] = False,
     output_stride: int = 32,
     in_chans: int = 3,
-    taps: str = "last",
+    taps: str | Sequence[str] = "last",
     dilate_strided: bool = False,
     bn_eps: float | None = None,
     drop_path_rate: float = 0.0,
@@ -42,7 +47,7 @@ def create_backbone(
         taps: where a map is taken: "last", after the last block of its stride; "first", after the first block of its
             stride for all but the deepest map (as torchvision's LR-ASPP does), for nets made of blocks; "expansion",
             as "last", but the last map but one is the expansion inside the first block of the deepest stride (as
-            SSDLite has it), for inverted residuals.
+            SSDLite has it), for inverted residuals. Of several the first that the net can give.
         dilate_strided: dilate the layers that lost their stride too, as torchvision's MobileNetV3 does.
         bn_eps: epsilon of every batch norm, instead of the net's own.
         drop_path_rate: stochastic depth, the rate of the deepest block.
@@ -54,21 +59,18 @@ def create_backbone(
     """
     if output_stride not in OUTPUT_STRIDES:
         raise LightsegError(f"no output stride {output_stride}: choose from {', '.join(map(str, OUTPUT_STRIDES))}")
-    if taps not in TAPS:
+    wanted = [taps] if isinstance(taps, str) else taps
+    if not wanted or any(choice not in TAPS for choice in wanted):
         raise LightsegError(f"no taps {taps!r}: choose from {', '.join(TAPS)}")
     net, name = build_net(
         name, pretrained, bn_eps=bn_eps, features_only=True, in_chans=in_chans, drop_path_rate=drop_path_rate
     )
     size = probe_size(net, name)
-    tapped: list[str | None] = []
-    if taps == "first":
-        tapped = [*first_blocks(net, name)]
-    elif taps == "expansion":
-        tapped = expansions(net, name, size, in_chans)
+    tapped = find_taps(net, name, wanted, size, in_chans)
     if output_stride < 32:
         dilate(net, name, output_stride, size, in_chans, dilate_strided)
     pyramid = FeaturePyramid(net, name, in_chans, tapped, pixels)
-    if name not in CATALOG or output_stride < 32 or taps != "last":
+    if name not in CATALOG or output_stride < 32 or tapped:
         try:
             pyramid.stages = real_stages(pyramid, size, in_chans)
         except RuntimeError as error:  # maps that are to be added have come apart
@@ -76,6 +78,19 @@ def create_backbone(
     if pyramid.output_stride > output_stride:
         raise LightsegError(f"{name} has no output stride {output_stride}, only {pyramid.output_stride}")
     return pyramid
+
+
+def find_taps(
+    net: nn.Module, name: str, wanted: Sequence[str], image_size: tuple[int, int], in_chans: int
+) -> Sequence[str | None]:
+    """The modules to be tapped, one a map, for the first of `wanted` that the net can give; none for "last"."""
+    for choice in wanted:
+        if choice == "last":
+            return ()
+        found = first_blocks(net) if choice == "first" else expansions(net, image_size, in_chans)
+        if found is not None:
+            return found
+    raise LightsegError(f"{name} has no taps '{wanted[-1]}': {TAPS[wanted[-1]]}; it has taps 'last'")
 
 
 def probe_size(net: nn.Module, name: str) -> tuple[int, int]:

@@ -94,17 +94,12 @@ class Pixels(NamedTuple):
         return cls(per_channel(config["mean"], in_chans), per_channel(config["std"], in_chans))
 
 
-def first_blocks(net: nn.Module, name: str) -> list[str]:
-    """The modules whose outputs are the first of their stride, the deepest map staying the net's last.
-
-    Raises:
-        LightsegError: the net is not a stem and a sequence of `blocks`.
-    """
+def first_blocks(net: nn.Module) -> list[str] | None:
+    """The modules whose outputs are the first of their stride, the deepest map staying the net's last; None where the
+    net is not a stem and a sequence of `blocks`."""
     info: Any = net.feature_info
     if not hasattr(net, "blocks") or not all("stage" in level for level in info.get_dicts()):
-        raise LightsegError(
-            f"{name} has no taps 'first': it is not a stem and a sequence of blocks; it has taps 'last'"
-        )
+        return None
     *shallow, deepest = info.get("stage")  # 0: after the stem; n: after blocks[n - 1]
     starts = [0, *shallow]  # the first block of a stride follows the last one of the stride before
     stem = "act1" if hasattr(net, "act1") else "bn1"
@@ -112,14 +107,11 @@ def first_blocks(net: nn.Module, name: str) -> list[str]:
     return [*firsts, f"blocks.{deepest - 1}"]
 
 
-def expansions(net: nn.Module, name: str, image_size: tuple[int, int], in_chans: int) -> list[str | None]:
+def expansions(net: nn.Module, image_size: tuple[int, int], in_chans: int) -> list[str | None] | None:
     """Taps that put, in place of the last map but one, the expansion of the first block of the deepest stride: the
     widest map of its resolution, to which SSDLite's first predictor is attached (MobileNetV2, arXiv:1801.04381, section
-    6.2: "the expansion layer of layer 15"). To be called before dilation takes strides away.
-
-    Raises:
-        LightsegError: that block is not an inverted residual, or has no expansion.
-    """
+    6.2: "the expansion layer of layer 15"). To be called before dilation takes strides away. None where that block is
+    not an inverted residual, or has no expansion."""
     info: Any = net.feature_info
     sizes: dict[str, tuple[int, int]] = {}
     layers = {path: layer for path, block in net.named_modules() if (layer := expansion(block))}
@@ -130,9 +122,7 @@ def expansions(net: nn.Module, name: str, image_size: tuple[int, int], in_chans:
     deepest, height = info.reduction()[-1], image_size[0]
     first = next((path for path, (into, out) in sizes.items() if height // into < deepest == height // out), None)
     if first is None:
-        raise LightsegError(
-            f"{name} has no taps 'expansion': its first block of stride {deepest} expands nothing; it has taps 'last'"
-        )
+        return None
     return [None] * (len(info.reduction()) - 2) + [f"{first}.{layers[first]}", None]
 
 

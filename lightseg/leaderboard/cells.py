@@ -6,7 +6,8 @@ from typing import Any
 
 from lightseg.errors import LightsegError, nearest
 from lightseg.leaderboard.matrix import Matrix
-from lightseg.leaderboard.table import Group, Statistic, lower_is_better
+from lightseg.leaderboard.places import places, short_places
+from lightseg.leaderboard.table import Group, Row, Statistic, lower_is_better
 
 MOST_OTHERS = 3  # further metrics that are shown unless some are asked for
 ALL = "all"
@@ -51,11 +52,12 @@ def group_table(group: Group, metrics: str | None = None) -> Table:
         columns.append(Column(_heading(key), cells, best=best, spare=0 if key == group.metric else 10 + i))
         if i == 0:
             columns.append(Column("seeds", tuple(str(len(row.records)) for row in rows), spare=2))
+    alike = len(places(rows)) <= 1
     if any(row.reward is not None for row in rows):
         rewards = [row.reward for row in rows]
         cells = tuple("-" if reward is None else f"{100 * reward:.1f}" for reward in rewards)
-        columns.append(Column("reward", cells, best=_best(rewards, max) if _alike(group) else frozenset()))
-    columns += _costs(group)
+        columns.append(Column("reward", cells, best=_best(rewards, max) if alike else frozenset()))
+    columns += _costs(rows, alike)
     marks = tuple(" ".join(("M",) * row.on_madds_front + ("L",) * row.on_latency_front) for row in rows)
     columns += [
         Column("time", tuple(_duration(row.train_s) for row in rows), spare=9),
@@ -103,11 +105,11 @@ def check_metrics(groups: Sequence[Group], metrics: str | None) -> None:
             raise LightsegError(f"no metric is called {word!r}: {nearest(word, there)}")
 
 
-def _costs(group: Group) -> list[Column]:
-    rows = group.rows
+def _costs(rows: Sequence[Row], alike: bool) -> list[Column]:
+    """alike: whether all latencies were measured in one place."""
 
     def column(heading: str, values: Sequence[float | None], number: Callable[[float], str], spare: int) -> Column:
-        best = frozenset() if heading == "latency ms" and not _alike(group) else _best(values, min)
+        best = frozenset() if heading == "latency ms" and not alike else _best(values, min)
         return Column(heading, tuple("-" if v is None else number(v) for v in values), best=best, spare=spare)
 
     columns = [
@@ -116,9 +118,8 @@ def _costs(group: Group) -> list[Column]:
         column("latency ms", [row.latency_ms for row in rows], lambda v: _number(v, 1), 4),
         column("memory MB", [row.memory_mb for row in rows], lambda v: _number(v, 1), 8),
     ]
-    if not _alike(group):
-        places, _ = _places(group)
-        columns.append(Column("measured on", tuple(places), numbers=False, spare=3))
+    if not alike:
+        columns.append(Column("measured on", tuple(short_places(rows)[0]), numbers=False, spare=3))
     if len({row.input for row in rows}) > 1:
         columns.append(Column("input", tuple(row.input or "-" for row in rows), numbers=False, spare=7))
     return columns
@@ -128,7 +129,7 @@ def _notes(group: Group) -> list[str]:
     notes = [group.protocol_text]
     if group.shared:
         notes.append("All rows: " + " ".join(f"{key}={value}" for key, value in group.shared.items()))
-    _, place = _places(group)
+    _, place = short_places(group.rows)
     first = group.rows[0]
     measured = [place] if place else []
     measured += [first.input] if len({row.input for row in group.rows}) == 1 and first.input else []
@@ -138,23 +139,6 @@ def _notes(group: Group) -> list[str]:
     if group.repeated:
         notes.append(f"Left out, because a newer run has the same configuration and seed: {group.repeated}")
     return notes
-
-
-def _places(group: Group) -> tuple[list[str], str]:
-    """Where each row's latency was measured, without what all have in common at the end, and that."""
-    parts = [row.latency_how.split(", ") if row.latency_how else [] for row in group.rows]
-    measured = [place for place in parts if place]
-    shared = 0
-    while measured and all(
-        len(place) > shared and place[-1 - shared] == measured[0][-1 - shared] for place in measured
-    ):
-        shared += 1
-    common = measured[0][len(measured[0]) - shared :] if measured else []
-    return [", ".join(place[: len(place) - shared]) or "-" for place in parts], ", ".join(common)
-
-
-def _alike(group: Group) -> bool:
-    return len({row.latency_how for row in group.rows if row.latency_ms is not None}) <= 1
 
 
 def _best(values: Sequence[float | None], choose: Callable[..., Any]) -> frozenset[int]:

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lightseg.errors import LightsegError
+from lightseg.leaderboard.places import places, short_places
 from lightseg.leaderboard.plain import plain
 from lightseg.leaderboard.table import Group, Row, lower_is_better
 from lightseg.leaderboard.validate import Record
@@ -102,6 +103,7 @@ def page_data(groups: Sequence[Group], folder: Path, notes: Sequence[str]) -> di
 def group_data(group: Group, folder: Path) -> dict[str, Any]:
     others = [key for key in group.metrics if key != group.metric]
     task = TASK_NAMES.get(group.task, group.task)
+    order, (shorts, _) = places(group.rows), short_places(group.rows)
     _, _, number = group.label.partition(" #")  # of two protocols of the same task and data
     return {
         "heading": f"{group.data} #{number}" if number else group.data,
@@ -112,7 +114,12 @@ def group_data(group: Group, folder: Path) -> dict[str, Any]:
         "repeated": f"{counted(group.repeated, 'older run')} of a seed left out" if group.repeated else "",
         "metric": short_metric(group.metric),
         "others": [{"name": short_metric(key), "lower": lower_is_better(key)} for key in others],
-        "rows": [row_data(row, group.metric, others, folder) for row in group.rows],
+        "places": len(order),
+        "rows": [
+            row_data(row, group.metric, others, folder)
+            | {"place": "" if row.latency_ms is None else short, "set": order.get(row.latency_how, 0)}
+            for row, short in zip(group.rows, shorts, strict=True)
+        ],
     }
 
 

@@ -7,6 +7,7 @@ from operator import itemgetter
 from typing import Any
 
 from lightseg.errors import LightsegError, nearest
+from lightseg.leaderboard.places import places
 from lightseg.leaderboard.table import Group, Row, lower_is_better
 from lightseg.leaderboard.validate import Record
 
@@ -39,7 +40,8 @@ def ordered(groups: Sequence[Group], key: str | None, reverse: bool = False) -> 
 
     Args:
         key: one of COLUMNS, or a metric (`mIoU`, `val/mAP50`); None is the main metric. Costs and losses begin with
-            the lowest, metrics, rewards and dates with the highest, names with a.
+            the lowest, metrics, rewards and dates with the highest, names with a. Latencies, and rewards made of them,
+            are ordered among those measured in one place, one place after the other.
         reverse: the other way round.
     """
     if key is None or key in COLUMNS:
@@ -63,6 +65,9 @@ def _sorted(group: Group, key: str, reverse: bool) -> tuple[Row, ...]:
     highest_first = (key in ("date", "reward")) or (key not in COLUMNS and not lower_is_better(key))
     present: list[tuple[Any, Row]] = [pair for pair in values if pair[0] is not None]
     present.sort(key=itemgetter(0), reverse=highest_first != reverse)
+    if key in ("latency", "reward"):
+        order = places(group.rows)
+        present.sort(key=lambda pair: order[pair[1].latency_how])
     return (*(row for _, row in present), *(row for value, row in values if value is None))
 
 

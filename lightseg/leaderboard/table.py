@@ -35,14 +35,14 @@ class Row:
     params: int | None
     madds: int | None
     latency_ms: float | None  # median over the runs that were measured as `latency_how` says
-    latency_how: str  # "cpu, 2 threads, Linux x86_64"
+    latency_how: str  # "Intel(R) Core(TM) i7-8700, 2 threads, Linux x86_64"
     input: str  # "1x3x128x256 uint8"
     memory_mb: float | None  # of one forward
     train_s: float | None  # mean wall time of the runs that trained
     date: str  # of the newest run: "2026-11-22"
     reward: float | None  # MnasNet's, where a target latency is given
     on_madds_front: bool  # no other row of the group is as accurate for fewer multiply-adds
-    on_latency_front: bool  # the same of latency, among rows measured alike
+    on_latency_front: bool  # the same of latency, among rows measured in one place
     config_hash: str
     records: tuple[Record, ...]  # one a seed, newest first
 

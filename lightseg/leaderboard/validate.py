@@ -42,7 +42,7 @@ class Record:
     params: int | None
     madds: int | None
     latency_ms: float | None
-    latency_how: str  # "cpu, 2 threads, Linux x86_64": latencies of different places are not compared
+    latency_how: str  # "Intel(R) Core(TM) i7-8700, 2 threads, Linux x86_64": other places' latencies do not compare
     input: str  # what cost was measured with: "1x3x128x256 uint8"
     memory_mb: float | None  # of one forward
     train_memory_mb: float | None  # of the run's process
@@ -160,9 +160,13 @@ def _setting(setting: dict[str, Any]) -> dict[str, str]:
 
 
 def _how(measured: dict[str, Any], versions: Any) -> str:
-    parts = [plain(measured["device"])] if measured.get("device") else []
-    if parts == ["cpu"] and measured.get("threads"):
-        parts.append(f"{plain(measured['threads'])} threads" if measured["threads"] != 1 else "1 thread")
+    """The processor or other device, threads and platform; "cpu" where a record does not know the processor's name."""
+    device = measured.get("device")
+    parts = [plain(device)] if device else []
+    if device == "cpu":
+        parts = [plain(measured.get("processor") or device)]
+        if measured.get("threads"):
+            parts.append(f"{plain(measured['threads'])} threads" if measured["threads"] != 1 else "1 thread")
     if isinstance(versions, dict) and versions.get("machine"):
         parts.append(plain(versions["machine"]))
     return ", ".join(parts) or "not said how"

@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from lightseg.backbones.shift_max import ShiftMax
+from lightseg.profile.machine import processor
 
 LATENCY_BUDGET_S = 10.0  # a large image on a slow machine is timed fewer times than asked for
 
@@ -114,10 +115,11 @@ def profile_model(
 
     Returns:
         `params`, `madds` (for MicroNet also `madds_with_shift_max`), `peak_memory_mb`, `latency_ms`, and in `measured`
-        how the last two were.
+        how the last two were, on the CPU with the `processor`'s name.
     """
     shape = (1, in_chans, *image_size)
     latency = measure_latency(module, shape, threads=threads, runs=runs, dtype=torch.uint8)
+    named = {"processor": processor()} if latency["device"] == "cpu" else {}
     madds, shift_max = count_madds(module, shape, torch.uint8), count_shift_max(module, shape, torch.uint8)
     return {
         "params": count_params(module),
@@ -125,7 +127,7 @@ def profile_model(
         **({"madds_with_shift_max": madds + shift_max} if shift_max else {}),
         "peak_memory_mb": round(peak_memory(module, shape, torch.uint8) / 2**20, 2),
         "latency_ms": latency.pop("latency_ms"),
-        "measured": {**latency, "peak_memory": "weights and living tensors of one forward, without workspace"},
+        "measured": {**latency, **named, "peak_memory": "weights and living tensors of one forward, without workspace"},
     }
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from lightseg.profile.cost import count_madds
-from lightseg.profile.latency import machine
+from lightseg.profile.machine import machine
 
 BLOCKS = 10
 TIMES = (1, 2, 4)  # the widths: times the channels

@@ -1,8 +1,6 @@
 """Latency of a model as it runs in torch, compiled, and in ONNX Runtime, with one thread and with all."""
 
 import copy
-import os
-import platform
 import statistics
 import tempfile
 import time
@@ -17,23 +15,9 @@ from torch import nn
 from lightseg.errors import LightsegError, one_line
 from lightseg.export.packages import need, quiet
 from lightseg.profile.cost import LATENCY_BUDGET_S, measure_latency
+from lightseg.profile.machine import cpu_count
 
 INPUT = "images"
-
-
-def cpu_count() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def machine() -> str:
-    """The processor's name where Linux tells it, and how many of it this process may use."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return f"{named or platform.processor() or platform.machine()}, {cpu_count()} CPU{'s' * (cpu_count() > 1)}"
 
 
 def measure_runtimes(

@@ -44,6 +44,9 @@ def test_what_a_net_cannot_give():
     assert refusal(output_stride=4) == "no output stride 4: choose from 8, 16, 32"
     assert "choose from last, first" in refusal(taps="deep")
     assert "xception has no taps 'first'" in refusal("xception", taps="first")
+    assert "xception has no taps 'expansion': the first block of its deepest" in refusal("xception", taps="expansion")
+    assert "choose from last, first" in refusal(taps=("first", "deep"))
+    assert "choose from last, first" in refusal(taps=())
     assert "xception has no stochastic depth" in refusal("xception", drop_path_rate=0.1)
     assert "strides 16, 16, 16" in refusal("vit_tiny_patch16_224")
     assert "levit_128 has no output stride 32, only 64" in refusal("levit_128")

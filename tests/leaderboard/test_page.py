@@ -222,3 +222,27 @@ def test_rows_stand_in_the_order_asked_for(driver: Any, board: list[Group], tmp_
     page = Page(driver, tmp_path / "board.html")
     assert page.column("backbone") == [row.backbone for row in by_madds]
     assert page.one("th[data-key=mean]").get_attribute("aria-sort") == "none"
+
+
+def test_latencies_of_two_machines_stand_apart(driver: Any, board: list[Group], page: Page, tmp_path: Path):
+    assert page.all("th[data-key=place]") == []  # all of one
+    group, here = board[0], board[0].rows[1].latency_how
+    there = {"mobilenetv3_small": (5.0, "Xeon 8380, 2 threads, Linux x86_64")}
+    rows = tuple(
+        replace(row, latency_ms=there[row.backbone][0], latency_how=there[row.backbone][1])
+        if row.backbone in there
+        else row
+        for row in group.rows
+    )
+    write_page([replace(group, rows=rows)], tmp_path / "board.html")
+    page = Page(driver, tmp_path / "board.html")
+    page.one("th[data-key=latency] button").click()
+    assert floats(page.column("latency")[:-1]) == [11.0, 12.0, 17.0, 5.0]
+    assert page.column("place") == [*[here.split(",")[0]] * 3, "Xeon 8380", "–"]
+    page.one("th[data-key=latency] button").click()
+    assert floats(page.column("latency")[:-1]) == [17.0, 12.0, 11.0, 5.0]
+    assert page.marked("latency", 0) == ["mobilenetv3_large", "shufflenetv2_x1_0", "mobilenetv3_small"]
+    page.choose("#cost", "latency")
+    page.hover(page.point("mobilenetv3_small"))
+    assert "Latency 5 ms, Xeon 8380" in page.tip()
+    assert page.complaints() == []

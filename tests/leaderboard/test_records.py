@@ -34,6 +34,25 @@ def test_what_is_not_said_is_none(write_run, runs):
 
 
 @pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"cost.measured.processor": "Intel(R) Core(TM) i7-8700"},
+            "Intel(R) Core(TM) i7-8700, 2 threads, Linux x86_64",
+        ),
+        ({"cost.measured.processor": "a\x1b[2Jb" * 99}, None),
+        ({"cost.measured.processor": ["x"], "versions": {}}, '["x"], 2 threads'),
+        ({"cost.measured.processor": None}, "cpu, 2 threads, Linux x86_64"),
+        ({"cost.measured.processor": "Intel", "cost.measured.device": "NVIDIA A100"}, "NVIDIA A100, Linux x86_64"),
+    ],
+)
+def test_where_latency_was_measured(write_run, runs, changes, said):
+    write_run(changes)
+    how = read_records([runs]).records[0].latency_how
+    assert how == said if said else how.isprintable() and len(how) < 250
+
+
+@pytest.mark.parametrize(
     ("pretrained", "weights"),
     [
         (True, "pretrained"),

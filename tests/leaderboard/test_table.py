@@ -206,6 +206,39 @@ def test_fronts_of_a_group(made):
     assert {row.backbone for row in group.rows if row.on_latency_front} == {"large", "elsewhere"}
 
 
+def on(processor, ms):
+    return {"cost.latency_ms": ms, "cost.measured.processor": processor}
+
+
+def test_latencies_of_two_machines_are_not_ranked_together(made):
+    """Same platform, same number of threads: the processor tells them apart."""
+    found = made(
+        net("fast", 0.6, **on("Xeon 8380", 5.0)),
+        net("slow", 0.7, **on("Xeon 8380", 9.0)),
+        net("beaten", 0.5, **on("Xeon 8380", 6.0)),
+        net("elsewhere", 0.4, **on("Atom C3558", 1.0)),
+        net("before", 0.3, **{"cost.latency_ms": 7.0}),  # its record does not know the processor
+        net("untimed", 0.2, **{"cost.latency_ms": None}),
+    )
+    (group,) = found
+    assert {row.backbone for row in group.rows if row.on_latency_front} == {"fast", "slow", "elsewhere", "before"}
+
+    def names(*words):
+        return [row.backbone for row in ordered(found, *words)[0].rows]
+
+    assert names("latency") == ["fast", "beaten", "slow", "elsewhere", "before", "untimed"]
+    assert names("latency", True) == ["slow", "beaten", "fast", "elsewhere", "before", "untimed"]
+
+
+def test_seeds_of_two_machines_have_the_latency_of_one(made):
+    (group,) = made(
+        *({"seed": i, **on("Xeon 8380", 10.0 + i)} for i in range(3)),
+        *({"seed": i + 3, **on("Atom C3558", 90.0)} for i in range(2)),
+    )
+    (row,) = group.rows
+    assert row.latency_ms == 11.0 and row.latency_how == "Xeon 8380, 2 threads, Linux x86_64" and len(row.seeds) == 5
+
+
 def test_filters(write_run, runs):
     for name, data in itertools.product(
         ("mobilenetv3_large", "mobilenetv2_100", "micronet_m3"), ("camvid", "mini_seg")

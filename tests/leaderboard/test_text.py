@@ -123,6 +123,28 @@ def test_latencies_of_different_places_have_no_best(made):
     assert "Cost: Linux x86_64; 1x3x360x480 uint8" in group_table(group).notes
 
 
+def test_several_machines_are_named(made):
+    (group,) = made(
+        {"cost.measured.processor": "Xeon 8380"},
+        {"backbone": "micronet_m3", "cost.latency_ms": 1.0, "cost.measured.processor": "Atom C3558"},
+        {"backbone": "fbnetv2_f1", "cost.latency_ms": None},
+        target_ms=20,
+    )
+    columns = {column.heading: column for column in group_table(group).columns}
+    assert sorted(columns["measured on"].cells) == ["-", "Atom C3558", "Xeon 8380"]
+    assert columns["latency ms"].best == columns["reward"].best == frozenset()
+    assert "Cost: 2 threads, Linux x86_64; 1x3x360x480 uint8" in group_table(group).notes
+    assert "| Atom C3558 |" in markdown([group_table(group)])
+
+
+def test_one_machine_is_named_once(made):
+    named = {"cost.measured.processor": "Xeon 8380"}
+    (group,) = made(named, {"backbone": "micronet_m3", "cost.latency_ms": 1.0, **named})
+    columns = {column.heading: column for column in group_table(group).columns}
+    assert "measured on" not in columns and columns["latency ms"].best
+    assert "Cost: Xeon 8380, 2 threads, Linux x86_64; 1x3x360x480 uint8" in group_table(group).notes
+
+
 def test_a_loss_is_no_percentage_and_low_is_best(made):
     (group,) = made(
         {"metrics": {"val/mIoU": 0.5, "val/loss": 2.5, "val/ece": 0.2}},

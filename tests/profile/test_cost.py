@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from lightseg.profile import count_madds, count_params, measure_latency, peak_memory, profile_model
+from lightseg.profile.machine import processor
 
 
 class Pixels(nn.Module):
@@ -64,7 +65,7 @@ def test_measuring_leaves_no_trace():
     assert (cost["params"], cost["madds"]) == (PARAMS, MADDS)
     assert cost["latency_ms"] >= cost["measured"]["latency_min_ms"] > 0
     assert cost["measured"]["runs"] == 3 and cost["measured"]["threads"] == 1
-    assert cost["measured"]["input"] == "1x3x16x32 uint8"
+    assert cost["measured"]["input"] == "1x3x16x32 uint8" and cost["measured"]["processor"] == processor()
 
 
 def test_slow_models_are_timed_fewer_times(monkeypatch):

@@ -16,12 +16,7 @@ from lightseg.model import load_model
 from tasks.classification import ClassificationTask
 from tests.conftest import only_run
 from tests.tasks.conftest import NAMES, write_classes
-
-
-def run(words: list[str]) -> dict:
-    assert train.main(words) == 0
-    (runs_dir,) = (w.split("=", 1)[1] for w in words if w.startswith("runs_dir="))
-    return json.loads((only_run(Path(runs_dir)) / "record.json").read_text())
+from tests.tasks.runs import run
 
 
 @pytest.mark.parametrize("head", ["native", "linear"])

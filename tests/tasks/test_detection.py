@@ -1,7 +1,6 @@
 """Whole detection runs through the real train.py."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,19 +8,13 @@ import torch
 from PIL import Image
 from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 
-import train
 from lightseg.data.coco import CocoDetection
 from lightseg.model import load_model
 from tests.conftest import only_run
 from tests.tasks.conftest import FIGURES, figures, judged
+from tests.tasks.runs import run
 
 DECODING = ("score_threshold", "topk_candidates", "nms_threshold", "detections_per_image")
-
-
-def run(words: list[str]) -> dict:
-    assert train.main(words) == 0
-    (runs_dir,) = (w.split("=", 1)[1] for w in words if w.startswith("runs_dir="))
-    return json.loads((only_run(Path(runs_dir)) / "record.json").read_text())
 
 
 def test_a_run_leaves_figures_boxes_and_predictions(det_words, mini_det, tmp_path):

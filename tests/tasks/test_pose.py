@@ -10,22 +10,16 @@ import pytest
 import torch
 from PIL import Image
 
-import train
 from lightseg.data.keypoints import CocoKeypoints
 from lightseg.data.person_transforms import eval_transform
 from lightseg.draw_pose import SIDES
 from lightseg.model import load_model
 from tests.conftest import only_run
 from tests.tasks.persons import FIGURES, POINTS, SIGMAS, figures, judged, own_words, write_detections, write_figures
+from tests.tasks.runs import run
 
 MEAN_POSE = ("val/AP_mean_pose", "val/PCK_mean_pose")
 LENIENT = [0.4] * 17  # sigmas with which a net that learnt nothing has an AP above 0
-
-
-def run(words: list[str]) -> dict:
-    assert train.main(words) == 0
-    (runs_dir,) = (w.split("=", 1)[1] for w in words if w.startswith("runs_dir="))
-    return json.loads((only_run(Path(runs_dir)) / "record.json").read_text())
 
 
 def mean_pose_again(mini_pose: Path, folder: Path) -> tuple[object, float]:

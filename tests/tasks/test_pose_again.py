@@ -1,20 +1,15 @@
 """Pose runs that are interrupted and resumed, or shared by two processes."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-import torch
 
-import train
 from tests.conftest import only_run
 from tests.tasks.persons import figures, judged
-from tests.tasks.test_pose import run
+from tests.tasks.runs import killed_and_resumed, run
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,22 +18,7 @@ ROOT = Path(__file__).parents[2]
 def test_killed_and_resumed_ends_like_the_uninterrupted_run(pose_words, tmp_path):
     options = ["trainer.max_epochs=4", "trainer.log_every_n_steps=1", "ema.decay=0.9", "data.augment.half_body=0.5"]
     whole = run(pose_words(*options, f"runs_dir={tmp_path / 'whole'}"))
-    command = [sys.executable, "train.py", *pose_words(*options, f"runs_dir={tmp_path / 'cut'}")]
-    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # sums of another order are other numbers
-    with subprocess.Popen(
-        command, cwd=ROOT, env=os.environ | threads, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and process.poll() is None:
-            checkpoints = list((tmp_path / "cut").glob("*/*/*/*/checkpoints/last.ckpt"))
-            if checkpoints and torch.load(checkpoints[0], weights_only=True)["epoch"] >= 0:
-                os.kill(process.pid, signal.SIGKILL)
-                break
-            time.sleep(0.02)
-    folder = only_run(tmp_path / "cut")
-    assert not (folder / "record.json").exists()  # killed before its end, or this test would show nothing
-    assert train.main([f"resume={folder}"]) == 0
-    resumed = json.loads((folder / "record.json").read_text())
+    resumed = killed_and_resumed(pose_words(*options, f"runs_dir={tmp_path / 'cut'}"))
     assert resumed["metrics"] == pytest.approx(whole["metrics"], abs=1e-6)
     logged = [(only_run(tmp_path / name) / "metrics.csv").read_text().splitlines() for name in ("whole", "cut")]
     assert logged[0] == logged[1]

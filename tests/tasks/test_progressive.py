@@ -1,13 +1,5 @@
 """Progressive learning, from inside the run: what the model, the transforms and the optimiser get in each epoch."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import pytest
 import torch
 from timm.layers import DropPath
@@ -18,9 +10,7 @@ from lightseg.data import class_transforms
 from lightseg.data.auto_augment import RandAugment
 from lightseg.model import Model, create_model
 from tasks.base import Task, set_drop_path, set_dropout
-from tests.conftest import only_run
-
-ROOT = Path(__file__).parents[2]
+from tests.tasks.runs import killed_and_resumed, run
 
 
 @pytest.fixture
@@ -152,28 +142,11 @@ def test_resumed_in_the_middle_of_a_stage_it_goes_on_there(cls_words, seen, tmp_
     options = ["trainer.max_epochs=4", "schedule.stages=2", "schedule.image_size=[32,64]", "data.batch_size=3",
                "schedule.randaugment=[5,15]", "schedule.mixup=[0.1,0.4]", "schedule.dropout=[0.1,0.3]",
                f"schedule.images_per_step={grows}", "ema.decay=0.9", "optimizer.lr=1e-3"]  # fmt: skip
-    assert train.main(cls_words(*options, f"runs_dir={tmp_path / 'whole'}")) == 0
-    whole, uninterrupted = json.loads((only_run(tmp_path / "whole") / "record.json").read_text()), list(seen)
+    whole, uninterrupted = run(cls_words(*options, f"runs_dir={tmp_path / 'whole'}")), list(seen)
     seen.clear()
-    command = [sys.executable, "train.py", *cls_words(*options, f"runs_dir={tmp_path / 'cut'}")]
-    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # sums of another order are other numbers
-    with subprocess.Popen(
-        command, cwd=ROOT, env=os.environ | threads, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and process.poll() is None:
-            checkpoints = list((tmp_path / "cut").glob("*/*/*/*/checkpoints/last.ckpt"))
-            if checkpoints and torch.load(checkpoints[0], weights_only=True)["epoch"] >= 0:
-                os.kill(process.pid, signal.SIGKILL)
-                break
-            time.sleep(0.02)
-    folder = only_run(tmp_path / "cut")
-    assert not (folder / "record.json").exists()  # killed before its end, or this test would show nothing
-    assert train.main([f"resume={folder}"]) == 0
-    resumed = json.loads((folder / "record.json").read_text())
-    assert (
-        seen and seen == uninterrupted[-len(seen) :]
-    )  # the same shapes, rates and values in the epochs that were left
+    resumed = killed_and_resumed(cls_words(*options, f"runs_dir={tmp_path / 'cut'}"))
+    # the same shapes, rates and values in the epochs that were left
+    assert seen and seen == uninterrupted[-len(seen) :]
     assert resumed["metrics"].keys() == whole["metrics"].keys()
     for key, value in whole["metrics"].items():
         assert resumed["metrics"][key] == pytest.approx(value, abs=1e-6), key

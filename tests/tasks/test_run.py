@@ -1,12 +1,6 @@
 """Whole runs through the real train.py on a few tiny pictures."""
 
 import csv
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
-import train
 from lightseg.data.cityscapes import Cityscapes
 from lightseg.model import load_model
 from tests.conftest import only_run
+from tests.tasks.runs import killed_and_resumed, run
 
-ROOT = Path(__file__).parents[2]
 TOP_LEVEL = {
     *("schema", "task", "data", "backbone", "head", "setting", "metrics", "protocol", "cost", "config", "config_hash"),
     *("seed", "started", "wall_s", "versions", "git", "data_fingerprint"),
 }
-
-
-def run(words: list[str]) -> dict:
-    assert train.main(words) == 0
-    (runs_dir,) = (w.split("=", 1)[1] for w in words if w.startswith("runs_dir="))
-    return json.loads((only_run(Path(runs_dir)) / "record.json").read_text())
 
 
 def rows(folder: Path) -> list[dict[str, str]]:
@@ -78,28 +65,13 @@ def test_killed_and_resumed_ends_like_the_uninterrupted_run(words, tmp_path, ema
         "trainer.log_every_n_steps=1",
     ]
     whole = run(words(*options, f"runs_dir={tmp_path / 'whole'}"))
-    command = [sys.executable, "train.py", *words(*options, f"runs_dir={tmp_path / 'cut'}")]
-    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # sums of another order are other numbers
-    with subprocess.Popen(
-        command, cwd=ROOT, env=os.environ | threads, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and process.poll() is None:
-            checkpoints = list((tmp_path / "cut").glob("*/*/*/*/checkpoints/last.ckpt"))
-            if checkpoints and torch.load(checkpoints[0], weights_only=True)["epoch"] >= 0:
-                os.kill(process.pid, signal.SIGKILL)
-                break
-            time.sleep(0.02)
-    folder = only_run(tmp_path / "cut")
-    assert not (folder / "record.json").exists()  # killed before its end, or this test would show nothing
-    assert train.main([f"resume={folder}"]) == 0
-    resumed = json.loads((folder / "record.json").read_text())
+    resumed = killed_and_resumed(words(*options, f"runs_dir={tmp_path / 'cut'}"))
     assert resumed["metrics"].keys() == whole["metrics"].keys()
     for key, value in whole["metrics"].items():
         assert resumed["metrics"][key] == pytest.approx(value, abs=1e-6), key
     losses = [
-        [(row["step"], float(row["train/loss"])) for row in rows(f) if row["train/loss"]]
-        for f in (only_run(tmp_path / "whole"), folder)
+        [(row["step"], float(row["train/loss"])) for row in rows(only_run(tmp_path / name)) if row["train/loss"]]
+        for name in ("whole", "cut")
     ]
     assert losses[0] == losses[1]  # nothing lost from metrics.csv, nothing twice
     assert resumed["config_hash"] == whole["config_hash"]

@@ -95,11 +95,12 @@ function labels(rows, placed, width, height) {
 function describe(row, cost) {
   const { unit, axis } = COSTS[cost];
   const deviation = row.std === null ? "" : ` ± ${percent(row.std)}`;
+  const place = cost === "latency" && row.group.places > 1 ? `, ${row.place}` : "";
   const seeds = row.n > 1 ? `, ${row.n} seeds` : "";
   return [
     row.backbone,
     `${row.group.metric} ${percent(row.mean)}${deviation} %${seeds}`,
-    `${axis.split(",")[0]} ${short(row[cost], unit === "ms" ? "ms" : "")}`,
+    `${axis.split(",")[0]} ${short(row[cost], unit === "ms" ? "ms" : "")}${place}`,
     [row.head, row.weights, row.setting].filter(Boolean).join(" · "),
   ];
 }

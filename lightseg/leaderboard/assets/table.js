@@ -30,6 +30,8 @@ function columnsOf(group, allMetrics) {
   };
   const others = group.others.map(({ name, lower }, at) => (
     { ...number(`other ${name}`, name, "%", name, (row) => row.others[at], 1), down: !lower, cell: (row) => percent(row.others[at]) }));
+  const several = group.places > 1; // machines, or numbers of threads: their latencies are not ranked together
+  const apart = several ? (row) => row.set : null;
   const time = timeUnit(group.rows.map((row) => row.trained));
   const all = [
     text("backbone", "Backbone", "Backbone, and below it what differs from the defaults"),
@@ -37,10 +39,11 @@ function columnsOf(group, allMetrics) {
     number("n", "Seeds", "", "Runs that differ in the seed alone", (row) => row.n, 0),
     text("head", "Head", "Head"),
     text("weights", "Weights", "Where the backbone's first weights came from"),
-    { ...number("score", "Score", "", group.scoreTitle, (row) => row.score, 4), down: true },
+    { ...number("score", "Score", "", group.scoreTitle, (row) => row.score, 4), down: true, apart },
     cost("params"),
     cost("madds"),
-    cost("latency"),
+    { ...cost("latency"), apart },
+    ...(several ? [text("place", "Measured on", "Latencies are sorted, and have a front, among those measured alike")] : []),
     number("memory", "Memory", "MB", "Peak memory of one image", (row) => row.memory, 1),
     ...(allMetrics ? others : []),
     number("trained", "Training", time.unit, "Wall time of one run", (row) => (row.trained === null ? null : row.trained / time.size), 1),
@@ -50,14 +53,16 @@ function columnsOf(group, allMetrics) {
   return all.filter((column) => !optional.has(column.key) || group.rows.some((row) => column.value(row) !== null));
 }
 
-/** Sorted copies; what is not known stands last whichever way. */
+/** Sorted copies; what is not known stands last whichever way. A column's `apart` numbers sets that are sorted one after the other. */
 function sortedRows(rows, column, down) {
   const sign = down ? -1 : 1;
+  const set = column.apart || (() => 0);
   const keyed = rows.map((row) => [column.value(row), row]);
   const known = ([value]) => (column.number ? Number.isFinite(value) : Boolean(value));
   const missing = keyed.filter((pair) => !known(pair));
   const found = keyed.filter(known);
-  found.sort(column.number ? (a, b) => sign * (a[0] - b[0]) : (a, b) => sign * collator.compare(a[0], b[0]));
+  const compare = column.number ? (a, b) => a - b : (a, b) => collator.compare(a, b);
+  found.sort((a, b) => set(a[1]) - set(b[1]) || sign * compare(a[0], b[0]));
   return [...found, ...missing].map(([, row]) => row);
 }
 
