@@ -13,6 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 from lightseg.errors import LightsegError, nearest
 
 SCOPES = ("layer", "global")
+TINY = 1e-30  # of a layer without any weight but zeros
 Masks = dict[str, Tensor]  # name of a weight -> bool of its shape, True where it is kept
 
 
@@ -31,7 +32,9 @@ def prune(model: nn.Module, sparsity: float, scope: str = "layer") -> Masks:
 
     Args:
         sparsity: share of the weights that are zero afterwards, from 0 up to 1.
-        scope: "layer", that share of each layer; "global", of all weights together: one threshold for all layers.
+        scope: "layer", that share of each layer; "global", of all weights together, each measured by its layer's root
+            mean square: the threshold of a layer is then one number times the deviation of its weights, as in section
+            3 of arXiv:1506.02626, and layers of few large weights lose more.
 
     Returns:
         Which weights are kept, for `keep_pruned`.
@@ -46,7 +49,8 @@ def prune(model: nn.Module, sparsity: float, scope: str = "layer") -> Masks:
     if scope == "layer":
         kept = [_largest(values, sparsity) for values in magnitudes]
     else:
-        kept = list(_largest(torch.cat(magnitudes), sparsity).split(sizes)) if magnitudes else []
+        relative = [values / values.square().mean().sqrt().clamp_min(TINY) for values in magnitudes]
+        kept = list(_largest(torch.cat(relative), sparsity).split(sizes)) if relative else []
     masks = {name: mask.view_as(weights[name]) for name, mask in zip(weights, kept, strict=True)}
     if empty := [name for name, mask in masks.items() if not mask.any()]:
         raise LightsegError(f"a sparsity of {sparsity} (scope {scope}) leaves nothing of {empty[0]}: give less")

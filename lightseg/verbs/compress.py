@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sparsity", type=float, default=0.0, metavar="SHARE",
         help="of the weights, the smallest, that become zero (default: 0, those alone that are zero already)",
     )  # fmt: skip
-    parser.add_argument("--scope", default="layer", help="of the sparsity: layer (each), global (all weights together)")
+    parser.add_argument("--scope", default="layer", help="of the sparsity: layer (every one), global (all weights)")
     parser.add_argument("--bits", type=int, default=8, metavar="N", help="2^N values a layer: 8 or 6, 1 to 8 (8)")
     parser.add_argument("--json", action="store_true", help="the figures as JSON")
     parser.add_argument("--overwrite", action="store_true", help="an existing file")
