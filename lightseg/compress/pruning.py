@@ -17,7 +17,7 @@ TINY = 1e-30  # of a layer without any weight but zeros
 Masks = dict[str, Tensor]  # name of a weight -> bool of its shape, True where it is kept
 
 
-def layer_weights(model: nn.Module) -> dict[str, nn.Parameter]:
+def layer_weights(model: nn.Module) -> dict[str, Tensor]:
     """The weights of convolutions and linear layers by their name in the model's state."""
     return {
         f"{name}.weight" if name else "weight": module.weight
