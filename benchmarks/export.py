@@ -1,102 +1,115 @@
-"""Milliseconds of one image through MobileNetV3-Large LR-ASPP: eager, eager as a CPU likes it, and ONNX Runtime.
+"""Milliseconds of one picture through MobileNetV3-Large LR-ASPP: eager, eager as a CPU likes it, and exported.
 
-    python benchmarks/export.py                                # 1x3x512x1024, 19 classes, all cores
-    python benchmarks/export.py --threads 1 --rounds 30
-    python benchmarks/export.py --height 128 --width 256 --rounds 3    # does it run?
+    python benchmarks/export.py                                # 1x3x512x1024, all cores; writes docs/export_speed.md
+    python benchmarks/export.py --threads 1 --rounds 30 --print
+    python benchmarks/export.py --height 128 --width 256 --rounds 3 --print    # does it run?
 
-All give logits at the size of the image from the same uint8 pixels and the same weights (random, seed 0):
-
-    eager       float32, NCHW, torch's defaults: the model as `load_model` gives it
-    fast eager  channels_last, bfloat16 autocast; emulated, and slow, where the CPU has no bfloat16 (said below)
-    folded      channels_last, float32, batch norm folded into the convolutions
-    folded bf16 the same with bfloat16 weights
-    onnx        the file of `lightseg export`, float32, in ONNX Runtime
-
-Each runs in a process of its own, since thread pools and allocators belong to a process; rounds alternate, and ratios
-are those of the medians. The largest difference from eager's logits is printed for each.
+All (benchmarks/export_runs.py) give logits at the size of the picture from the same uint8 pixels and the same weights.
+Each runs in a process of its own, since thread pools and allocators belong to a process; rounds alternate, the first of
+a round is another one each time, and ratios are those of the medians. OpenVINO takes part where it is installed. On a
+busy machine times mean nothing and ratios little: the page has the load.
 """
 
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from datetime import date
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-CLASSES = 19
-WORKERS = {
-    "eager": "eager fp32 NCHW",
-    "fast": "channels_last bf16",
-    "folded": "channels_last folded",
-    "folded_bf16": "folded, bf16",
-    "onnx": "ONNX Runtime",
-}
+from benchmarks.export_runs import BACKBONE, CLASSES, RUNS, prepare
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "export_speed.md"
+BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")  # as /proc/cpuinfo has them; the last is ARM's
+AIMS = {"onnx": 2.5, "autocast": 3.0, "bfloat16": 3.0}  # times eager
+SETTING = ("height", "width", "threads", "rounds", "warmup", "head", "static")  # what tells two measurements apart
+FILES = ("onnx", "openvino")  # runs that need a file of this format
+REST_S = 0.1  # in which the threads of the run before stop spinning
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--height", type=int, default=512)
     parser.add_argument("--width", type=int, default=1024)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, help="of every run (default: one a CPU)")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--warmup", type=int, default=3)
     parser.add_argument("--head", choices=["paper", "torchvision"], default="paper", help="variant of LR-ASPP")
-    parser.add_argument("--static", action="store_true", help="a file of this size alone")
-    parser.add_argument("--folder", help=argparse.SUPPRESS)
-    parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    work(arguments) if arguments.worker else race(arguments)
+    parser.add_argument("--static", action="store_true", help="files of this size alone")
+    parser.add_argument("--results", type=Path, help="JSON file of the runs that are done")
+    parser.add_argument("--print", action="store_true", help="print the page, do not write it")
+    parser.add_argument("--worker", nargs=2, metavar=("NAME", "FOLDER"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        work(*options.worker, options.threads)
+        return
+    from lightseg.profile.latency import cpu_count
+
+    options.threads = options.threads or cpu_count()
+    names = [name for name in RUNS if name != "openvino" or find_spec("openvino")]
+    key = ", ".join(f"{name}={getattr(options, name)}" for name in SETTING)
+    done = json.loads(options.results.read_text()) if options.results and options.results.is_file() else {}
+    if key not in done:
+        done[key] = race(options, names)
+        if options.results:
+            options.results.write_text(json.dumps(done, indent=1))
+    text = page(options, done[key])
+    print(text)
+    if not options.print:
+        PAGE.write_text(text, encoding="utf-8")
 
 
-def race(arguments: argparse.Namespace) -> None:
+def race(options: argparse.Namespace, names: list[str]) -> dict[str, Any]:
+    """Seconds of every round and the largest difference from eager's logits, by run; and where that was."""
+    from lightseg.profile.latency import machine
+
+    size = (options.height, options.width)
+    load = [os.getloadavg()[0]] if hasattr(os, "getloadavg") else []
     with tempfile.TemporaryDirectory() as folder:
-        prepare(arguments, Path(folder))
-        command = [sys.executable, __file__, *sys.argv[1:], "--folder", folder, "--worker"]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads)}
-        workers = {
-            name: subprocess.Popen(
-                [*command, name], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-            for name in WORKERS
-        }
-        times: dict[str, list[float]] = {name: [] for name in workers}
+        prepare(Path(folder), size, options.head, options.static, [name for name in names if name in FILES])
+        workers = {name: start(name, folder, options.threads) for name in names}
+        seconds: dict[str, list[float]] = {name: [] for name in names}
         differences = {}
-        for _ in range(arguments.warmup + arguments.rounds):
-            for name, worker in workers.items():
-                answer = one_round(worker)
-                times[name].append(answer["seconds"])
+        for number in range(options.warmup + options.rounds):
+            first = number % len(names)
+            for name in (*names[first:], *names[:first]):
+                time.sleep(REST_S)
+                answer = one_run(workers[name])
                 differences[name] = answer["difference"]
+                if number >= options.warmup:
+                    seconds[name].append(answer["seconds"])
         for worker in workers.values():
             assert worker.stdin
             worker.stdin.close()
             worker.wait()
-    report(arguments, {name: all_times[arguments.warmup :] for name, all_times in times.items()}, differences)
+    return {
+        "seconds": seconds,
+        "differences": differences,
+        "machine": machine(),
+        "bfloat16": bfloat16_instructions(),
+        "load": [*load, os.getloadavg()[0]] if load else [],
+        "date": f"{date.today():%Y-%m-%d}",
+        "versions": {name: version(name) for name in ("torch", "onnxruntime", "openvino") if find_spec(name)},
+    }
 
 
-def report(arguments: argparse.Namespace, times: dict[str, list[float]], differences: dict[str, float]) -> None:
-    from lightseg.runtime import emulates_bfloat16
-
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    print(f"{platform.processor() or platform.machine()}, {arguments.threads} threads, load at the end {load:.1f}")
-    if emulates_bfloat16():
-        print("this CPU has no bfloat16 instructions: torch emulates them")
-    print(f"1x3x{arguments.height}x{arguments.width}, {CLASSES} classes, {arguments.rounds} rounds")
-    eager = statistics.median(times["eager"])
-    for name, seconds in times.items():
-        median = statistics.median(seconds)
-        print(
-            f"{WORKERS[name]:22}median {median * 1e3:8.1f} ms   best {min(seconds) * 1e3:8.1f} ms   "
-            f"{eager / median:5.2f} times eager   max difference {differences[name]:.2g}"
-        )
+def start(name: str, folder: str, threads: int) -> "subprocess.Popen[str]":
+    command = [sys.executable, __file__, "--worker", name, folder, "--threads", str(threads)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def one_round(worker: "subprocess.Popen[str]") -> dict[str, float]:
+def one_run(worker: "subprocess.Popen[str]") -> dict[str, float]:
     assert worker.stdin and worker.stdout
     worker.stdin.write("run\n")
     worker.stdin.flush()
@@ -106,146 +119,82 @@ def one_round(worker: "subprocess.Popen[str]") -> dict[str, float]:
     return json.loads(answer)
 
 
-def prepare(arguments: argparse.Namespace, folder: Path) -> None:
-    """The checkpoint, its ONNX file, one drawn street and eager's logits of it, for all workers."""
-    import numpy as np
-    import torch
-
-    from lightseg.data.mini import render
-    from lightseg.export.exporting import export
-    from lightseg.model import create_model
-
-    torch.manual_seed(0)
-    model = create_model("mobilenetv3_large", "seg", CLASSES, head={"name": "lraspp", "variant": arguments.head})
-    state = {f"model.{key}": value for key, value in model.state_dict().items()}
-    torch.save({"hyper_parameters": {"model": model.spec}, "state_dict": state}, folder / "best.ckpt")
-    size = (arguments.height, arguments.width)
-    export(folder / "best.ckpt", folder / "best.onnx", size=size, static=arguments.static)
-    image = render(0, *size).image.transpose(2, 0, 1)[None]
-    np.save(folder / "image.npy", np.ascontiguousarray(image))
-    np.save(folder / "logits.npy", eager_run(folder)())
-
-
-def work(arguments: argparse.Namespace) -> None:
+def work(name: str, folder: str, threads: int) -> None:
     """One line on standard input is one run; its time and its difference go to standard output."""
     import numpy as np
     import torch
 
-    torch.set_num_threads(arguments.threads)
-    folder = Path(arguments.folder)
-    makers = {
-        "eager": eager_run,
-        "fast": fast_run,
-        "folded": lambda folder: folded_run(folder, torch.float32),
-        "folded_bf16": lambda folder: folded_run(folder, torch.bfloat16),
-        "onnx": onnx_run,
-    }
-    run = makers[arguments.worker](folder)
-    expected = np.load(folder / "logits.npy")
+    torch.set_num_threads(threads)
+    run = RUNS[name][1](Path(folder))
+    expected = np.load(Path(folder) / "logits.npy")
     for _ in sys.stdin:
-        start = time.perf_counter()
+        began = time.perf_counter()
         logits = run()
-        seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - began
         print(json.dumps({"seconds": seconds, "difference": float(np.abs(logits - expected).max())}), flush=True)
 
 
-def load(folder: Path):
-    import numpy as np
-    import torch
-
-    from lightseg.export.wrapper import Exportable, task_export
-    from lightseg.model import load_model
-
-    return Exportable(load_model(folder / "best.ckpt"), task_export("seg")).eval(), torch.from_numpy(
-        np.load(folder / "image.npy")
-    )
+def bfloat16_instructions() -> list[str] | None:
+    """Those of the CPU, as Linux names them; None where it is not Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    words = {word for line in lines if line.lower().startswith(("flags", "features")) for word in line.split()}
+    return [name for name in BFLOAT16 if name in words]
 
 
-def eager_run(folder: Path):
-    import torch
+def page(options: argparse.Namespace, found: dict[str, Any]) -> str:
+    seconds, instructions = found["seconds"], found["bfloat16"]
+    eager = statistics.median(seconds["eager"])
+    times_eager = {name: eager / statistics.median(times) for name, times in seconds.items()}
+    rows = [
+        "| | median ms | best ms | times eager | middle half of the rounds | largest difference of a logit |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for name, times in seconds.items():
+        ratios = sorted(one / other for one, other in zip(seconds["eager"], times, strict=True))
+        low, high = ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]
+        rows.append(
+            f"| {RUNS[name][0]} | {1e3 * statistics.median(times):.1f} | {1e3 * min(times):.1f} | "
+            f"**{times_eager[name]:.2f}** | {low:.2f} to {high:.2f} | {found['differences'][name]:.2g} |"
+        )
+    if instructions is None:
+        bfloat16 = "whether it has bfloat16 instructions is not known"
+    elif instructions:
+        bfloat16 = f"bfloat16 instructions: {', '.join(instructions)}"
+    else:
+        bfloat16 = "no bfloat16 instructions (neither avx512_bf16 nor amx_bf16)"
+    aims = []
+    for name, aim in AIMS.items():
+        reached = times_eager[name] >= aim
+        why = "; this CPU lacks the instructions, and torch emulates them" if not reached and instructions == [] else ""
+        why = why if name != "onnx" else ""
+        aims.append(
+            f"- {RUNS[name][0]}: {times_eager[name]:.2f} times eager float32 NCHW, aim {aim:g}: "
+            f"{'reached' if reached else 'not reached'}{why}"
+        )
+    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    missing = "" if "openvino" in seconds else " OpenVINO is not installed there."
+    load = ", load " + " before, ".join(f"{one:.1f}" for one in found["load"]) + " after" if found["load"] else ""
+    changed = [f"--{name} {getattr(options, name)}" for name in ("height", "width", "threads", "rounds", "head")]
+    return f"""\
+# The speed of an exported net, measured
 
-    model, image = load(folder)
+Written by `python benchmarks/export.py`; do not edit. {BACKBONE} with LR-ASPP (variant {options.head}), \
+{CLASSES} classes,
+random weights: one picture, uint8 1x3x{options.height}x{options.width}, in; logits of its size out. Every run has
+{options.threads} thread{"s" * (options.threads > 1)} and a process of its own; {options.rounds} rounds, in turn, \
+after {options.warmup} that do not count.
 
-    def run():
-        with torch.inference_mode():
-            return model(image)[0].numpy()
+Machine: {found["machine"]}; {bfloat16}. {versions}; {found["date"]}{load}.{missing}
 
-    return run
+{chr(10).join(rows)}
 
+{chr(10).join(aims)}
 
-def fast_run(folder: Path):
-    import torch
-
-    model, image = load(folder)
-    model.to(memory_format=torch.channels_last)
-    image = image.contiguous(memory_format=torch.channels_last)
-
-    def run():
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-            return model(image)[0].float().numpy()
-
-    return run
-
-
-def folded_run(folder: Path, dtype):
-    import torch
-
-    from lightseg.model import Model
-
-    wrapped, image = load(folder)
-    fold_batch_norm(wrapped)
-    wrapped.to(memory_format=torch.channels_last)
-    model: Model = wrapped.model
-    model.backbone.to(dtype)
-    model.head.to(dtype)
-    image = image.contiguous(memory_format=torch.channels_last)
-
-    def run():
-        with torch.inference_mode():
-            size = tuple(image.shape[-2:])
-            outputs = model.head(model.backbone(model.normalise(image).to(dtype)), size)
-            return wrapped.what.of_head(outputs, size)[0].float().numpy()
-
-    return run
-
-
-def fold_batch_norm(model) -> None:
-    """Each batch norm that follows a convolution directly becomes part of it; its activation stays where it is."""
-    import torch
-    from torch import nn
-    from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-    traced = torch.export.export(model, (torch.zeros(1, 3, 64, 128, dtype=torch.uint8),))
-    calls = [node for node in traced.graph.nodes if node.op == "call_function"]
-    layer = {
-        node: [*node.meta["nn_module_stack"].values()][-1][0] for node in calls if node.meta.get("nn_module_stack")
-    }
-    for node in calls:
-        source = node.args[0] if node.args else None
-        if "batch_norm" not in str(node.target) or source not in layer or "conv" not in str(source.target):
-            continue
-        name, norm_name = (layer[one].removeprefix("L['self'].") for one in (source, node))
-        conv, norm = model.get_submodule(name), model.get_submodule(norm_name)
-        if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
-            continue
-        replaced = fuse_conv_bn_eval(conv, norm)
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, replaced)
-        # timm's BatchNormAct2d is a BatchNorm2d that also drops and activates
-        activation = nn.Sequential(*(getattr(norm, part) for part in ("drop", "act") if hasattr(norm, part)))
-        parent, _, child = norm_name.rpartition(".")
-        setattr(model.get_submodule(parent), child, activation)
-
-
-def onnx_run(folder: Path):
-    import numpy as np
-    import torch
-
-    from lightseg.export.runner import open_exported
-
-    image = np.load(folder / "image.npy")
-    runner = open_exported(folder / "best.onnx", threads=torch.get_num_threads())
-    return lambda: runner.run(image)["logits"]
+    python benchmarks/export.py {" ".join(changed)}{" --static" * options.static}
+"""
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from configs.checks import check, check_trainer_argument, wrong_kind
+from configs.data_keys import check_data
+from configs.pruning import check_prune
 from configs.scaling import scale
 from lightseg.errors import LightsegError, nearest
 
@@ -39,6 +41,7 @@ def compose(overrides: list[str]) -> DictConfig:
     _apply(config, words, "the command line")
     scale(config, _dotted({**experiment, **words}))
     check(config, default_data=str(_read(_choose("task", config.task)).data))
+    check_prune(config)
     return config
 
 
@@ -141,6 +144,7 @@ def _defaults(chosen: dict[str, Any]) -> DictConfig:
         # a task may have values of its own for a group: how many epochs its mini data takes
         own = task_file.get(group) if isinstance(task_file.get(group), DictConfig) else {}
         config[group] = OmegaConf.merge({"name": name}, _read(_choose(group, name)), own)
+    check_data(config.data, task, f"configs/data/{names['data']}.yaml")
     config.task = task
     return config
 
@@ -162,11 +166,15 @@ def _saved_config(words: dict[str, Any]) -> DictConfig | None:
     if not all(isinstance(saved.get(group), DictConfig) for group in ("data", "trainer", "logger", "evaluation")):
         raise LightsegError(f"{folder / 'config.yaml'} is not the configuration of a run")
     saved.resume = saved.ckpt = None
+    origin = f"{folder / 'config.yaml'} (data)"
     for group in ("task", "data", "trainer", "logger"):
         if isinstance(words.get(group), str) and words[group] != (saved.task if group == "task" else saved[group].name):
             if group == "task":
                 raise LightsegError(f"{folder} is a run of task={saved.task}, not task={words['task']}")
             saved[group] = OmegaConf.merge({"name": words[group]}, _read(_choose(group, words[group])))
+            if group == "data":
+                origin = f"configs/data/{words[group]}.yaml"
+    check_data(saved.data, str(saved.get("task")), origin)
     return saved
 
 

@@ -14,6 +14,7 @@ from lightseg.errors import LightsegError, one_line
 VERBS = {  # name -> what --help says of it
     "models": "the backbones: cost, published accuracy, maps, weights and their licence",
     "export": "a checkpoint as ONNX, OpenVINO, ExecuTorch or torch file, verified; int8",
+    "compress": "a checkpoint as a small file: pruning, shared weights, entropy coding",
     "profile": "what a model costs, by stage and layer; ShuffleNetV2's guidelines on this machine",
     "predict": "answers of a checkpoint or exported file on pictures, videos, a camera",
     "leaderboard": "what finished runs measured, in tables that may be compared",

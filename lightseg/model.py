@@ -5,6 +5,7 @@ unpickling anything but tensors and plain values.
 """
 
 import inspect
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from lightseg.arch_file import format_arch, parse_arch, read_arch
 from lightseg.backbones import Classifier, FeaturePyramid, create_backbone, create_classifier
 from lightseg.backbones.catalog import is_arch
+from lightseg.backbones.weights import read_head
+from lightseg.compress.file import is_compressed, read_compressed
 from lightseg.detector_weights import load_torchvision_ssdlite, read_detector
 from lightseg.errors import LightsegError, nearest
 from lightseg.heads.classification import ClassificationLoss, LinearHead, NativeHead
@@ -26,6 +29,7 @@ from lightseg.heads.segmentation_loss import SegmentationLoss
 from lightseg.heads.simcc import SimCCHead
 from lightseg.heads.ssdlite import SSDLite
 
+log = logging.getLogger(__name__)
 HEADS: dict[str, dict[str, type[nn.Module]]] = {  # the first of a task is the default
     "seg": {"lraspp": LRASPP, "raspp": RASPP},
     "cls": {"native": NativeHead, "linear": LinearHead},
@@ -98,7 +102,8 @@ def create_model(
         task: `seg`, `cls`, `det` or `pose`.
         num_classes: number of classes the head answers with; of keypoints, for `pose`.
         pretrained: False, True (official weights) or a weight file, for the backbone; for `det` also the file of a
-            whole detector, torchvision's SSDLite, for backbone and head.
+            whole detector, torchvision's SSDLite, for backbone and head. Of a run's checkpoint the head is taken too
+            where it is the same one, for as many classes; a log line says where it is not.
         output_stride: stride of the deepest map: 8, 16 or 32. None: the task's usual one.
         in_chans: channels of the images.
         drop_path_rate: stochastic depth of the backbone.
@@ -170,11 +175,23 @@ def create_model(
     model = Model(net, built, spec)
     if detector is not None:
         load_torchvision_ssdlite(model, detector)
+    elif isinstance(pretrained, str):
+        _load_head(built, Path(pretrained))
     return model
 
 
+def _load_head(head: nn.Module, path: Path) -> None:
+    """The head of a run's checkpoint, which has been read for the backbone, if it is one with a head like this one."""
+    state = read_head(path)
+    if {key: value.shape for key, value in state.items()} == {k: v.shape for k, v in head.state_dict().items()}:
+        head.load_state_dict(state)
+    elif state:
+        log.warning(f"{path}: its head is another one, or for other classes, and was left out: it starts at random")
+
+
 def load_model(checkpoint: str | Path) -> Model:
-    """The model of a run's checkpoint (`.../checkpoints/best.ckpt`), in evaluation mode on the CPU.
+    """The model of a run's checkpoint (`.../checkpoints/best.ckpt`) or of a file that `lightseg compress` wrote, in
+    evaluation mode on the CPU.
 
     With an exponential moving average the averaged weights are the ones loaded. A file that holds anything but tensors
     and plain values is refused, never run.
@@ -185,6 +202,23 @@ def load_model(checkpoint: str | Path) -> Model:
     path = Path(checkpoint)
     if not path.is_file():
         raise LightsegError(f"{path}: no such checkpoint")
+    if is_compressed(path):
+        compressed = read_compressed(path)
+        model = _rebuild(compressed.spec, path)
+        state = compressed.state(model.state_dict())
+    else:
+        spec, state = _read_checkpoint(path)
+        model = _rebuild(spec, path)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1:2]
+        raise LightsegError(f"{path} does not fit the model that it names: {' '.join(first).strip()}") from error
+    return model.eval()
+
+
+def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The model's spec and state in a checkpoint of a run."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # every way a foreign or damaged file can fail: one line for all
@@ -193,15 +227,9 @@ def load_model(checkpoint: str | Path) -> Model:
     spec = hyper_parameters.get("model") if isinstance(hyper_parameters, dict) else None
     if not isinstance(spec, dict) or not isinstance(content.get("state_dict"), dict):
         raise LightsegError(f"{path} is not a checkpoint of a lightseg run (it names no model)")
-    model = _rebuild(spec, path)
     prefix = "model."
-    state = {key.removeprefix(prefix): value for key, value in content["state_dict"].items() if key.startswith(prefix)}
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1:2]
-        raise LightsegError(f"{path} does not fit the model that it names: {' '.join(first).strip()}") from error
-    return model.eval()
+    named = content["state_dict"].items()
+    return spec, {key.removeprefix(prefix): value for key, value in named if key.startswith(prefix)}
 
 
 def _rebuild(spec: Mapping[str, Any], path: Path) -> Model:

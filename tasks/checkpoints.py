@@ -8,7 +8,9 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from lightseg.compress.file import is_compressed
 from lightseg.errors import LightsegError
+from lightseg.model import load_model
 
 
 class SaveError(LightsegError):
@@ -18,7 +20,7 @@ class SaveError(LightsegError):
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Written beside the target, flushed to the disk, renamed. (Lightning's own goes through the system's temporary
     folder, and where that is another disk the last move is a plain copy.) Reading back admits tensors and plain values
-    only."""
+    only, and takes files of `lightseg compress` too."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         target = Path(path)
@@ -39,6 +41,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             ) from error
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
+        if is_compressed(path):
+            model = load_model(path)
+            state = {f"model.{key}": value for key, value in model.state_dict().items()}
+            return {"hyper_parameters": {"model": model.spec}, "state_dict": state}
         try:
             return torch.load(path, map_location=map_location, weights_only=True)
         except Exception as error:

@@ -46,13 +46,13 @@ class Format(NamedTuple):
 
 def seg_train(options: Options, values: dict[str, float]) -> Transform:
     """At a smaller `image_size` (of the crop's shorter side) the same part of the picture has fewer pixels."""
-    from lightseg.data.transforms import train_transform
+    from lightseg.data.transforms import DEFAULT_SCALE, train_transform
 
     augment = dict(options["augment"])
     if "image_size" in values:
         share = values["image_size"] / min(augment["crop_size"])
         augment["crop_size"] = [round(side * share) for side in augment["crop_size"]]
-        augment["scale"] = [scale * share for scale in augment["scale"]]
+        augment["scale"] = [scale * share for scale in augment.get("scale", DEFAULT_SCALE)]
     return train_transform(**augment)
 
 

@@ -27,6 +27,7 @@ from tasks.loggers import build_loggers
 from tasks.pose import PoseTask
 from tasks.predictions import WritePredictions
 from tasks.progressive import Progressive
+from tasks.pruning import Pruning
 from tasks.segmentation import SegmentationTask
 
 TASKS: dict[str, type[Task]] = {
@@ -118,7 +119,10 @@ def refuse_random_weights(task: Task, model: dict[str, Any], config: dict[str, A
 
 def build_trainer(config: dict[str, Any], folder: Path, task: Task, data: DataModule) -> pl.Trainer:
     options = {key: value for key, value in config["trainer"].items() if key != "name"}
-    callbacks: list[pl.Callback] = [
+    prune = config.get("prune", {})  # a run of old has no such group
+    # first, so that the moving average is one of weights that are pruned already
+    callbacks: list[pl.Callback] = [Pruning(**prune)] if prune.get("sparsity") else []
+    callbacks += [
         RunProgress(task.monitor),
         Pictures(folder / "images", config["logger"]["pictures"]),
         *checkpoint_callbacks(folder, task.monitor),

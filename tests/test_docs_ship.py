@@ -1,5 +1,6 @@
 """Every command and example of docs/predict.md and docs/export.md, run on tiny checkpoints and pictures."""
 
+import json
 import os
 import re
 import shlex
@@ -34,6 +35,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     noise = np.random.default_rng(0).integers(0, 256, (5, 60, 80, 3), dtype=np.uint8)
     for name, picture in zip(("street", "person", "photos/a", "photos/b", "people/a"), noise, strict=True):
         cv2.imwrite(str(folder / f"{name}.jpg"), picture)
+    box = {"category_id": 1, "bbox": [10, 5, 40, 50], "score": 0.9}
+    (folder / "boxes.json").write_text(json.dumps([{"image_id": name, **box} for name in "ab"]))
     film = cv2.VideoWriter(str(folder / "walk.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 20.0, (64, 64))
     for picture in noise:
         film.write(cv2.resize(picture, (64, 64)))

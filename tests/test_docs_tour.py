@@ -20,7 +20,7 @@ SHORTER = [
     "logger=csv",
     "profile.runs=2",
 ]
-WITH_FILES = ("predict.md", "export.md", "tour.md")  # pages whose predictions and exports are run
+WITH_FILES = ("predict.md", "export.md", "compress.md", "tour.md")  # pages whose predictions and exports are run
 
 
 def test_it_shows_training_a_sweep_and_what_comes_after():

@@ -115,3 +115,20 @@ def test_pixels_of_the_weights_are_kept_too():
     model = create_model("shufflenetv1_g3_x0_5", "seg", 3, pixels="bgr255")
     torch.testing.assert_close(model.normalise(rgb), rgb.flip(1).float())
     assert create_model(**model.spec).backbone.pixels.bgr
+
+
+def test_the_head_of_a_runs_checkpoint_is_taken_where_it_is_the_same(tmp_path, caplog):
+    def build(classes: int, head: str, **options):
+        return create_model("mobilenetv3_small_050", "seg", classes, head={"name": head}, **options)
+
+    model, path = build(5, "lraspp"), str(tmp_path / "best.ckpt")
+    state = {f"model.{key}": value for key, value in model.state_dict().items()}
+    torch.save({"hyper_parameters": {"model": model.spec}, "state_dict": state}, path)
+    again = build(5, "lraspp", pretrained=path).state_dict()
+    assert all(torch.equal(value, again[key]) for key, value in model.state_dict().items()) and not caplog.text
+    for classes, head in ((4, "lraspp"), (5, "raspp")):
+        caplog.clear()
+        other = build(classes, head, pretrained=path)
+        assert "its head is another one, or for other classes, and was left out" in caplog.text
+        loaded = other.backbone.state_dict()
+        assert all(torch.equal(value, loaded[key]) for key, value in model.backbone.state_dict().items())

@@ -68,11 +68,28 @@ def is_same_net(source: State) -> bool:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a `.pth`, `.pt`, `.ckpt` or `.safetensors` file by name, out of the usual wrappings.
+    """The tensors of a `.pth`, `.pt`, `.ckpt` or `.safetensors` file by name, out of the usual wrappings. Of a
+    checkpoint of a run, those of its backbone.
 
     Raises:
         LightsegError: no such file, damaged, holding code, or without tensors.
     """
+    tensors = _read_tensors(path)
+    ours = "backbone.net."
+    return {key.partition(ours)[2]: value for key, value in tensors.items() if ours in key} or tensors
+
+
+def read_head(path: Path) -> dict[str, Tensor]:
+    """The tensors of the head in a checkpoint of a run, by the head's own names; empty for every other file.
+
+    Raises:
+        LightsegError: as `read_state`.
+    """
+    ours = "model.head."
+    return {key.removeprefix(ours): value for key, value in _read_tensors(path).items() if key.startswith(ours)}
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise LightsegError(f"{path}: no such weight file")
     try:
@@ -96,8 +113,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     for prefix in ("module.", "_orig_mod."):  # of DataParallel, of torch.compile
         if all(key.startswith(prefix) for key in tensors):
             tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
-    ours = "backbone.net."  # a checkpoint of a run, of which the head is left out
-    return {key.partition(ours)[2]: value for key, value in tensors.items() if ours in key} or tensors
+    return tensors
 
 
 def match_by_name(

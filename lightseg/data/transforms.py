@@ -25,6 +25,7 @@ from lightseg.data.colour import MEAN_COLOUR, random_colour_matrix
 from lightseg.errors import LightsegError
 
 IGNORE = 255
+DEFAULT_SCALE = (0.5, 2.0)
 
 
 class Augmentation:
@@ -132,7 +133,7 @@ class Resize(A.ImageOnlyTransform):
 def train_transform(
     crop_size: Sequence[int],
     *,
-    scale: Sequence[float] = (0.5, 2.0),
+    scale: Sequence[float] = DEFAULT_SCALE,
     hflip: float = 0.5,
     color: float = 0.25,
 ) -> Augmentation:

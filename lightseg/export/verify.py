@@ -115,7 +115,7 @@ def evaluate_exported(
     """
     metadata = runner.metadata
     for batch in batches:
-        images = batch["images"].numpy()
+        images = batch["images"].contiguous().numpy()
         size = (images.shape[-2], images.shape[-1])
         step = metadata.batch or len(images)
         parts = [

@@ -1,4 +1,4 @@
-"""From pictures to answers in their own pixels: one network, or a detector and after it a network for each person."""
+"""From pictures to answers in their own pixels: one network, or a network for each person of a picture."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +10,12 @@ from torch import Tensor
 
 from lightseg.errors import LightsegError
 from lightseg.metrics.oks import oks_nms, person_scores
-from lightseg.predict.inputs import CropPerson, Preparation, Size, preparation, together
+from lightseg.predict.inputs import CropPerson, FixedSize, Preparation, Size, preparation, together
+from lightseg.predict.person_list import PersonList
+from lightseg.predict.persons import DetectedPersons, Found, ListedPersons, Persons
 from lightseg.predict.poses import LEAST_SCORE
 from lightseg.predict.runners import Runner, open_runner
+from lightseg.predict.sources import Frame
 
 PERSON = "person"  # the detector's class whose boxes count
 
@@ -31,8 +34,9 @@ class Answerer(Protocol):
         """uint8 [H, W, 3] -> what the first network looks at, uint8 [h, w, 3]. LightsegError where it cannot be."""
         ...
 
-    def answer(self, inputs: Tensor, images: Sequence[np.ndarray]) -> list[Any]:
-        """inputs uint8 [B, 3, h, w] of the pictures `images` -> an answer each, in pixels of the picture."""
+    def answer(self, inputs: Tensor, frames: Sequence[Frame]) -> list[Any]:
+        """inputs uint8 [B, 3, h, w] of the pictures of `frames` -> an answer each, in pixels of the picture. What is
+        odd about one is added to its frame's note."""
         ...
 
 
@@ -46,23 +50,21 @@ class OneNetwork:
     def prepare(self, image: np.ndarray) -> np.ndarray:
         return self.preparation(image)
 
-    def answer(self, inputs: Tensor, images: Sequence[np.ndarray]) -> list[Any]:
-        sizes: list[Size] = [image.shape[:2] for image in images]
+    def answer(self, inputs: Tensor, frames: Sequence[Frame]) -> list[Any]:
+        sizes: list[Size] = [frame.image.shape[:2] for frame in frames if frame.image is not None]
         answers = self.runner(inputs, sizes)
         return [self.preparation.restore(answer, size) for answer, size in zip(answers, sizes, strict=True)]
 
 
 class TopDown:
-    """Persons by a detector, then the keypoints of each in its crop, as evaluation with a detector's boxes does.
+    """Persons, then the keypoints of each in its crop, as evaluation with a detector's boxes does.
 
-    label: of persons. score: of the boxes that count. Of two persons whose OKS is above the run's `data.oks_nms` the
-    worse one is dropped.
+    Of two persons whose OKS is above the run's `data.oks_nms` the worse one is dropped.
     """
 
-    def __init__(self, detector: OneNetwork, label: int, score: float, runner: Runner, crop: CropPerson) -> None:
-        self.detector, self.label, self.score = detector, label, score
-        self.runner, self.crop = runner, crop
-        self.most_images = detector.most_images
+    def __init__(self, persons: Persons, runner: Runner, crop: CropPerson) -> None:
+        self.persons, self.runner, self.crop = persons, runner, crop
+        self.most_images = persons.most_images
         self.sigmas = np.array(runner.skeleton["sigmas"], np.float64)
         nms = runner.evaluation.get("oks_nms")
         if nms is not None and not (isinstance(nms, int | float) and 0 <= nms <= 1):
@@ -70,19 +72,18 @@ class TopDown:
         self.nms_threshold = nms
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
-        return self.detector.prepare(image)
+        return self.persons.prepare(image)
 
-    def answer(self, inputs: Tensor, images: Sequence[np.ndarray]) -> list[Any]:
-        return [
-            self._persons(image, found)
-            for image, found in zip(images, self.detector.answer(inputs, images), strict=True)
-        ]
+    def answer(self, inputs: Tensor, frames: Sequence[Frame]) -> list[Any]:
+        persons = list(zip(frames, self.persons.find(inputs, frames), strict=True))
+        answers = [self._poses(frame.image, found) for frame, found in persons if frame.image is not None]
+        for frame, found in persons:  # now that nothing fails any more: what failed is tried again
+            if found.note:
+                frame.note = "; ".join(filter(None, (frame.note, found.note)))
+        return answers
 
-    def _persons(self, image: np.ndarray, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        boxes, scores = found["boxes"], found["scores"]
-        sides = boxes[:, 2:] - boxes[:, :2]
-        chosen = (found["labels"] == self.label) & (scores >= self.score) & (sides > 0).all(1)
-        boxes, scores = boxes[chosen], scores[chosen]
+    def _poses(self, image: np.ndarray, found: Found) -> dict[str, np.ndarray]:
+        boxes, scores = found.boxes, found.scores
         room = min(together(self.crop.size), self.runner.most_images or len(boxes) or 1)
         parts = [self._points(image, boxes[i : i + room]) for i in range(0, len(boxes), room)]
         count = len(self.runner.class_names)
@@ -115,27 +116,36 @@ def open_answerer(
     *,
     size: Sequence[int] | None = None,
     person_detector: str | Path | None = None,
+    persons: PersonList | None = None,
     score: float = 0.3,
 ) -> Answerer:
-    """What answers pictures: a checkpoint or exported file, for pose perhaps with a detector before it.
+    """What answers pictures: a checkpoint or exported file, for pose perhaps with a detector or a list of boxes before
+    it.
 
-    size: of the network's input, not of the detector's. score: least one of a detector's box.
+    size: of the network's input, not of the detector's. score: least one of a person's box.
 
     Raises:
         LightsegError: a file that cannot be used, or is of a task that does not fit.
     """
     runner = open_runner(checkpoint, device)
     prepare = preparation(runner.task, runner.evaluation, size, runner.fixed_size)
-    if person_detector is None:
+    if person_detector is None and persons is None:
         return OneNetwork(runner, prepare)
     if not isinstance(prepare, CropPerson):
-        raise LightsegError(f"--person-detector is for pose, and {checkpoint} is of task {runner.task}: leave it out")
+        option = "--persons" if person_detector is None else "--person-detector"
+        raise LightsegError(f"{option} is for pose, and {checkpoint} is of task {runner.task}: leave it out")
+    if person_detector is None:
+        assert persons is not None
+        return TopDown(ListedPersons(persons, score), runner, prepare)
+    if persons is not None:
+        raise LightsegError("--persons and --person-detector both say where people are: give one of them")
     detector = open_runner(person_detector, device)
     if detector.task != "det":
         raise LightsegError(f"--person-detector {person_detector} is of task {detector.task}: give one of task det")
     fit = preparation("det", detector.evaluation, None, detector.fixed_size)
+    assert isinstance(fit, FixedSize)
     label = _person_label(detector.class_names, person_detector)
-    return TopDown(OneNetwork(detector, fit), label, score, runner, prepare)
+    return TopDown(DetectedPersons(detector, fit, label, score), runner, prepare)
 
 
 def _person_label(class_names: Sequence[str], where: str | Path) -> int:

@@ -14,6 +14,7 @@ from lightseg.errors import LightsegError, one_line
 from lightseg.predict.answering import Answerer, open_answerer
 from lightseg.predict.inputs import together
 from lightseg.predict.overlays import OverlayVideo, write_overlay
+from lightseg.predict.person_list import PersonList
 from lightseg.predict.report import Report
 from lightseg.predict.results import Results, open_results
 from lightseg.predict.sources import Frame, Stream, Video, open_source, without_path
@@ -27,7 +28,7 @@ class Summary:
         output: the folder of the results.
         done: pictures and frames that have an answer.
         failed: (name, reason) of those that have none.
-        notes: (name, remark) of those that have one and are odd: cut short, animated.
+        notes: (name, remark) of those that have one and are odd: cut short, animated; and on the list of persons.
         seconds: from the first picture to the last file.
         interrupted: stopped by Ctrl-C; what was done until then is in the files.
     """
@@ -50,6 +51,7 @@ def predict(
     size: Sequence[int] | None = None,
     score: float = 0.3,
     person_detector: str | Path | None = None,
+    persons: str | Path | None = None,
     overlays: bool = True,
     most_frames: int | None = None,
     device: str | None = None,
@@ -70,16 +72,19 @@ def predict(
         batch_size: pictures of one size at a time; None: up to 16, at most 4 megapixels together.
         size: (height, width) of the network's input; None: seg the picture's own, of others that of the evaluation.
         score: boxes and keypoints of a lower score are not drawn; the raw results have them all. It is also the least
-            score of the boxes that `person_detector` gives.
+            score of the boxes that `person_detector` or `persons` gives.
         person_detector: of pose, a checkpoint or exported file of task det whose class `person` is looked for first;
             None: the whole picture is one person's box.
+        persons: of pose, instead of a detector a JSON of COCO results, see `lightseg.predict.person_list`. What of it
+            cannot be used is named; pictures that it does not have are answered with nobody.
         overlays: also draw the answers, which takes longer than the network does where that is small.
         most_frames: of each video or camera.
         device: a torch device; None: the first GPU, or the CPU.
         progress: a bar and a line for each odd picture on stderr.
 
     Raises:
-        LightsegError: a checkpoint, source, size or folder that cannot be used; before anything is written.
+        LightsegError: a checkpoint, source, size, list of persons or folder that cannot be used; before anything is
+            written.
     """
     if batch_size is not None and batch_size < 1:
         raise LightsegError(f"batch_size is {batch_size}: give 1 or more")
@@ -88,7 +93,11 @@ def predict(
     folder = Path(output)
     _refuse_used(folder, overwrite)
     found = open_source(source, leave_out=folder, most_frames=most_frames)
-    answerer = open_answerer(checkpoint, device, size=size, person_detector=person_detector, score=score)
+    listed = None if persons is None else PersonList(persons)
+    answerer = open_answerer(
+        checkpoint, device, size=size, person_detector=person_detector, persons=listed, score=score
+    )
+    odd_list = None if listed is None else listed.check(found.file_names)
     summary = Summary(folder)
     started = time.monotonic()
     try:
@@ -98,6 +107,9 @@ def predict(
             files.callback(results.finish)
             if found.note:
                 report.say(found.note)
+            if odd_list:
+                summary.notes.append((str(persons), odd_list))
+                report.say(f"note: {persons}: {odd_list}")
             job = _Job(answerer, results, folder, overlays, batch_size, summary, report)
             try:
                 for stream in found.streams:
@@ -175,9 +187,8 @@ class _Job:
     def _answers(self, batch: Sequence[tuple[Frame, np.ndarray]]) -> list[Any]:
         """One a picture; None where the network failed on it, which is tried for each alone before it is said."""
         inputs = torch.from_numpy(np.stack([pixels for _, pixels in batch])).permute(0, 3, 1, 2)
-        images = [frame.image for frame, _ in batch if frame.image is not None]
         try:
-            return self.answerer.answer(inputs, images)
+            return self.answerer.answer(inputs, [frame for frame, _ in batch])
         except Exception as error:  # too small for the net, out of memory: torch's and ONNX Runtime's own kinds
             if len(batch) > 1:
                 return [answer for one in batch for answer in self._answers([one])]

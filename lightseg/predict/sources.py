@@ -149,6 +149,12 @@ class Source:
     streams: list[Stream]
     note: str | None = None  # on files that are no pictures
 
+    @property
+    def file_names(self) -> dict[str, bool]:
+        """Of pictures, videos and cameras, and whether they have frames with numbers."""
+        videos = {one.file_name: True for one in self.streams if isinstance(one, Video)}
+        return {name: False for one in self.streams if isinstance(one, Pictures) for name in one.file_names} | videos
+
 
 def open_source(source: str | Path | int, *, leave_out: Path, most_frames: int | None = None) -> Source:
     """The streams of an image, folder (with all below it), glob, video file or camera index.

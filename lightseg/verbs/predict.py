@@ -21,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CHECKPOINT",
         help="pose: find people with this detector (default: one fills a picture)",
     )
+    parser.add_argument(
+        "--persons", metavar="FILE", help="pose: people's boxes as COCO results, in place of a detector"
+    )
     parser.add_argument("--no-overlays", action="store_true", help="raw results alone, no pictures")
     parser.add_argument("--frames", type=int, help="of each video or camera (default: all; Ctrl-C ends a camera)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: the first GPU, or the CPU)")
@@ -40,6 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
         size=arguments.size,
         score=arguments.score,
         person_detector=arguments.person_detector,
+        persons=arguments.persons,
         overlays=not arguments.no_overlays,
         most_frames=arguments.frames,
         device=arguments.device,

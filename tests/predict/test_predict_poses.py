@@ -153,7 +153,7 @@ def test_skeletons_of_strangers():
 def test_the_runs_own_size_and_threshold_hold(checkpoints, tmp_path):
     answerer = open_answerer(checkpoints["pose"], person_detector=checkpoints["det"])
     assert answerer.crop.size == SIZE and answerer.nms_threshold == 0.9
-    assert answerer.detector.preparation.fit.size == (64, 96)
+    assert answerer.persons.fit.fit.size == (64, 96)
     alone = save_checkpoint(tmp_path / "run", "pose", None)
     assert open_answerer(alone).preparation.size == (256, 192)
     assert open_answerer(alone, size=[128, 96]).preparation.size == (128, 96)

@@ -1,0 +1,19 @@
+"""What cannot work of the group `prune`, said before torch is imported."""
+
+from omegaconf import DictConfig
+
+from lightseg.errors import LightsegError, nearest
+
+SCOPES = ("layer", "global")  # of lightseg.compress.pruning, whose import brings torch
+
+
+def check_prune(config: DictConfig) -> None:
+    prune = config.get("prune")
+    if prune is None:  # a run of old has no such group
+        return
+    if not 0 <= prune.sparsity < 1:
+        raise LightsegError(
+            f"prune.sparsity={prune.sparsity}: give the share of the weights that become zero, from 0 up to 1 (0.67)"
+        )
+    if prune.scope not in SCOPES:
+        raise LightsegError(f"prune.scope={prune.scope}: {nearest(str(prune.scope), SCOPES)}")
