@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from configs.checks import check, check_trainer_argument, wrong_kind
+from configs.dmasking import is_search, settle
 from configs.scaling import scale
 from lightseg.errors import LightsegError, nearest
 
@@ -38,6 +39,8 @@ def compose(overrides: list[str]) -> DictConfig:
         _apply(config, experiment, f"configs/experiment/{words.get('experiment')}.yaml")
     _apply(config, words, "the command line")
     scale(config, _dotted({**experiment, **words}))
+    if is_search(config):
+        settle(config, _dotted({**experiment, **words}))
     check(config, default_data=str(_read(_choose("task", config.task)).data))
     return config
 
