@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from configs.compose import compose, plain
+from configs.netadapt import check_netadapt
 from configs.space import Dimension, read_space
 from lightseg import record
 from lightseg.errors import LightsegError
@@ -20,6 +21,8 @@ from lightseg.errors import LightsegError
 SINGLE = ("resume", "runs_dir", "logger")  # one for a whole sweep: they are no part of what a run computes
 OBJECTIVES = ("monitor", "reward")
 CLUSTERS = ("slurm", "local")
+WITHIN_A_RUN = {"search=dmasking"}
+IN_PROCESS = {"netadapt": check_netadapt}  # searches that train by themselves, and what is checked before
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,12 @@ class Sweep:
 
     @property
     def is_one_run(self) -> bool:
-        return len(self.runs) == 1 and self.launcher["name"] == "local" and self.search["name"] == "none"
+        return len(self.runs) == 1 and self.launcher["name"] == "local" and not self.begins_runs
+
+    @property
+    def begins_runs(self) -> bool:
+        """Whether a search decides what is run."""
+        return self.search["name"] != "none" and f"search={self.search['name']}" not in WITHIN_A_RUN
 
     def configurations(self) -> list[str]:
         """As YAML, one a run: what `--cfg` prints."""
@@ -66,7 +74,9 @@ def identity(config: dict[str, Any]) -> str:
 
 def read_sweep(words: list[str]) -> Sweep:
     """Raises LightsegError, one line, where any of the combinations cannot run."""
-    own = [word for word in words if word.split("=", 1)[0].split(".")[0] in ("launcher", "search")]
+    # the search within a run is a part of the run, as its optimizer is; others begin runs, as launchers do
+    groups = ("launcher",) if WITHIN_A_RUN & set(words) else ("launcher", "search")
+    own = [word for word in words if word.split("=", 1)[0].split(".")[0] in groups]
     combinations = expand([word for word in words if word not in own])
     if len(combinations) > 1 and any(word.startswith("resume=") for word in words):
         raise LightsegError("resume= goes on with one run: leave it out, a sweep finds its unfinished runs by itself")
@@ -77,7 +87,7 @@ def read_sweep(words: list[str]) -> Sweep:
     launcher, search = (
         plain(first[g]) if g in first else {"name": n} for g, n in (("launcher", "local"), ("search", "none"))
     )
-    space = _check_search(search, chosen)
+    space = _check_search(search, chosen, launcher, plain(first))
     _check_launcher(launcher)
     if len(chosen) == 1:
         config = compose(chosen[0]) if own else first
@@ -150,9 +160,18 @@ def _check_launcher(launcher: dict[str, Any]) -> None:
         )
 
 
-def _check_search(search: dict[str, Any], combinations: list[list[str]]) -> dict[str, Dimension]:
+def _check_search(
+    search: dict[str, Any], combinations: list[list[str]], launcher: dict[str, Any], config: dict[str, Any]
+) -> dict[str, Dimension]:
     """The space; LightsegError also for a value of it with which no run can begin."""
-    if search["name"] == "none":
+    if search["name"] == "none" or f"search={search['name']}" in WITHIN_A_RUN:
+        return {}
+    if search["name"] in IN_PROCESS:
+        if len(combinations) > 1 or launcher["name"] != "local":
+            raise LightsegError(
+                f"search={search['name']} is one run in this process: give single values, launcher=local"
+            )
+        IN_PROCESS[search["name"]](search, config)
         return {}
     if len(combinations) > 1:
         raise LightsegError("search chooses the values itself: put the lists into search.space")
