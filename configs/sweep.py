@@ -16,7 +16,10 @@ from configs.compose import compose, plain
 from configs.netadapt import check_netadapt
 from configs.space import Dimension, read_space
 from lightseg import record
+from lightseg.arch_file import read_arch
 from lightseg.errors import LightsegError
+from lightseg.light import catalog
+from lightseg.search.arch_space import varied
 
 SINGLE = ("resume", "runs_dir", "logger")  # one for a whole sweep: they are no part of what a run computes
 OBJECTIVES = ("monitor", "reward")
@@ -186,10 +189,31 @@ def _check_search(
     ):
         raise LightsegError("search.objective=reward needs search.target_ms=<milliseconds>, the latency aimed at")
     words = [word for word in combinations[0] if word.split("=", 1)[0] not in space]
-    middle = {key: dimension.texts[0] for key, dimension in space.items()}
-    for key, dimension in space.items():
-        for text in dimension.texts:
+    nets = {key: space[key] for key in space if key.split(".")[0] == "arch"}
+    if nets:
+        _check_nets(nets, space, config)
+    middle = {key: dimension.texts[0] for key, dimension in space.items() if key not in nets}
+    for key in middle:
+        for text in space[key].texts:
             _composed([*words, *(f"{k}={v}" for k, v in {**middle, key: text}.items())], "search.space")
+    exponent = search["reward_exponent"]
+    if not isinstance(exponent, int | float) or not -10 <= exponent <= 0:
+        raise LightsegError(f"search.reward_exponent={exponent}: from -10 to 0 (MnasNet: -0.07)")
     if find_spec("optuna") is None:
         raise LightsegError('search=optuna: Optuna is not installed: pip install -e ".[sweep]"')
     return space
+
+
+def _check_nets(nets: dict[str, Dimension], space: dict[str, Dimension], config: dict[str, Any]) -> None:
+    """`arch.*` of a space: LightsegError for a value that makes no net of the base."""
+    if not catalog().is_arch(str(config["backbone"])) or "backbone" in space:
+        raise LightsegError(
+            f"search.space: {next(iter(nets))} turns an architecture: give backbone=<arch.yaml>, one file"
+        )
+    base = read_arch(config["backbone"])
+    first = {key: json.loads(dimension.texts[0]) for key, dimension in nets.items()}
+    for key, dimension in nets.items():
+        for text in dimension.texts:
+            varied(base, {**first, key: json.loads(text)})
+        if key == "arch.kernel" and dimension.scale is not None:
+            raise LightsegError("search.space: arch.kernel takes choices, as in [3, 5, 7]: a range holds even ones too")

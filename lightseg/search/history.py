@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-WIDTH, STRIP, LABEL, GAP = 300, 26, 250, 6  # pixels
+WIDTH, STRIP, LABEL, VALUES, GAP = 260, 24, 190, 170, 6  # pixels
 COLOURS = (
     (68, 119, 170), (238, 102, 119), (34, 136, 51), (204, 187, 68), (102, 204, 238), (170, 51, 119), (187, 187, 187),
 )  # fmt: skip  # Paul Tol's bright scheme, which the colour-blind can tell apart
@@ -36,7 +36,8 @@ def search_picture(
     say: Callable[[float], str],
 ) -> np.ndarray:
     """uint8 [H, W, 3]: cost against step, and below a strip a decision, whose bands are the choices' probabilities from
-    the first epoch to the last, in the order of the choices from below; the chosen one is named.
+    the first epoch to the last, the first choice below; before a strip its decision with what was chosen, behind it all
+    choices in their colours.
 
     Args:
         choices: of each decision, by its place.
@@ -47,7 +48,7 @@ def search_picture(
     columns = 1 if len(choices) <= 12 else 2 if len(choices) <= 60 else 3
     rows = -(-len(choices) // columns)
     plot = 200
-    column = LABEL + WIDTH + 3 * GAP
+    column = LABEL + WIDTH + VALUES + 3 * GAP
     sheet = Image.new("RGB", (columns * column, plot + 2 * GAP + rows * (STRIP + GAP)), "white")
     draw = ImageDraw.Draw(sheet)
     _cost_curve(draw, history.costs, target, say, (LABEL, GAP + 16, columns * column - 2 * GAP, plot - 24), font)
@@ -60,9 +61,10 @@ def search_picture(
         if len(shares):
             strip = Image.fromarray(_bands(shares))
             sheet.paste(strip, (left + LABEL, top))
-        for index, value in enumerate(values[:16]):
-            at = left + LABEL + WIDTH * index // len(values)
-            draw.text((at + 2, top + STRIP), _short(value), COLOURS[index % len(COLOURS)], font, anchor="ld")
+        at = left + LABEL + WIDTH + GAP
+        for index, value in enumerate(values):
+            draw.text((at, top + STRIP / 2), _short(value), COLOURS[index % len(COLOURS)], font, anchor="lm")
+            at += round(font.getlength(_short(value))) + GAP
     return np.asarray(sheet)
 
 

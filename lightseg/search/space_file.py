@@ -70,6 +70,7 @@ def _space(data: Any) -> Space:
     if type(divisor) is not int or not 1 <= divisor <= 64:
         raise LightsegError(f"divisor should be a whole number from 1 to 64, not {short_repr(divisor)}")
     stem = _mapping(values["stem"], "stem: ", needed=("out",), known=("act",))
+    stem_slot = StemSlot(_widths(stem["out"], "stem: out", divisor), _words(stem.get("act", "relu"), "stem: act"))
     if not isinstance(values["stages"], list) or not values["stages"]:
         raise LightsegError("stages: should be a list of stages, each a list of blocks")
     stages, stride = [], 2
@@ -83,7 +84,7 @@ def _space(data: Any) -> Space:
         stages.append(tuple(slots))
     return Space(
         name,
-        StemSlot(_widths(stem["out"], "stem: out", divisor), _words(stem.get("act", "relu"), "stem: act")),
+        stem_slot,
         tuple(stages),
         _head(values["head"]),
         _whole(values.get("input_sizes", 224), "input_sizes", *INPUT_SIZES),
