@@ -2,9 +2,12 @@
 
 `block_table("mobilenetv3_small")` is the `Arch` of timm's net, and `table_names` says which of timm's tensors is which
 of `lightseg.backbones.fbnet.FBNet`'s: with the weights copied, the two compute the same.
+
+    python -m lightseg.backbones.block_table mobilenetv3_small > small.yaml      # for backbone=small.yaml
 """
 
 import re
+import sys
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NoReturn
@@ -17,11 +20,12 @@ from timm.models.mobilenetv3 import MobileNetV3
 from torch import nn
 
 from lightseg.arch import Act, Arch, Block, Conv, ConvHead, PoolHead, Stem, check_arch
+from lightseg.arch_file import format_arch
 from lightseg.backbones.catalog import is_arch
 from lightseg.backbones.fbnet import PIXELS
 from lightseg.backbones.fbnet_tables import ARCHS
 from lightseg.backbones.net import create
-from lightseg.errors import LightsegError
+from lightseg.errors import LightsegError, one_line
 
 ACTS: dict[str, Act] = {"ReLU": "relu", "Hardswish": "hswish", "HardSwish": "hswish", "ReLU6": "relu6"}
 GATES = ("Hardsigmoid", "HardSigmoid")
@@ -185,3 +189,19 @@ def renamed(keys: Iterable[str], arch: Arch, whole: bool) -> dict[str, str]:
         layer, _, tensor = plain_name(key).rpartition(".")
         found[key] = f"{names[layer]}.{tensor}"
     return found
+
+
+def main(words: list[str]) -> int:
+    if len(words) != 1:
+        print("usage: python -m lightseg.backbones.block_table <backbone>", file=sys.stderr)
+        return 2
+    try:
+        print(format_arch(block_table(words[0])), end="")
+    except LightsegError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

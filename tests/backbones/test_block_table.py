@@ -8,11 +8,12 @@ from torch import nn
 from lightseg.arch import Block, Conv, PoolHead, levels
 from lightseg.arch_file import read_arch, write_arch
 from lightseg.backbones import create_backbone
-from lightseg.backbones.block_table import block_table, renamed
+from lightseg.backbones.block_table import block_table, main, renamed
 from lightseg.backbones.catalog import CATALOG
 from lightseg.backbones.fbnet import fbnet_from_arch
 from lightseg.errors import LightsegError
 from lightseg.profile import count_madds, count_params
+from lightseg.search.arch_space import varied
 
 NETS = ("mobilenetv3_small", "mobilenetv2")
 MORE = ("mobilenetv3_large", "mobilenetv3_small_050", "mobilenetv3_large_reduced", "mnasnet_b1_050")
@@ -95,3 +96,16 @@ def test_what_is_no_such_net_is_refused_in_one_line(name):
     with pytest.raises(LightsegError, match=f"^backbone {name} is no inverted-residual net .*{REFUSED[name]}") as error:
         block_table(name)
     assert "\n" not in str(error.value)
+
+
+def test_a_table_is_printed_for_a_base_of_searches(tmp_path, capsys):
+    assert main(["mobilenetv3_small"]) == 0
+    (tmp_path / "small.yaml").write_text(capsys.readouterr().out)
+    base = read_arch(tmp_path / "small.yaml")
+    assert base == block_table("mobilenetv3_small")
+    made = varied(base, {"arch.width": 0.75, "arch.depth": 1.5, "arch.kernel": 3, "arch.expansion": 0.5})
+    pyramid = create_backbone(made, output_stride=16).eval()
+    with torch.no_grad():
+        maps = pyramid(torch.zeros(1, 3, 64, 64))
+    assert [(m.shape[1], 64 // m.shape[2]) for m in maps] == [tuple(stage) for stage in pyramid.stages]
+    assert main(["micronet_m3"]) == 2 and capsys.readouterr().err.count("\n") == 1
