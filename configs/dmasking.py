@@ -49,7 +49,9 @@ def check_dmasking(config: DictConfig) -> None:
         )
     for key, least in (("weight", 0), ("lr", 0), ("weight_decay", 0), ("warmup", 0)):
         if search[key] < least or (key == "warmup" and search[key] >= 1):
-            raise LightsegError(f"search.{key}={search[key]}: must be {least} or more" + " and under 1" * (key == "warmup"))
+            raise LightsegError(
+                f"search.{key}={search[key]}: must be {least} or more" + " and under 1" * (key == "warmup")
+            )
     ends = list(search.temperature)
     if len(ends) != 2 or not all(_number(end) and end > 0 for end in ends):
         raise LightsegError(f"search.temperature={ends}: give two numbers above 0, as in [5.0, 0.2]")
@@ -82,7 +84,9 @@ def _check_table(path: Path, cost: str) -> None:
         raise LightsegError(f"search.table={path}: no cost table that can be read ({type(error).__name__})") from error
     metric = content.get("metric") if isinstance(content, dict) else None
     if metric != cost:
-        raise LightsegError(f"search.table={path} is of {metric}, and the target of search.cost={cost}: give one of both")
+        raise LightsegError(
+            f"search.table={path} is of {metric}, and the target of search.cost={cost}: give one of both"
+        )
 
 
 def _number(value: Any) -> bool:

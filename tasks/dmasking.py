@@ -1,7 +1,7 @@
 """`search=dmasking`: what is done beside the training of a super-network, which is an ordinary training.
 
-Weights train on one half of the training pictures, by the run's own optimizer. After each of its steps the alphas of the
-decisions take one of theirs (Adam), on a batch of the other half, of the task's loss and the cost term: FBNet
+Weights train on one half of the training pictures, by the run's own optimizer. After each of its steps the alphas of
+the decisions take one of theirs (Adam), on a batch of the other half, of the task's loss and the cost term: FBNet
 (arXiv:1812.03443) and FBNetV2 (arXiv:2004.05565). The cost term is |expected cost / target - 1| times `search.weight`.
 A run that goes on from its last.ckpt ends with the architecture that the uninterrupted one would have found.
 """
@@ -104,10 +104,8 @@ class DMasking(pl.Callback):
         finally:
             for alpha in self.alphas:
                 alpha.requires_grad_(False)
-        if not math.isfinite(float(total.detach())):
-            raise NonFiniteLoss(
-                f"the loss of the choices is {float(total.detach())} (epoch {trainer.current_epoch}): lower optimizer.lr"
-            )
+        if not math.isfinite(value := float(total.detach())):
+            raise NonFiniteLoss(f"the loss of the choices is {value}: lower optimizer.lr; last.ckpt is untouched")
         assert self.optimizer is not None
         for alpha, gradient in zip(self.alphas, gradients, strict=True):
             alpha.grad = gradient
@@ -163,7 +161,8 @@ class DMasking(pl.Callback):
             f"{self.costs.say(self.options['target'])}{over}; measured at {size[0]}x{size[1]}: "
             f"{measured['madds'] / 1e6:.3f} M multiply-adds, {measured['params'] / 1e6:.3f} M parameters, "
             f"{measured['latency_ms']:.2f} ms (backbone)\n"
-            f"  python train.py task={self.config['task']} data={self.config['data']['name']} backbone={folder / 'arch.yaml'}",
+            f"  python train.py task={self.config['task']} data={self.config['data']['name']} "
+            f"backbone={folder / 'arch.yaml'}",
             flush=True,
         )
         if self.config["channels_last"]:

@@ -17,7 +17,8 @@ from torch import Tensor
 from lightseg.errors import LightsegError
 from lightseg.search.gumbel import Decision
 from lightseg.search.latency_table import LatencyTable
-from lightseg.search.supernet import SearchBlock, SuperNet, squeezed
+from lightseg.search.search_block import SearchBlock, squeezed
+from lightseg.search.supernet import SuperNet
 
 METRICS = {"madds": "multiply-adds", "params": "parameters", "latency_ms": "ms"}
 

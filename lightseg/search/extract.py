@@ -1,4 +1,4 @@
-"""From a trained super-network to the net that it chose: its architecture, and a model with the super-network's weights.
+"""From a trained super-network to the net it chose: its architecture, and a model with the super-network's weights.
 
 The net is the likeliest choice of every decision. Where that costs more than the target, single decisions go to the
 next likely choice that is cheaper, each time the one that loses least probability for what it saves.
@@ -19,13 +19,14 @@ from lightseg.backbones.pyramid import FeaturePyramid
 from lightseg.model import Model, create_model
 from lightseg.search.cost import Costs
 from lightseg.search.gumbel import decisions
-from lightseg.search.supernet import SKIP, SuperNet, subsample
+from lightseg.search.search_block import SKIP
+from lightseg.search.supernet import SuperNet, subsample
 
 LEAST = 1e-9  # a probability that is 0 in float32 still has a logarithm
 
 
 def choose(net: SuperNet, costs: Costs, target: float) -> dict[str, int]:
-    """The number of the chosen one of each decision, by its place; within the target where single changes lead there."""
+    """The number of the chosen one of each decision, by its place; within the target if single changes lead there."""
     shares = {name: one.probabilities().tolist() for name, one in decisions(net).items()}
     chosen = {name: one.index for name, one in decisions(net).items()}
     cost = costs.of(chosen)

@@ -2,8 +2,8 @@
 
 A space has far too many blocks to time each. Of every kind of block at every place, the narrowest at the smallest input
 and the widest at the largest are timed, and what lies between is taken to be linear in multiply-adds: the constant is
-what calling layers costs, the slope what their arithmetic does there. The table is of the space, picture size and output
-stride it was measured for, which the file says.
+what calling layers costs, the slope what their arithmetic does there. The table is of the space, picture size and
+output stride it was measured for, which the file says.
 """
 
 import hashlib
@@ -22,7 +22,8 @@ from lightseg.errors import LightsegError
 from lightseg.profile import count_madds, measure_latency
 from lightseg.profile.latency import machine
 from lightseg.record import write_json
-from lightseg.search.supernet import SearchBlock, SuperNet
+from lightseg.search.search_block import SearchBlock
+from lightseg.search.supernet import SuperNet
 
 METRIC = "latency_ms"
 RUNS = 10  # timed forwards of each
@@ -64,7 +65,10 @@ def table_of(net: SuperNet, image_size: Sequence[int], path: Path) -> LatencyTab
     if content["of"] != key:
         raise LightsegError(f"{path} was measured for {content['of']}, not for {key}: give another, or none to measure")
     try:
-        lines = {place: {kind: Line(*map(float, line)) for kind, line in kinds.items()} for place, kinds in content["ms"].items()}
+        lines = {
+            place: {kind: Line(*map(float, line)) for kind, line in kinds.items()}
+            for place, kinds in content["ms"].items()
+        }
         missing = [f"{place} {kind}" for place, kinds in _kinds(net) for kind in kinds if kind not in lines[place]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise LightsegError(f"{path} is damaged ({type(error).__name__}): remove it to measure again") from error

@@ -75,7 +75,9 @@ def test_what_is_chosen_is_the_likeliest_or_within_the_target():
     cheapest, _ = costs.extremes()
     for target in (0.8 * costs.of(likeliest), 0.5 * costs.of(likeliest)):
         assert cheapest < costs.of(choose(net, costs, target)) <= target
-    changed = {name for name, index in choose(net, costs, 0.9 * costs.of(likeliest)).items() if likeliest[name] != index}
+    changed = {
+        name for name, index in choose(net, costs, 0.9 * costs.of(likeliest)).items() if likeliest[name] != index
+    }
     assert 0 < len(changed) < len(likeliest) / 2  # and little else is touched
 
 
