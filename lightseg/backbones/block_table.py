@@ -3,7 +3,7 @@
 `block_table("mobilenetv3_small")` is the `Arch` of timm's net, and `table_names` says which of timm's tensors is which
 of `lightseg.backbones.fbnet.FBNet`'s: with the weights copied, the two compute the same.
 
-    python -m lightseg.backbones.block_table mobilenetv3_small > small.yaml      # for backbone=small.yaml
+    python -m lightseg.backbones.block_table mobilenetv3_small > small_arch.yaml      # for backbone=small_arch.yaml
 """
 
 import re
