@@ -139,6 +139,9 @@ def ratios(counts: list[int], systems: dict[str, list[dict[str, float]]]) -> str
             if first in figures and first != last:
                 mb, ms = (figures[last][unit] / figures[first][unit] for unit in ("mb", "ms"))
                 said.append(f"{system} {first} -> {last}: memory x{mb:.2f}, time x{ms:.2f}")
+    if counts[0] == 1:
+        mb = systems["masking"][-1]["mb"] / systems["branches"][0]["mb"]
+        said.append(f"masking {last} against the plain net: memory x{mb:.2f}")
     return "; ".join(said) + "."
 
 

@@ -10,6 +10,7 @@ What is counted is the backbone, for one picture: its head is the task's and the
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -146,7 +147,8 @@ class Costs:
         table = torch.stack(kernels, 3).unflatten(3, counts)  # [sizes, in, expansions, kernels, SE, acts, out]
         if len(block.op) == 1:
             return table.unsqueeze(-2)
-        changes = (1 - block.equal.cpu().double())[None]  # type: ignore[operator]
+        equal: Any = block.equal
+        changes = 1 - equal.cpu().double()[None]
         plain = into[..., 0] * out
         skip = self._cost(plain, 2 * out, _areas(behind)[:, None, None] * plain) * changes
         if self.latency is not None:

@@ -91,7 +91,7 @@ def found_model(model: Model, chosen: Mapping[str, int]) -> Model:
     copy_leading(model.head.state_dict(), found.head)
     share = arch.input_size / net.input_size.choices[-1]
     if share < 1:
-        found.backbone = Subsampled(found.backbone, share)  # type: ignore[arg-type]
+        found.backbone = Subsampled(found.backbone, share)  # type: ignore[assignment,arg-type]
     return found.to(next(model.parameters()).device).train(model.training)
 
 

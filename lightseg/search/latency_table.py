@@ -53,7 +53,7 @@ def table_of(net: SuperNet, image_size: Sequence[int], path: Path) -> LatencyTab
     Raises:
         LightsegError: it is no table, of another metric, or of another space, picture size or output stride.
     """
-    key = fingerprint(net, image_size)
+    key, lines = fingerprint(net, image_size), dict[str, dict[str, Line]]()
     if not path.exists():
         print(f"measuring the blocks of {net.space.name}: {path} ...", flush=True)
         lines = measure(net, image_size)

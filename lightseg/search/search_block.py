@@ -1,7 +1,7 @@
 """A block of a super-network: an inverted residual of every width, expansion, kernel and kind, or a skip.
 
-It is FBNetV2's (arXiv:2004.05565), named and computed as `lightseg.backbones.fbnet`'s blocks are. With all weight on one
-choice of each decision the channels beyond a width are zero and the rest is that block. An input is added, and an
+It is FBNetV2's (arXiv:2004.05565), named and computed as `lightseg.backbones.fbnet`'s blocks are. With all weight on
+one choice of each decision the channels beyond a width are zero and the rest is that block. An input is added, and an
 expansion left out, where widths are equal: here with the probability that they are.
 """
 

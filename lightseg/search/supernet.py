@@ -72,8 +72,9 @@ class SuperNet(nn.Module):
 
     def blocks(self) -> Iterator[tuple[str, SearchBlock]]:
         """With their places, first to last."""
-        for number, stage in enumerate(self.stages):
-            for place, block in enumerate(stage):  # type: ignore[arg-type]
+        stages: Any = self.stages
+        for number, stage in enumerate(stages):
+            for place, block in enumerate(stage):
                 yield f"stages.{number}.{place}", block
 
     def features(self, x: Tensor) -> list[Tensor]:
