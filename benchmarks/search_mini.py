@@ -6,7 +6,8 @@
 
 Every step is a `python train.py ...` that is printed, and goes on where it was cut off when this is started again with
 the same options. Random nets have every choice even, and are kept if they cost between 80 and 100 % of the budget; none
-is left out for what it scored. A net is above the others' Pareto front if none that costs as little scores as high.
+is left out for what it scored. The found net is above their Pareto front if all that cost no more score lower, or,
+where none costs as little, if all score lower.
 """
 
 import argparse
@@ -128,8 +129,9 @@ def report(
     names = [read_arch(path).name for path in files]
     means = {name: statistics.mean(scores[name]) for name in names}
     own, others = names[0], names[1:]
-    better = [n for n in others if costs[n]["madds"] <= costs[own]["madds"] and means[n] >= means[own]]
+    as_cheap = [name for name in others if costs[name]["madds"] <= costs[own]["madds"]]
     ahead = sum(means[name] < means[own] for name in others)
+    above = ahead == len(others) or (bool(as_cheap) and all(means[name] < means[own] for name in as_cheap))
     wall = json.loads((found / "record.json").read_text())["wall_s"]
     lines = [
         f"`python benchmarks/search_mini.py {shlex.join(w for w in sys.argv[1:] if w != '--write')}`".replace(" `", "`")
@@ -149,7 +151,7 @@ def report(
         each = ", ".join(f"{100 * score:.2f}" for score in scores[name])
         madds, params = costs[name]["madds"] / 1e6, costs[name]["params"] / 1e6
         lines.append(f"| {label} | {madds:.2f} | {params:.3f} | {100 * means[name]:.2f} | {each} |")
-    verdict = "lies above" if not better else "does NOT lie above"
+    verdict = "lies above" if above else "does NOT lie above"
     lines += [
         "",
         f"Whole models, head included, one picture of {HEIGHT}x{WIDTH}. The found net {verdict} the Pareto front of "

@@ -1,7 +1,8 @@
 """From a trained super-network to the net it chose: its architecture, and a model with the super-network's weights.
 
 The net is the likeliest choice of every decision. Where that costs more than the target, single decisions go to the
-next likely choice that is cheaper, each time the one that loses least probability for what it saves.
+next likely choice that is cheaper, each time the one that loses least probability for what it saves. Where it leaves
+more than a twentieth of the target unused, decisions that are open still go to dearer choices in the same way.
 """
 
 import re
@@ -22,6 +23,8 @@ from lightseg.search.gumbel import decisions
 from lightseg.search.search_block import SKIP
 from lightseg.search.supernet import SuperNet, subsample
 
+FULL = 0.95  # of the target: from there on nothing more is spent
+UNDECIDED = 0.5  # a choice that is at least so likely, relative to the likeliest, is open still
 LEAST = 1e-9  # a probability that is 0 in float32 still has a logarithm
 
 
@@ -29,25 +32,39 @@ def choose(net: SuperNet, costs: Costs, target: float) -> dict[str, int]:
     """The number of the chosen one of each decision, by its place; within the target if single changes lead there."""
     shares = {name: one.probabilities().tolist() for name, one in decisions(net).items()}
     chosen = {name: one.index for name, one in decisions(net).items()}
-    cost = costs.of(chosen)
-    while cost > target:
-        best: tuple[float, float, str, int] | None = None
-        for name, probabilities in shares.items():
-            for index, probability in enumerate(probabilities):
-                if index == chosen[name]:
-                    continue
-                cheaper = costs.of({**chosen, name: index})
-                if cheaper < cost:
-                    lost = log(max(probabilities[chosen[name]], LEAST)) - log(max(probability, LEAST))
-                    saved = min(cost - cheaper, cost - target)
-                    rate = (max(lost, 0.0) + LEAST) / saved
-                    if best is None or rate < best[0]:
-                        best = rate, cheaper, name, index
-        if best is None:
+    best = dict(chosen)
+    while (cost := costs.of(chosen)) > target:
+        cheaper = [
+            (name, index, found)
+            for name, index in _others(shares, chosen)
+            if (found := costs.of({**chosen, name: index})) < cost
+        ]
+        if not cheaper:
             return chosen
-        _, cost, name, index = best
+        name, index, _ = min(cheaper, key=lambda one: _lost(shares, chosen, one) / min(cost - one[2], cost - target))
+        chosen[name] = index
+    while cost < FULL * target:
+        dearer = [
+            (name, index, found)
+            for name, index in _others(shares, chosen)
+            if shares[name][index] >= UNDECIDED * shares[name][best[name]]
+            and cost < (found := costs.of({**chosen, name: index})) <= target
+        ]
+        if not dearer:
+            return chosen
+        name, index, cost = min(dearer, key=lambda one: _lost(shares, chosen, one) / (one[2] - cost))
         chosen[name] = index
     return chosen
+
+
+def _others(shares: Mapping[str, list[float]], chosen: Mapping[str, int]) -> list[tuple[str, int]]:
+    return [(name, i) for name, each in shares.items() for i in range(len(each)) if i != chosen[name]]
+
+
+def _lost(shares: Mapping[str, list[float]], chosen: Mapping[str, int], change: tuple[str, int, float]) -> float:
+    """Logarithm of probability that a change gives up; a little of it costs something always."""
+    name, index, _ = change
+    return max(log(max(shares[name][chosen[name]], LEAST)) - log(max(shares[name][index], LEAST)), 0.0) + LEAST
 
 
 def found_arch(net: SuperNet, chosen: Mapping[str, int]) -> Arch:

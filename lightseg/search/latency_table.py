@@ -57,9 +57,9 @@ def table_of(net: SuperNet, image_size: Sequence[int], path: Path) -> LatencyTab
     if not path.exists():
         print(f"measuring the blocks of {net.space.name}: {path} ...", flush=True)
         lines = measure(net, image_size)
-        content = {"metric": METRIC, "of": key, "machine": machine(), "threads": torch.get_num_threads()}
+        about = {"metric": METRIC, "of": key, "machine": machine(), "threads": torch.get_num_threads()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {**content, "ms": lines})
+        write_json(path, {**about, "ms": lines})
         return LatencyTable(lines)
     content = read_table(path)
     if content["of"] != key:

@@ -66,9 +66,10 @@ def test_the_expected_cost_is_the_mean_over_all_nets_and_the_extremes_are_theirs
 
 
 def test_what_is_chosen_is_the_likeliest_or_within_the_target():
-    net = net_of()
-    for one in decisions(net).values():
-        torch.nn.init.normal_(one.alpha, 0, 2)
+    net, dice = net_of(), random.Random(0)
+    for one in decisions(net).values():  # by far the likeliest, but for what little the rest differs
+        likely = dice.randrange(len(one))
+        one.alpha.copy_(torch.tensor([3.0 * (i == likely) + dice.random() for i in range(len(one))]))
     costs = Costs(net, SIZE, "madds")
     likeliest = {name: one.index for name, one in decisions(net).items()}
     assert choose(net, costs, 1e12) == likeliest
@@ -79,6 +80,10 @@ def test_what_is_chosen_is_the_likeliest_or_within_the_target():
         name for name, index in choose(net, costs, 0.9 * costs.of(likeliest)).items() if likeliest[name] != index
     }
     assert 0 < len(changed) < len(likeliest) / 2  # and little else is touched
+    for one in decisions(net).values():
+        one.alpha.zero_()
+    target = 3 * costs.of({})  # the first of all choices, where nothing is decided
+    assert 0.9 * target < costs.of(choose(net, costs, target)) <= target
 
 
 def test_a_target_below_the_space_says_what_it_holds():
