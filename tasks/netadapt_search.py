@@ -111,11 +111,11 @@ class Search:
         """Train a net, note how good it is, and keep its weights while no other is better."""
         number = len(step["tried"]) + 1
         model, held = self.bench.trained_shortly(model, step["number"])
-        one = {"what": what, "sizes": adjustable(arch), "cost": cost, "params": count_params(model), "held": held}
-        one["score"] = ratio(before, (held, cost)) if before else held
+        one: dict[str, Any] = {"what": what, "sizes": adjustable(arch), "cost": cost, "params": count_params(model)}
+        one |= {"held": held, "score": ratio(before, (held, cost)) if before else held}
         rivals = [each["score"] for each in step["tried"]]
-        if before is None:
-            rivals += [each["score"] for one in self.content["steps"] for each in one["tried"]]
+        if before is None:  # generations compete
+            rivals = [each["score"] for earlier in self.content["steps"] for each in earlier["tried"]]
         if not rivals or one["score"] > max(rivals):
             one["weights"] = f"step-{step['number']:03d}-{number:03d}.ckpt"
             self._save(model, self.folder / "checkpoints" / one["weights"])

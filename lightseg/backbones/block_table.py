@@ -93,7 +93,8 @@ def is_table(name: str) -> bool:
 
 
 def _table(name: str, net: Any) -> Arch:
-    if not isinstance(net, EfficientNet | MobileNetV3) or not hasattr(net, "conv_stem"):
+    kind = type(net)
+    if not issubclass(kind, EfficientNet | MobileNetV3) or not hasattr(net, "conv_stem"):
         _refuse("its body is not a stem and blocks")
     _check_convs(net)
     inner: set[bool] = set()  # whether a squeeze-and-excitation has a ReLU where its block has something else
@@ -112,7 +113,7 @@ def _table(name: str, net: Any) -> Arch:
     if pixels is None:
         _refuse(f"its pixels are normalised by {config['mean']} and {config['std']}")
     head: PoolHead | ConvHead
-    if isinstance(net, MobileNetV3):
+    if issubclass(kind, MobileNetV3):
         if net.conv_head.bias is None or not isinstance(net.norm_head, nn.Identity):
             _refuse("its head has a norm")
         head = PoolHead(net.conv_head.out_channels, _act(net.act2))

@@ -94,7 +94,7 @@ class FBNet(nn.Module):
         ]
         if isinstance(head, IRPoolHead):
             self.num_features = head.mid
-            self.head = conv_bn(channels, head.mid, 1, bias=bias, act="hswish")
+            self.head: nn.Module = conv_bn(channels, head.mid, 1, bias=bias, act="hswish")
             self.project: nn.Module = nn.Sequential(
                 OrderedDict(conv=nn.Conv2d(head.mid, head.out, 1, bias=False), act=nn.Hardswish())
             )
