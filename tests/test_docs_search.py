@@ -39,7 +39,7 @@ def test_it_searches(command, tmp_path, monkeypatch):
     words = [target if word.startswith("search.target=") and "," in word else word for word in words]
     small = ["data.count={train: 8, val: 2}", "data.batch_size=2", "data.workers=0", "trainer.max_epochs=1"]
     if "task=cls" in words:
-        small[0] = "data.count={train: 4, val: 1}"
+        small[0] = "data.count={train: 16, val: 8}"
     given = [*words, *small, "search.warmup=0.0", "schedule.warmup_steps=1", "logger=csv", "profile.runs=1"]
     assert train.main(given) == 0
     assert len(list(tmp_path.glob("runs/*/*/*/*/arch.yaml"))) == 1
