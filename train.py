@@ -46,6 +46,7 @@ def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
 
     runtime.tune_process()
 
+    from configs.dmasking import is_search
     from tasks import folders, processes
     from tasks import run as this
     from tasks.data import DataModule
@@ -59,15 +60,22 @@ def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     data = DataModule(this.data_options(config, progressive), config["seed"], progressive)
     data.prepare_data()
     task = this.build_task(config, data)
+    search = None
+    if is_search(config) and config["mode"] == "train":
+        from tasks.dmasking import DMasking
+
+        search = DMasking(task, data, config)
     folder = processes.agree(lambda: folders.run_folder(config))
     claimed = folders.claim(folder)  # until this function ends, however it does
     folders.save_config(config, folder)
-    trainer = this.build_trainer(config, folder, task, data)
+    trainer = this.build_trainer(config, folder, task, data, search)
 
     if trainer.is_global_zero:
         print(f"{task.describe()}\n{data.describe()}\nrun folder: {folder}", flush=True)
     if config["mode"] == "train":
         trainer.fit(task, datamodule=data, ckpt_path=folder / "checkpoints" / "last.ckpt" if config["resume"] else None)
+    if search is not None:
+        search.finish(folder)  # task.model is then the net that was found
     metrics = this.evaluate(trainer, task, data, config, folder)
     if not trainer.is_global_zero:
         return {}  # one record a run

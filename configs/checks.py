@@ -7,9 +7,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from configs.dmasking import check_dmasking, is_search
 from lightseg.arch_file import read_arch
 from lightseg.errors import LightsegError, nearest
 from lightseg.light import catalog
+from lightseg.search.space_file import shipped
 
 CHOICES: dict[str, tuple[Any, ...]] = {  # keys with a closed list of values
     "mode": ("train", "test"),
@@ -41,7 +43,10 @@ def check(config: DictConfig, default_data: str) -> None:
         value = OmegaConf.select(config, key)
         if value is not None and value not in allowed:
             raise LightsegError(f"{key}={value}: choose from {', '.join(map(str, allowed))}")
-    _check_backbone(str(config.backbone))
+    if is_search(config):
+        check_dmasking(config)
+    else:
+        _check_backbone(str(config.backbone))
     heads = HEADS[config.task]
     if config.head.name not in heads:
         raise LightsegError(f"head.name={config.head.name} (task={config.task}): choose from {', '.join(heads)}")
@@ -93,6 +98,8 @@ def _check_root(config: DictConfig, default_data: str) -> None:
 
 def _check_backbone(name: str) -> None:
     rows = catalog()
+    if name in shipped():
+        raise LightsegError(f"backbone={name} is a space of nets: give search=dmasking search.target=<its cost> too")
     if not rows.known(name):
         raise LightsegError(rows.unknown_message(name))
     if rows.is_arch(name):

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from configs.checks import check, check_trainer_argument, wrong_kind
 from configs.data_keys import check_data
+from configs.dmasking import is_search, settle
 from configs.pruning import check_prune
 from configs.scaling import scale
 from lightseg.errors import LightsegError, nearest
@@ -40,6 +41,8 @@ def compose(overrides: list[str]) -> DictConfig:
         _apply(config, experiment, f"configs/experiment/{words.get('experiment')}.yaml")
     _apply(config, words, "the command line")
     scale(config, _dotted({**experiment, **words}))
+    if is_search(config):
+        settle(config, _dotted({**experiment, **words}))
     check(config, default_data=str(_read(_choose("task", config.task)).data))
     check_prune(config)
     return config

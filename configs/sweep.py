@@ -13,13 +13,19 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from configs.compose import compose, plain
+from configs.netadapt import check_netadapt
 from configs.space import Dimension, read_space
 from lightseg import record
+from lightseg.arch_file import read_arch
 from lightseg.errors import LightsegError
+from lightseg.light import catalog
+from lightseg.search.arch_space import varied
 
 SINGLE = ("resume", "runs_dir", "logger")  # one for a whole sweep: they are no part of what a run computes
 OBJECTIVES = ("monitor", "reward")
 CLUSTERS = ("slurm", "local")
+WITHIN_A_RUN = {"search=dmasking"}
+IN_PROCESS = {"netadapt": check_netadapt}  # searches that train by themselves, and what is checked before
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,12 @@ class Sweep:
 
     @property
     def is_one_run(self) -> bool:
-        return len(self.runs) == 1 and self.launcher["name"] == "local" and self.search["name"] == "none"
+        return len(self.runs) == 1 and self.launcher["name"] == "local" and not self.begins_runs
+
+    @property
+    def begins_runs(self) -> bool:
+        """Whether a search decides what is run."""
+        return self.search["name"] != "none" and f"search={self.search['name']}" not in WITHIN_A_RUN
 
     def configurations(self) -> list[str]:
         """As YAML, one a run: what `--cfg` prints."""
@@ -66,7 +77,9 @@ def identity(config: dict[str, Any]) -> str:
 
 def read_sweep(words: list[str]) -> Sweep:
     """Raises LightsegError, one line, where any of the combinations cannot run."""
-    own = [word for word in words if word.split("=", 1)[0].split(".")[0] in ("launcher", "search")]
+    # the search within a run is a part of the run, as its optimizer is; others begin runs, as launchers do
+    groups = ("launcher",) if WITHIN_A_RUN & set(words) else ("launcher", "search")
+    own = [word for word in words if word.split("=", 1)[0].split(".")[0] in groups]
     combinations = expand([word for word in words if word not in own])
     if len(combinations) > 1 and any(word.startswith("resume=") for word in words):
         raise LightsegError("resume= goes on with one run: leave it out, a sweep finds its unfinished runs by itself")
@@ -77,7 +90,7 @@ def read_sweep(words: list[str]) -> Sweep:
     launcher, search = (
         plain(first[g]) if g in first else {"name": n} for g, n in (("launcher", "local"), ("search", "none"))
     )
-    space = _check_search(search, chosen)
+    space = _check_search(search, chosen, launcher, plain(first))
     _check_launcher(launcher)
     if len(chosen) == 1:
         config = compose(chosen[0]) if own else first
@@ -150,9 +163,18 @@ def _check_launcher(launcher: dict[str, Any]) -> None:
         )
 
 
-def _check_search(search: dict[str, Any], combinations: list[list[str]]) -> dict[str, Dimension]:
+def _check_search(
+    search: dict[str, Any], combinations: list[list[str]], launcher: dict[str, Any], config: dict[str, Any]
+) -> dict[str, Dimension]:
     """The space; LightsegError also for a value of it with which no run can begin."""
-    if search["name"] == "none":
+    if search["name"] == "none" or f"search={search['name']}" in WITHIN_A_RUN:
+        return {}
+    if search["name"] in IN_PROCESS:
+        if len(combinations) > 1 or launcher["name"] != "local":
+            raise LightsegError(
+                f"search={search['name']} is one run in this process: give single values, launcher=local"
+            )
+        IN_PROCESS[search["name"]](search, config)
         return {}
     if len(combinations) > 1:
         raise LightsegError("search chooses the values itself: put the lists into search.space")
@@ -167,10 +189,31 @@ def _check_search(search: dict[str, Any], combinations: list[list[str]]) -> dict
     ):
         raise LightsegError("search.objective=reward needs search.target_ms=<milliseconds>, the latency aimed at")
     words = [word for word in combinations[0] if word.split("=", 1)[0] not in space]
-    middle = {key: dimension.texts[0] for key, dimension in space.items()}
-    for key, dimension in space.items():
-        for text in dimension.texts:
+    nets = {key: space[key] for key in space if key.split(".")[0] == "arch"}
+    if nets:
+        _check_nets(nets, space, config)
+    middle = {key: dimension.texts[0] for key, dimension in space.items() if key not in nets}
+    for key in middle:
+        for text in space[key].texts:
             _composed([*words, *(f"{k}={v}" for k, v in {**middle, key: text}.items())], "search.space")
+    exponent = search["reward_exponent"]
+    if not isinstance(exponent, int | float) or not -10 <= exponent <= 0:
+        raise LightsegError(f"search.reward_exponent={exponent}: from -10 to 0 (MnasNet: -0.07)")
     if find_spec("optuna") is None:
         raise LightsegError('search=optuna: Optuna is not installed: pip install -e ".[sweep]"')
     return space
+
+
+def _check_nets(nets: dict[str, Dimension], space: dict[str, Dimension], config: dict[str, Any]) -> None:
+    """`arch.*` of a space: LightsegError for a value that makes no net of the base."""
+    if not catalog().is_arch(str(config["backbone"])) or "backbone" in space:
+        raise LightsegError(
+            f"search.space: {next(iter(nets))} turns an architecture: give backbone=<arch.yaml>, one file"
+        )
+    base = read_arch(config["backbone"])
+    first = {key: json.loads(dimension.texts[0]) for key, dimension in nets.items()}
+    for key, dimension in nets.items():
+        for text in dimension.texts:
+            varied(base, {**first, key: json.loads(text)})
+        if key == "arch.kernel" and dimension.scale is not None:
+            raise LightsegError("search.space: arch.kernel takes choices, as in [3, 5, 7]: a range holds even ones too")

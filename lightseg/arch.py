@@ -1,8 +1,9 @@
 """A net as data: the architecture that FBNet (arXiv:1812.03443) and FBNetV2 (arXiv:2004.05565) search for.
 
-The published tables (`lightseg.backbones.fbnet_tables`) and whatever a search over channels, expansion, kernel,
-squeeze-and-excitation, activation, skips and input size finds are an `Arch`; `lightseg.backbones.fbnet` builds it and
-`arch_file.py` reads and writes it. No torch here, so that a file can be checked before it is loaded.
+The published tables (`lightseg.backbones.fbnet_tables`), whatever a search over channels, expansion, kernel,
+squeeze-and-excitation, activation, skips and input size finds, and timm's nets of the same blocks (MobileNetV2 and V3:
+`lightseg.backbones.block_table`) are an `Arch`; `lightseg.backbones.fbnet` builds it and `arch_file.py` reads and
+writes it. No torch here, so that a file can be checked before it is loaded.
 """
 
 import re
@@ -11,7 +12,8 @@ from typing import Any, Literal, NamedTuple
 
 from lightseg.errors import LightsegError
 
-Act = Literal["relu", "hswish"]
+Act = Literal["relu", "hswish", "relu6"]
+Pixels = Literal["imagenet", "inception"]  # mean and deviation of the pixels that a net's weights want
 
 CHANNELS = (1, 16384)
 KERNELS = (1, 31)
@@ -43,6 +45,15 @@ class Skip:
 
 
 @dataclass(frozen=True)
+class Conv:
+    """1x1 convolution, batch norm, activation: the last layer of MobileNetV3's body."""
+
+    out: int
+    stride: int = 1
+    act: Act = "relu"
+
+
+@dataclass(frozen=True)
 class Stem:
     """3x3 convolution with stride 2, batch norm, activation."""
 
@@ -52,9 +63,10 @@ class Stem:
 
 @dataclass(frozen=True)
 class ConvHead:
-    """FBNet's: 1x1 convolution, batch norm, ReLU, global average pooling, classifier."""
+    """FBNet's: 1x1 convolution, batch norm, activation, global average pooling, classifier."""
 
     out: int
+    act: Act = "relu"
 
 
 @dataclass(frozen=True)
@@ -66,18 +78,29 @@ class IRPoolHead:
 
 
 @dataclass(frozen=True)
+class PoolHead:
+    """MobileNetV3's: pooling, 1x1 convolution with a bias to `out`, activation, classifier."""
+
+    out: int
+    act: Act = "hswish"
+
+
+@dataclass(frozen=True)
 class Arch:
     """A net. Only the first block of a stage may have stride 2; `input_size` is the side, in pixels, it was made for.
 
-    `conv_bias`: convolutions before a batch norm have a bias, as FBNet's released nets have.
+    `conv_bias`: convolutions before a batch norm have a bias, as FBNet's released nets have. `se_relu`: the activation
+    inside squeeze-and-excitation is ReLU, as MobileNetV3 has it, and not the block's.
     """
 
     name: str
     stem: Stem
-    stages: tuple[tuple[Block | Skip, ...], ...]
-    head: ConvHead | IRPoolHead
+    stages: tuple[tuple[Block | Skip | Conv, ...], ...]
+    head: ConvHead | IRPoolHead | PoolHead
     input_size: int = 224
     conv_bias: bool = False
+    se_relu: bool = False
+    pixels: Pixels = "imagenet"
 
 
 class Level(NamedTuple):
@@ -119,15 +142,16 @@ def check_arch(arch: Arch) -> None:
         if stride > 32:
             raise LightsegError(f"stage {stage_number}: stride {stride} in all, and a pyramid ends at 32")
     for field in fields(arch.head):
-        _in_range(f"head: {field.name}", getattr(arch.head, field.name), *CHANNELS)
+        if field.type is int:
+            _in_range(f"head: {field.name}", getattr(arch.head, field.name), *CHANNELS)
 
 
-def _check_block(block: Block | Skip, channels: int, where: str) -> None:
+def _check_block(block: Block | Skip | Conv, channels: int, where: str) -> None:
     """`channels`: those that come in."""
     _in_range(f"{where}: out", block.out, *CHANNELS)
     if block.stride not in (1, 2):
         raise LightsegError(f"{where}: stride must be 1 or 2, not {block.stride}")
-    if isinstance(block, Skip):
+    if not isinstance(block, Block):
         return
     _in_range(f"{where}: mid", block.mid, *CHANNELS)
     _in_range(f"{where}: kernel", block.kernel, *KERNELS)

@@ -17,11 +17,11 @@ from collections.abc import Iterable
 from dataclasses import MISSING, fields
 from os import PathLike
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 
-from lightseg.arch import Act, Arch, Block, ConvHead, IRPoolHead, Skip, Stem, check_arch, short_repr
+from lightseg.arch import Arch, Block, Conv, ConvHead, IRPoolHead, PoolHead, Skip, Stem, check_arch, short_repr
 from lightseg.errors import LightsegError, nearest
 
 MAX_BYTES = 200_000  # of a file: a published net takes 2 kB, weights passed by mistake take megabytes
@@ -29,11 +29,12 @@ HEADER = """\
 # A net for `backbone=<this file>`, top to bottom, one block a line.
 # Inverted residual: 1x1 convolution to `mid` channels (none where `mid` is what comes in), depthwise `kernel`,
 # 1x1 convolution to `out`; `se: true`, `act: hswish` and `groups: 2` where wanted. A skip keeps its input, or is a 1x1
-# convolution where channels or stride change. `stride: 2` starts a stage. Left out: stride 1, no se, relu, groups 1.
+# convolution where channels or stride change; `op: conv` is always one. `stride: 2` starts a stage. Left out: stride 1,
+# no se, relu, groups 1.
 """
 KINDS: dict[str, dict[str, type]] = {  # the key that names a class in a file; the first one may be left out
-    "op": {"ir": Block, "skip": Skip},
-    "kind": {"conv": ConvHead, "irpool": IRPoolHead},
+    "op": {"ir": Block, "skip": Skip, "conv": Conv},
+    "kind": {"conv": ConvHead, "irpool": IRPoolHead, "pool": PoolHead},
 }
 
 
@@ -83,6 +84,8 @@ def format_arch(arch: Arch) -> str:
     """The content of the file of `arch`; LightsegError if it is no net."""
     check_arch(arch)
     settings = {"name": arch.name, "input_size": arch.input_size, "conv_bias": arch.conv_bias}
+    settings |= {"se_relu": True} if arch.se_relu else {}
+    settings |= {"pixels": arch.pixels} if arch.pixels != "imagenet" else {}
     lines = [yaml.safe_dump(settings, sort_keys=False).rstrip(), f"stem: {_flow(arch.stem)}", "stages:"]
     stride = 2
     for number, stage in enumerate(arch.stages, 1):
@@ -107,7 +110,7 @@ def _parse(data: Any) -> Arch:
 
 
 def _one_of(key: str, data: Any, where: str) -> Any:
-    """A `Block` or `Skip`, or a head: `data[key]` says which."""
+    """A `Block`, `Skip` or `Conv`, or a head: `data[key]` says which."""
     kinds = KINDS[key]
     default = next(iter(kinds))
     kind = data.get(key, default) if isinstance(data, dict) else default
@@ -138,8 +141,8 @@ def _check_type(kind: Any, name: str, value: Any, where: str) -> None:
     words = {int: "a whole number", bool: "true or false", str: "a word"}
     if kind in words and type(value) is not kind:  # not isinstance: True is an int
         raise LightsegError(f"{where}{name} should be {words[kind]}, not {short_repr(value)}")
-    if kind is Act and value not in get_args(Act):
-        raise LightsegError(f"{where}{_unknown(name, value, get_args(Act))}")
+    if get_origin(kind) is Literal and value not in get_args(kind):
+        raise LightsegError(f"{where}{_unknown(name, value, get_args(kind))}")
 
 
 def _list(data: Any, where: str, of: str) -> list[Any]:

@@ -28,6 +28,8 @@ from lightseg.heads.pose_loss import PoseLoss
 from lightseg.heads.segmentation_loss import SegmentationLoss
 from lightseg.heads.simcc import SimCCHead
 from lightseg.heads.ssdlite import SSDLite
+from lightseg.search.space_file import parse_space
+from lightseg.search.supernet import create_supernet
 
 log = logging.getLogger(__name__)
 HEADS: dict[str, dict[str, type[nn.Module]]] = {  # the first of a task is the default
@@ -94,6 +96,7 @@ def create_model(
     class_names: list[str] | None = None,
     skeleton: Mapping[str, Any] | None = None,
     arch: str | None = None,
+    space: str | None = None,
 ) -> Model:
     """Join a backbone with the head of a task.
 
@@ -114,6 +117,7 @@ def create_model(
         skeleton: of `pose`, kept with the model: `edges` to draw and `pairs` of left and right, places in class_names,
             `sigmas` of OKS, which the loss takes unless it has its own.
         arch: the content of an `arch.yaml`, which goes before `backbone`: a checkpoint keeps what it needs.
+        space: the content of a search space, which goes before both: the backbone is its super-network.
 
     Raises:
         LightsegError: unknown backbone, task, head or option; an output stride the net cannot give.
@@ -132,7 +136,7 @@ def create_model(
     for key in options:
         if key not in known:
             raise LightsegError(f"head {head_name} has no option '{key}': {nearest(key, sorted(known))}")
-    found = parse_arch(arch, backbone) if arch else read_arch(backbone) if is_arch(backbone) else None
+    found = parse_arch(arch, backbone) if arch else read_arch(backbone) if is_arch(backbone) and not space else None
     output_stride = output_stride or OUTPUT_STRIDES[task]
     detector = read_detector(pretrained) if task == "det" else None
     shared: dict[str, Any] = {
@@ -142,11 +146,13 @@ def create_model(
         "pixels": pixels,
     }
     net: FeaturePyramid | Classifier
-    if whole_net:
+    # a variant may name what it asks of its backbone: taps, dilation, batch-norm eps
+    asked = getattr(head_class, "BACKBONE_OPTIONS", {}).get(options.get("variant"), {})
+    if space:
+        net = _supernet(space, backbone, whole_net, asked, output_stride, shared)
+    elif whole_net:
         net = create_classifier(found or backbone, num_classes, drop_rate=options.get("dropout"), **shared)
     else:
-        # a variant may name what it asks of its backbone: taps, dilation, batch-norm eps
-        asked = getattr(head_class, "BACKBONE_OPTIONS", {}).get(options.get("variant"), {})
         net = create_backbone(found or backbone, output_stride=output_stride, **shared, **asked)
     own = {key: value for key, value in options.items() if not (whole_net and key == "dropout")}
     loss_options = dict(loss or {})
@@ -171,6 +177,7 @@ def create_model(
         "class_names": class_names,
         "skeleton": None if skeleton is None else dict(skeleton),
         "arch": format_arch(found) if found else None,
+        **({"space": space} if space else {}),
     }
     model = Model(net, built, spec)
     if detector is not None:
@@ -187,6 +194,21 @@ def _load_head(head: nn.Module, path: Path) -> None:
         head.load_state_dict(state)
     elif state:
         log.warning(f"{path}: its head is another one, or for other classes, and was left out: it starts at random")
+
+
+def _supernet(
+    space: str, name: str, whole_net: bool, asked: Mapping[str, Any], output_stride: int, shared: Mapping[str, Any]
+) -> FeaturePyramid:
+    """The super-network of a space, for heads that take the last maps of a pyramid."""
+    if whole_net:
+        raise LightsegError("a super-network has no classifier of its own: give head.name=linear")
+    taps = asked.get("taps", "last")
+    if "last" not in ([taps] if isinstance(taps, str) else taps) or asked.keys() - {"taps"}:
+        raise LightsegError("a super-network has no other taps, dilation or eps: leave head.variant at its default")
+    for key in ("pretrained", "drop_path_rate", "pixels"):
+        if shared[key]:
+            raise LightsegError(f"a super-network takes no {key}: leave it out")
+    return create_supernet(parse_space(space, name), output_stride=output_stride, in_chans=shared["in_chans"])
 
 
 def load_model(checkpoint: str | Path) -> Model:

@@ -35,7 +35,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def config_hash(config: dict[str, Any]) -> str:
     """12 hex digits that two runs share when they differ in the seed, their place and their logging alone."""
-    kept = {key: value for key, value in config.items() if key not in NOT_HASHED}
+    kept = {key: value for key, value in config.items() if key not in NOT_HASHED or _searches(key, value)}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -45,7 +45,7 @@ def setting(config: dict[str, Any], defaults: dict[str, Any], prefix: str = "") 
     changed: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
-        if name in ignored:
+        if name in ignored and not (not prefix and _searches(key, value)):
             continue
         default = defaults.get(key)
         if isinstance(value, dict) and isinstance(default, dict):
@@ -53,6 +53,11 @@ def setting(config: dict[str, Any], defaults: dict[str, Any], prefix: str = "") 
         elif key not in defaults or value != default:
             changed[name] = value
     return changed
+
+
+def _searches(key: str, value: Any) -> bool:
+    """Whether it is the group of a search within the run, on which the result depends."""
+    return key == "search" and isinstance(value, dict) and value.get("name", "none") != "none"
 
 
 def finite(metrics: dict[str, Any]) -> dict[str, float | None]:

@@ -19,6 +19,7 @@ class DataModule(pl.LightningDataModule):
 
     Attributes:
         skipped: files left out because of `data.on_error=skip`, as (path, reason).
+        part: indexes of the training samples that weights train on; None: all.
     """
 
     def __init__(self, options: dict[str, Any], seed: int, progressive: Progressive) -> None:
@@ -27,6 +28,7 @@ class DataModule(pl.LightningDataModule):
         self.format = format_of(options)
         self.skipped: list[tuple[str, str]] = []
         self.evaluation_split = "val"
+        self.part: list[int] | None = None
         self._sets: dict[str, Any] = {}
 
     def prepare_data(self) -> None:
@@ -82,13 +84,19 @@ class DataModule(pl.LightningDataModule):
         return self.format.dataset(self.options, split, transform)
 
     def train_dataloader(self) -> DataLoader:
+        return self.training_loader(self.part)
+
+    def training_loader(self, part: list[int] | None) -> DataLoader:
+        """Shuffled batches of the training samples, or of part of them."""
         size, dataset = self.options["batch_size"], self.dataset("train")
+        samples = len(dataset) if part is None else len(part)
         largest = max(self.progressive.batch_size(stage, size) for stage in range(self.progressive.stages))
-        if len(dataset) < largest:
+        if samples < largest:
+            of = "" if part is None else f" (a part of the {len(dataset)})"
             raise LightsegError(
-                f"data.batch_size={largest} is more than the {len(dataset)} training {self.unit} there are"
+                f"data.batch_size={largest} is more than the {samples} training {self.unit} there are{of}"
             )
-        sampler = self._sampler(len(dataset), shuffle=True)
+        sampler = self._sampler(samples, shuffle=True, part=part)
         if self.trainer is not None:
             sampler.set_epoch(self.trainer.current_epoch)  # with `images_per_step` the length depends on it
         batches = StageBatches(sampler, lambda stage: self.progressive.batch_size(stage, size))
@@ -101,7 +109,7 @@ class DataModule(pl.LightningDataModule):
 
     test_dataloader = val_dataloader
 
-    def _sampler(self, size: int, *, shuffle: bool) -> EpochSampler:
+    def _sampler(self, size: int, *, shuffle: bool, part: list[int] | None = None) -> EpochSampler:
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         return EpochSampler(
@@ -111,6 +119,7 @@ class DataModule(pl.LightningDataModule):
             rank=rank,
             world_size=world_size,
             stage_of=self.progressive.stage if shuffle else None,
+            part=part,
         )
 
     def _loader(self, dataset: Any, **options: Any) -> DataLoader:

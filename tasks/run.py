@@ -12,11 +12,13 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from configs.dmasking import is_search
 from lightseg import record, runtime
 from lightseg.backbones.net import publishers_evaluation
 from lightseg.errors import LightsegError
 from lightseg.model import HEADS, create_model
 from lightseg.profile import profile_model
+from lightseg.search.space_file import read_space
 from tasks.base import Task
 from tasks.callbacks import EMA, Pictures, RunProgress
 from tasks.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
@@ -84,6 +86,7 @@ def build_task(config: dict[str, Any], data: DataModule) -> Task:
             "head": config["head"],
             "loss": config["loss"],
             "class_names": list(dataset.class_names),
+            **({"space": read_space(str(config["backbone"])).content} if is_search(config) else {}),
             **TASKS[config["task"]].model_options(config, dataset),
         }
     task = TASKS[config["task"]](
@@ -117,7 +120,9 @@ def refuse_random_weights(task: Task, model: dict[str, Any], config: dict[str, A
         )
 
 
-def build_trainer(config: dict[str, Any], folder: Path, task: Task, data: DataModule) -> pl.Trainer:
+def build_trainer(
+    config: dict[str, Any], folder: Path, task: Task, data: DataModule, search: pl.Callback | None = None
+) -> pl.Trainer:
     options = {key: value for key, value in config["trainer"].items() if key != "name"}
     prune = config.get("prune", {})  # a run of old has no such group
     # first, so that the moving average is one of weights that are pruned already
@@ -127,6 +132,8 @@ def build_trainer(config: dict[str, Any], folder: Path, task: Task, data: DataMo
         Pictures(folder / "images", config["logger"]["pictures"]),
         *checkpoint_callbacks(folder, task.monitor),
     ]
+    if search is not None:
+        callbacks.append(search)
     if config["ema"]["decay"]:
         callbacks.append(EMA(config["ema"]["decay"], config["ema"]["warmup"]))
     if config["evaluation"]["predictions"]:
@@ -154,9 +161,10 @@ def build_trainer(config: dict[str, Any], folder: Path, task: Task, data: DataMo
 def evaluate(
     trainer: pl.Trainer, task: Task, data: DataModule, config: dict[str, Any], folder: Path
 ) -> dict[str, float]:
-    """The figures of the record: `{"val/mIoU": ...}` of the chosen checkpoint under the full protocol."""
+    """The figures of the record: `{"val/mIoU": ...}` of the chosen checkpoint under the full protocol; after a search,
+    of the net that it found."""
     options = config["evaluation"]
-    if config["mode"] == "train":
+    if config["mode"] == "train" and not is_search(config):
         chosen = folder / "checkpoints" / f"{options['checkpoint']}.ckpt"
         if chosen.is_file():
             task.load_state_dict(AtomicCheckpointIO().load_checkpoint(chosen)["state_dict"])
@@ -254,7 +262,9 @@ def seed_everything(seed: int) -> None:
 def quiet() -> None:
     """Lightning's advice on GPUs, workers and litmodels is not for the user of train.py."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    advice = "does not have many workers|Checkpoint directory.*exists and is not empty|LeafSpec"
+    advice = (
+        "does not have many workers|Checkpoint directory.*exists and is not empty|LeafSpec|but have no `val_dataloader`"
+    )
     loading = "loading a checkpoint outside the 'fit' stage|smaller than the logging interval"
     figures = "could not find the monitored key|sync_dist=True"  # not every epoch has them; metrics join theirs
     warnings.filterwarnings("ignore", f".*({advice}|{loading}|{figures}).*")

@@ -5,6 +5,7 @@ the same command goes on. The sampler's randomness depends on the seed and the t
 was cut off is finished with its own values first, so an interrupted search proposes what an uninterrupted one would.
 """
 
+import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ from typing import Any
 from configs.compose import compose, plain
 from configs.sweep import Run, Sweep
 from lightseg import record
+from lightseg.arch_file import format_arch, read_arch, write_arch
 from lightseg.errors import LightsegError
+from lightseg.search.arch_space import KEYS, varied
 from tasks.launchers import Launcher
 from tasks.sweep import MONITORS, Outcome, report_failures, run_all, table
-
-LATENCY_EXPONENT = -0.07  # MnasNet, section 3: doubling the latency should bring 5 % of accuracy
 
 
 def run_search(sweep: Sweep, launcher: Launcher, folder: Path) -> int:
@@ -46,7 +47,7 @@ def run_search(sweep: Sweep, launcher: Launcher, folder: Path) -> int:
         else:
             study.tell(trial.number, value, skip_if_finished=True)
         outcomes.append(outcome)
-    _say_best(study, sweep)
+    _say_best(study, sweep, folder)
     print(
         table([(outcome.run.name, outcome) for outcome in outcomes]) if outcomes else "nothing left to try", flush=True
     )
@@ -57,16 +58,19 @@ def study_hash(sweep: Sweep) -> str:
     """12 hex digits of all that a search depends on but the number of its trials."""
     space = {key: [dimension.texts, dimension.scale] for key, dimension in sweep.space.items()}
     kept = {key: value for key, value in sweep.search.items() if key not in ("trials", "space")}
-    return record.config_hash({"run": sweep.runs[0].identity, "space": space, **kept})
+    run = sweep.runs[0]
+    nets = any(key in KEYS for key in space)  # then what the base file holds counts, not its place alone
+    base = {"base": Path(run.config["backbone"]).read_text(encoding="utf-8")} if nets else {}
+    return record.config_hash({"run": run.identity, "space": space, **kept, **base})
 
 
 def objective(content: dict[str, Any], options: dict[str, Any]) -> float | None:
-    """The task's metric, or MnasNet's reward: metric * (latency / target) ** -0.07. None without a value."""
+    """The task's metric, or MnasNet's reward: metric * (latency / target) ** exponent. None without a value."""
     value = content["metrics"].get(MONITORS[content["task"]])
     if value is None or options["objective"] == "monitor":
         return value
     latency = content["cost"].get("latency_ms")
-    return value * (latency / options["target_ms"]) ** LATENCY_EXPONENT if latency else None
+    return value * (latency / options["target_ms"]) ** options["reward_exponent"] if latency else None
 
 
 def distributions(optuna: Any, sweep: Sweep) -> dict[str, Any]:
@@ -94,23 +98,35 @@ def _open(optuna: Any, path: Path) -> Any:
 
 
 def _run(base: Run, params: dict[str, Any], launcher: Launcher, folder: Path, label: str) -> Outcome:
-    chosen = [f"{key}={value}" for key, value in params.items()]
-    words = [*(word for word in base.words if word.split("=", 1)[0] not in params), *chosen]
+    name = " ".join(f"{key}={value}" for key, value in params.items())
+    words: list[str] = []
     try:
-        run = Run(" ".join(chosen), words, plain(compose(words)))
+        words = trial_words(base, params, folder)
+        run = Run(name, words, plain(compose(words)))
     except LightsegError as error:  # values that go alone but not together
-        print(f"[{label}] {' '.join(chosen)}: failed: {error}", flush=True)
-        return Outcome(Run(" ".join(chosen), words, {}), None, None, str(error))
+        print(f"[{label}] {name}: failed: {error}", flush=True)
+        return Outcome(Run(name, words, {}), None, None, str(error))
     return run_all([run], launcher, folder, count=label)[0]
 
 
-def _say_best(study: Any, sweep: Sweep) -> None:
+def trial_words(base: Run, params: dict[str, Any], folder: Path) -> list[str]:
+    """The command line of a trial. Values of `arch.*` become an architecture's file, which the trial's backbone is."""
+    given = {key: value for key, value in params.items() if key not in KEYS}
+    nets = {key: json.loads(str(value)) for key, value in params.items() if key in KEYS}
+    if nets:
+        arch = varied(read_arch(base.config["backbone"]), nets)
+        path = folder / f"{arch.name}-{record.config_hash({'arch': format_arch(arch)})}.yaml"
+        write_arch(arch, path)
+        given["backbone"] = str(path)
+    words = [word for word in base.words if word.split("=", 1)[0] not in given]
+    return [*words, *(f"{key}={value}" for key, value in given.items())]
+
+
+def _say_best(study: Any, sweep: Sweep, folder: Path) -> None:
     done = [trial for trial in study.trials if trial.value is not None]
     if not done:
         print("no trial has a value")
         return
     best = max(done, key=lambda trial: trial.value)
-    words = [word for word in sweep.runs[0].words if word.split("=", 1)[0] not in best.params]
-    chosen = [f"{key}={value}" for key, value in best.params.items()]
     print(f"best of {len(done)}: trial {best.number + 1}, {sweep.search['objective']} {best.value:.4f}")
-    print(f"  python train.py {shlex.join([*words, *chosen])}", flush=True)
+    print(f"  python train.py {shlex.join(trial_words(sweep.runs[0], best.params, folder))}", flush=True)

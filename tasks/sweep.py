@@ -51,13 +51,17 @@ def run_sweep(sweep: Sweep) -> int:
     """Exit code: 0 all runs have a record, 1 some failed."""
     if processes.launched() is not None and processes.launched().world_size > 1:  # type: ignore[union-attr]
         raise LightsegError("a sweep starts the processes of its runs itself: start it once, with python train.py")
+    if sweep.search["name"] == "netadapt":
+        from tasks.netadapt import run_netadapt
+
+        return run_netadapt(sweep)
     folder = Path(sweep.runs[0].config["runs_dir"]) / "sweeps"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LightsegError(f"cannot make {folder}: {error.strerror}") from error
     launcher = build_launcher(sweep.launcher, folder)
-    if sweep.search["name"] != "none":
+    if sweep.begins_runs:
         from tasks.search import run_search
 
         return run_search(sweep, launcher, folder)

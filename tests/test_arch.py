@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lightseg.arch import Arch, Block, ConvHead, IRPoolHead, Skip, Stem, check_arch, levels
+from lightseg.arch import Arch, Block, Conv, ConvHead, IRPoolHead, PoolHead, Skip, Stem, check_arch, levels
 from lightseg.arch_file import read_arch as read
 from lightseg.arch_file import write_arch as write
 from lightseg.backbones.fbnet_tables import ARCHS
@@ -25,6 +25,14 @@ TINY = Arch(
     IRPoolHead(96, 160),
     input_size=96,
 )
+ENDED = replace(  # as MobileNetV3 ends
+    TINY,
+    name="ended",
+    stages=(*TINY.stages, (Conv(64, act="relu6"),)),
+    head=PoolHead(80),
+    se_relu=True,
+    pixels="inception",
+)
 TEXT = """\
 name: tiny
 stem: {out: 8}
@@ -37,7 +45,7 @@ head: {kind: conv, out: 64}
 
 
 @pytest.mark.parametrize(
-    "arch", [*ARCHS, TINY, replace(TINY, name="1.5"), replace(TINY, name="true")], ids=lambda a: a.name
+    "arch", [*ARCHS, TINY, ENDED, replace(TINY, name="1.5"), replace(TINY, name="true")], ids=lambda a: a.name
 )
 def test_what_is_written_is_read_back(arch, tmp_path):
     path = tmp_path / "arch.yaml"
@@ -111,10 +119,10 @@ CHANGED = [  # (what stands in TEXT, what stands there instead, the message afte
     ("kernel: 5", "kernel: true", "stage 2, block 2: kernel should be a whole number, not True"),
     ("kernel: 5, ", "", "stage 2, block 2: kernel is missing"),
     ("kernel: 5", "kernel: 5, se: 1", "stage 2, block 2: se should be true or false, not 1"),
-    ("kernel: 5", "kernel: 5, act: gelu", "stage 2, block 2: unknown act 'gelu': did you mean relu?"),
-    ("kernel: 5", "kernel: 5, act: [relu]", "stage 2, block 2: unknown act a list: choose from relu, hswish"),
-    ("kernel: 5", "op: sepconv, kernel: 5", "stage 2, block 2: unknown op 'sepconv': choose from ir, skip"),
-    ("kernel: 5", "op: [ir], kernel: 5", "stage 2, block 2: unknown op a list: choose from ir, skip"),
+    ("kernel: 5", "kernel: 5, act: gelu", "stage 2, block 2: unknown act 'gelu': did you mean relu, relu6?"),
+    ("kernel: 5", "kernel: 5, act: [relu]", "stage 2, block 2: unknown act a list: choose from relu, hswish, relu6"),
+    ("kernel: 5", "op: sepconv, kernel: 5", "stage 2, block 2: unknown op 'sepconv': did you mean conv?"),
+    ("kernel: 5", "op: [ir], kernel: 5", "stage 2, block 2: unknown op a list: choose from ir, skip, conv"),
     ("kernel: 5", "op: skip, kernel: 5", "stage 2, block 2: unknown key 'kernel': choose from op, out, stride"),
     ("kernel: 5", "kernel: 5, 3: 4", "stage 2, block 2: unknown key 3: "),
     ("mid: 24, out: 24", "mid: 0, out: 24", "stage 2, block 2: mid must be 1 to 16384, not 0"),
@@ -136,16 +144,18 @@ CHANGED = [  # (what stands in TEXT, what stands there instead, the message afte
     ("head:", "- {op: skip, out: 24}\nhead:", "stage 3: should be a list of blocks, not a mapping"),
     ("- - {kernel: 3, mid: 8, out: 8}", "- - 5",
      "stage 1, block 1: should have the keys op, kernel, mid, out, stride, se, act, groups, not be 5"),
-    ("kind: conv", "kind: fc", "head: unknown kind 'fc': choose from conv, irpool"),
+    ("kind: conv", "kind: fc", "head: unknown kind 'fc': choose from conv, irpool, pool"),
     ("kind: conv", "kind: irpool", "head: mid is missing"),
     ("out: 64", "out: 0", "head: out must be 1 to 16384, not 0"),
     ("out: 64", "out: 64, mid: 9", "head: unknown key 'mid': did you mean kind?"),
+    ("name: tiny", "name: tiny\npixels: caffe", "unknown pixels 'caffe': choose from imagenet, inception"),
+    ("kind: conv", "kind: pool, act: gelu", "head: unknown act 'gelu': did you mean relu, relu6?"),
 ]  # fmt: skip
 # 2 kB that are 10^60 words when written out
 BOMB = b"- &a0 [x]\n" + b"".join(b"- &a%d [%s]\n" % (i + 1, b", ".join([b"*a%d" % i] * 10)) for i in range(60))
 WHOLE = [  # (the file, the message after its name)
-    (b"", ": should have the keys name, stem, stages, head, input_size, conv_bias, not be None"),
-    (b"[1, 2]", ": should have the keys name, stem, stages, head, input_size, conv_bias, not be a list"),
+    (b"", ": should have the keys name, stem, stages, head, input_size, conv_bias, se_relu, pixels, not be None"),
+    (b"[1]", ": should have the keys name, stem, stages, head, input_size, conv_bias, se_relu, pixels, not be a list"),
     (b"a: b: c", " is not YAML: line 1, column 5: mapping values are not allowed here"),
     (b"name: tiny\nstages: [\n", " is not YAML: line 3, column 1: "),
     (b"\xff\xfe\x00", " is not YAML: "),
@@ -153,7 +163,7 @@ WHOLE = [  # (the file, the message after its name)
     (b"name: tiny\nstem: {out: 0x" + b"f" * 9000 + b"}\nstages: []\nhead: {out: 8}", ": Exceeds the limit"),
     (b"[" * 5000, " is not YAML: "),
     (b"name: !!python/object/apply:os.system [touch owned]", " is not YAML: line 1, column 7: could not determine"),
-    (BOMB, ": should have the keys name, stem, stages, head, input_size, conv_bias, not be a list"),
+    (BOMB, ": should have the keys name, stem, stages, head, input_size, conv_bias, se_relu, pixels, not be a list"),
     (b"# " + b"a" * 300_000, " is no architecture: it has over 200 kB"),
 ]  # fmt: skip
 

@@ -10,6 +10,8 @@ from omegaconf import OmegaConf
 
 from configs.compose import compose
 from configs.sweep import read_sweep
+from lightseg.arch_file import write_arch
+from lightseg.backbones.fbnet_tables import ARCHS
 
 ROOT = Path(__file__).parents[1]
 OWN_DATA = (ROOT / "docs" / "own_data.md").read_text(encoding="utf-8")
@@ -54,6 +56,9 @@ def real(word: str, folder: Path) -> str:
     if key == "pretrained" and "." in value:
         (folder / "weights.pth").touch()
         return f"{key}={folder / 'weights.pth'}"
+    if key == "backbone" and value.endswith("arch.yaml"):
+        write_arch(ARCHS[0], folder / "arch.yaml")
+        return f"{key}={folder / 'arch.yaml'}"
     if key == "data.person_boxes":
         (folder / "results.json").touch()
         return f"{key}={folder / 'results.json'}"

@@ -83,7 +83,7 @@ def test_it_works(page, command, here, capsys):
 
 def test_the_page_on_leaderboards_shows_every_format_and_verb():
     found = " ".join(command for page, command in COMMANDS if page == "leaderboards.md")
-    for word in (".md", ".csv", ".tex", ".html", ".json", "--matrix", "--target-ms", "--wandb", "--dry-run", "sync"):
+    for word in (".md", ".csv", ".tex", ".html", ".json", "--matrix", "--reward", "--wandb", "--dry-run", "sync"):
         assert word in found
     assert len(COMMANDS) >= 10
 

@@ -24,116 +24,30 @@ from pathlib import Path
 from typing import Any
 
 import torch.nn.functional as F
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.layers import DropPath, make_divisible
+from timm.data import (
+    IMAGENET_DEFAULT_MEAN,
+    IMAGENET_DEFAULT_STD,
+    IMAGENET_INCEPTION_MEAN,
+    IMAGENET_INCEPTION_STD,
+)
 from timm.models import build_model_with_cfg
 from torch import Tensor, nn
 
-from lightseg.arch import Act, Arch, Block, IRPoolHead, Skip, check_arch, levels
+from lightseg.arch import Act, Arch, IRPoolHead, PoolHead, check_arch, levels
 from lightseg.arch_file import read_arch
+from lightseg.backbones.fbnet_blocks import Classifier, InvertedResidual, activation, conv_bn, make_block
 from lightseg.backbones.fbnet_tables import ARCHS
 from lightseg.backbones.register import limit_stride, register
 
 FIRST_CONV, CLASSIFIER = "stem.conv", "classifier"
-
-
-def activation(act: Act) -> nn.Module:
-    return nn.Hardswish() if act == "hswish" else nn.ReLU(inplace=True)
-
-
-def conv_bn(
-    in_chans: int, out_chans: int, kernel: int, *, stride: int = 1, groups: int = 1, bias: bool, act: Act | None = None
-) -> nn.Sequential:
-    """Convolution, batch norm, activation."""
-    layers: dict[str, nn.Module] = {
-        "conv": nn.Conv2d(in_chans, out_chans, kernel, stride, kernel // 2, groups=groups, bias=bias),
-        "bn": nn.BatchNorm2d(out_chans),
-    }
-    if act:
-        layers["act"] = activation(act)
-    return nn.Sequential(OrderedDict(layers))
-
-
-class ChannelShuffle(nn.Module):
-    """The channels of `groups` groups interleaved: [B, groups * n, H, W] in the order of [B, n * groups, H, W]."""
-
-    def __init__(self, groups: int) -> None:
-        super().__init__()
-        self.groups = groups
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
-
-
-class SqueezeExcite(nn.Module):
-    """Channels weighted by their means, through a quarter of them; the gate is a hard sigmoid."""
-
-    def __init__(self, channels: int, act: Act) -> None:
-        super().__init__()
-        squeezed = make_divisible(channels / 4, 8)
-        self.squeeze = nn.Conv2d(channels, squeezed, 1)
-        self.act = activation(act)
-        self.excite = nn.Conv2d(squeezed, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        gate = self.excite(self.act(self.squeeze(x.mean((2, 3), keepdim=True))))
-        return x * F.hardsigmoid(gate)
-
-
-class InvertedResidual(nn.Sequential):
-    """`expand`, `depthwise`, `se`, `project`, each with its batch norm; what a block has not is not there.
-
-    The input is added where stride and channels allow it.
-    """
-
-    def __init__(self, in_chans: int, block: Block, bias: bool, drop_path: float) -> None:
-        mid = block.mid
-        layers: dict[str, nn.Module] = {}
-        if mid != in_chans:
-            layers["expand"] = conv_bn(in_chans, mid, 1, bias=bias, act=block.act)
-        if block.groups > 1:
-            layers["shuffle"] = ChannelShuffle(block.groups)
-        layers["depthwise"] = conv_bn(mid, mid, block.kernel, stride=block.stride, groups=mid, bias=bias, act=block.act)
-        if block.se:
-            layers["se"] = SqueezeExcite(mid, block.act)
-        layers["project"] = conv_bn(mid, block.out, 1, groups=block.groups, bias=bias)
-        residual = block.stride == 1 and in_chans == block.out
-        if residual and drop_path:
-            layers["drop_path"] = DropPath(drop_path)
-        super().__init__(OrderedDict(layers))
-        self.residual = residual
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: [B, in_chans, H, W]. Returns [B, out, ceil(H / stride), ceil(W / stride)]."""
-        y: Tensor = super().forward(x)
-        return x + y if self.residual else y
-
-
-def make_block(in_chans: int, block: Block | Skip, bias: bool, drop_path: float) -> nn.Module:
-    if isinstance(block, Block):
-        return InvertedResidual(in_chans, block, bias, drop_path)
-    if block.stride == 1 and in_chans == block.out:
-        return nn.Identity()
-    return conv_bn(in_chans, block.out, 1, stride=block.stride, bias=bias, act="relu")
-
-
-class Classifier(nn.Conv2d):
-    """1x1 convolution over the pooled map, as released; a linear layer's weight [classes, in] loads too."""
-
-    def __init__(self, in_chans: int, num_classes: int) -> None:
-        super().__init__(in_chans, num_classes, 1)
-        nn.init.normal_(self.weight, 0, 0.01)
-        nn.init.zeros_(self.bias)  # type: ignore[arg-type]
-
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-        weight = state_dict.get(f"{prefix}weight")
-        if weight is not None and weight.ndim == 2:
-            state_dict[f"{prefix}weight"] = weight[:, :, None, None]
-        super()._load_from_state_dict(state_dict, prefix, *rest)
+PIXELS = {
+    "imagenet": (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD),
+    "inception": (IMAGENET_INCEPTION_MEAN, IMAGENET_INCEPTION_STD),
+}
 
 
 class FBNet(nn.Module):
-    """A net as its `Arch` says: `stem`, `stages`, `head` (1x1 convolution), pooling, `project` (FBNetV2), `classifier`.
+    """A net as its `Arch` says: `stem`, `stages`, `head` (1x1 convolution), pooling, `project`, `classifier`.
 
     Args:
         drop_rate: dropout before the classifier.
@@ -156,6 +70,7 @@ class FBNet(nn.Module):
         super().__init__()
         check_arch(arch)
         bias, head = arch.conv_bias, arch.head
+        se_act: Act | None = "relu" if arch.se_relu else None
         self.num_classes = num_classes
         self.drop_rate = drop_rate
         self.stem = conv_bn(in_chans, arch.stem.out, 3, stride=2, bias=bias, act=arch.stem.act)
@@ -165,7 +80,7 @@ class FBNet(nn.Module):
         for stage in arch.stages:
             blocks = []
             for block in stage:
-                blocks.append(make_block(channels, block, bias, drop_path_rate * depth / deepest))
+                blocks.append(make_block(channels, block, bias, drop_path_rate * depth / deepest, se_act))
                 channels, depth = block.out, depth + 1
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
@@ -179,13 +94,17 @@ class FBNet(nn.Module):
         ]
         if isinstance(head, IRPoolHead):
             self.num_features = head.mid
-            self.head = conv_bn(channels, head.mid, 1, bias=bias, act="hswish")
+            self.head: nn.Module = conv_bn(channels, head.mid, 1, bias=bias, act="hswish")
             self.project: nn.Module = nn.Sequential(
                 OrderedDict(conv=nn.Conv2d(head.mid, head.out, 1, bias=False), act=nn.Hardswish())
             )
+        elif isinstance(head, PoolHead):
+            self.num_features = channels
+            self.head = nn.Identity()
+            self.project = nn.Sequential(OrderedDict(conv=nn.Conv2d(channels, head.out, 1), act=activation(head.act)))
         else:
             self.num_features = head.out
-            self.head = conv_bn(channels, head.out, 1, bias=bias, act="relu")
+            self.head = conv_bn(channels, head.out, 1, bias=bias, act=head.act)
             self.project = nn.Identity()
         self.head_hidden_size = head.out
         self.initialise(zero_init_last)
@@ -240,6 +159,7 @@ def fbnet_from_arch(
     if not isinstance(arch, Arch):
         arch = read_arch(Path(arch))
     options: dict[str, Any] = {"features_only": True} if features_only else {"num_classes": num_classes}
+    mean, std = PIXELS[arch.pixels]
     model: nn.Module = build_model_with_cfg(
         FBNet,
         arch.name,
@@ -251,8 +171,8 @@ def fbnet_from_arch(
             "pool_size": pool_size(arch),
             "crop_pct": 0.875,
             "interpolation": "bilinear",
-            "mean": IMAGENET_DEFAULT_MEAN,
-            "std": IMAGENET_DEFAULT_STD,
+            "mean": mean,
+            "std": std,
             "first_conv": FIRST_CONV,
             "classifier": CLASSIFIER,
         },

@@ -5,7 +5,7 @@ set draws its augmentation from that seed alone. So a picture looks the same whi
 there are, and a resumed run sees what the uninterrupted one would have seen.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -22,6 +22,7 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         the others waiting): the last round is filled from the start of the order, or left out with `drop_last`. In
         order, every sample comes exactly once over all ranks, so that a metric counts nothing twice.
     stage_of: the stage of an epoch, which is then the third entry of each key.
+    part: the indexes of the samples that are handed out, `size` of them; None: all.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         world_size: int = 1,
         drop_last: bool = False,
         stage_of: Callable[[int], int] | None = None,
+        part: Sequence[int] | None = None,
     ) -> None:
         if seed < 0:
             raise LightsegError(f"seed is {seed}: seeds are 0 or greater")
@@ -45,7 +47,7 @@ class EpochSampler(Sampler[tuple[int, ...]]):
             raise LightsegError(f"{size} samples cannot be shared by {world_size} processes with drop_last=true")
         self.size, self.seed, self.shuffle = size, seed, shuffle
         self.rank, self.world_size, self.drop_last = rank, world_size, drop_last
-        self.stage_of = stage_of
+        self.stage_of, self.part = stage_of, part
         self.epoch = 0
 
     @property
@@ -70,7 +72,7 @@ class EpochSampler(Sampler[tuple[int, ...]]):
             order = np.resize(order, len(self) * self.world_size)  # cut, or repeated from its start
         stage = (self.stage,) if self.stage_of else ()
         for index in order[self.rank :: self.world_size].tolist():
-            yield (index, int(seeds[index]), *stage)
+            yield (index if self.part is None else self.part[index], int(seeds[index]), *stage)
 
 
 class StageBatches(Sampler[list[tuple[int, ...]]]):

@@ -46,7 +46,7 @@ def ordered(groups: Sequence[Group], key: str | None, reverse: bool = False) -> 
     """
     if key is None or key in COLUMNS:
         if key == "reward" and all(row.reward is None for group in groups for row in group.rows):
-            raise LightsegError("no row has a reward to sort by: give --target-ms, for runs whose latency was measured")
+            raise LightsegError("no row has a reward to sort by: give --reward MS, for runs whose latency is known")
         return [replace(group, rows=_sorted(group, key or group.metric, reverse)) for group in groups]
     metrics = dict.fromkeys(metric for group in groups for metric in group.metrics)
     found = [metric for metric in metrics if key in (metric, metric.partition("/")[2])]

@@ -61,9 +61,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reverse", action="store_true", help="the other way round")
     parser.add_argument("--metrics", help="the columns of metrics: all, or names with commas; csv and json have all")
     parser.add_argument("--matrix", action="store_true", help="models x data sets (the HTML page has both)")
-    parser.add_argument("--target-ms", type=float, metavar="MS", help="adds MnasNet's reward at this target latency")
     parser.add_argument(
-        "--reward-exponent", type=float, default=REWARD_EXPONENT, metavar="W", help=f"of it, default {REWARD_EXPONENT}"
+        "--reward",
+        "--target-ms",
+        dest="target_ms",
+        type=float,
+        metavar="MS",
+        help="adds MnasNet's reward at this target latency, accuracy x (latency / MS)^W; --sort reward sorts by it",
+    )
+    parser.add_argument(
+        "--reward-exponent",
+        type=float,
+        default=REWARD_EXPONENT,
+        metavar="W",
+        help=f"of it, default {REWARD_EXPONENT} (MobileNetV3-Small: -0.15)",
     )
     parser.add_argument("--format", choices=FORMATS, help="default: by the ending of --output, otherwise terminal")
     parser.add_argument(

@@ -284,7 +284,7 @@ def test_order(made):
     assert names("backbone") == "abc" and names("backbone", True) == "cba"
     with pytest.raises(LightsegError, match=r"^nothing is called 'parms' to sort by: did you mean params"):
         names("parms")
-    with pytest.raises(LightsegError, match=r"^no row has a reward to sort by: give --target-ms"):
+    with pytest.raises(LightsegError, match=r"^no row has a reward to sort by: give --reward"):
         names("reward")
 
 

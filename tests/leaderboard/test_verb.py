@@ -93,8 +93,7 @@ def test_matrix(here, capsys, form):
 
 def test_reward(here, capsys):
     assert (
-        main(["leaderboard", "--task", "seg", "--target-ms", "10", "--reward-exponent", "-0.15", "--sort", "reward"])
-        == 0
+        main(["leaderboard", "--task", "seg", "--reward", "10", "--reward-exponent", "-0.15", "--sort", "reward"]) == 0
     )
     assert f"{70 * 1.7128**-0.15:.1f}" in capsys.readouterr().out
 

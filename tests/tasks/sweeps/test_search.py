@@ -5,6 +5,8 @@ import json
 import pytest
 
 import train
+from lightseg.arch_file import read_arch, write_arch
+from lightseg.backbones.fbnet_tables import ARCHS
 from tasks import search
 from tests.tasks.sweeps.conftest import records, started
 
@@ -52,7 +54,7 @@ def test_a_trial_that_fails_is_reported_and_the_search_goes_on(calls, tmp_path, 
 
 def test_the_reward_is_mnasnets():
     record = {"task": "det", "metrics": {"val/mAP": 0.3}, "cost": {"latency_ms": 20.0}}
-    options = {"objective": "reward", "target_ms": 10.0}
+    options = {"objective": "reward", "target_ms": 10.0, "reward_exponent": -0.07}
     # the paper's own reading of -0.07: twice the latency is worth 5 % of accuracy
     assert search.objective(record, options) == pytest.approx(0.3 / 1.05, rel=2e-3)
     assert search.objective({**record, "cost": {"latency_ms": 10.0}}, options) == pytest.approx(0.3)
@@ -67,3 +69,32 @@ def test_a_study_that_cannot_be_read_is_one_line(calls, tmp_path, capsys):
     study.write_text("not a database at all, " * 100)
     assert train.main(words) == 2
     assert f"{study} cannot be used as a study" in (line := capsys.readouterr().err) and line.count("\n") == 1
+
+
+def test_a_space_of_widths_depths_kernels_and_expansions_of_an_architecture(calls, tmp_path, capsys):
+    base = tmp_path / "base.yaml"
+    write_arch(next(arch for arch in ARCHS if arch.name == "fbnetv2_f1"), base)
+    space = "{arch.width: [0.5, 1.5, linear], arch.depth: [0.5, 1.0], arch.kernel: [3, 5], arch.expansion: [0.5, 1.0]}"
+    words = ["search=optuna", f"backbone={base}", f"search.space={space}", f"runs_dir={tmp_path / 'runs'}"]
+    assert train.main([*words, "search.trials=2"]) == 0
+    names = [name for _, name in tried(tmp_path / "runs")]
+    nets = [read_arch(name) for name in names]
+    assert len(set(nets)) == 2 and all(net.name.startswith("fbnetv2_f1_w") for net in nets)
+    assert all(
+        {block.kernel for stage in net.stages for block in stage if hasattr(block, "kernel")} <= {3, 5} for net in nets
+    )
+    out = capsys.readouterr().out
+    (command,) = [line for line in out.splitlines() if line.startswith("  python train.py ")]
+    assert "best of 2: trial" in out and sum(f"backbone={name}" in command for name in names) == 1
+    assert train.main([*words, "search.trials=2"]) == 0 and len(started(calls)) == 2
+    capsys.readouterr()
+    for more, message in {
+        "backbone=mobilenetv2": "arch.width turns an architecture: give backbone=<arch.yaml>, one file",
+        "search.space={arch.kernel: [3, 6]}": "kernel 6 is even",
+        "search.space={arch.kernel: [3, 7, linear]}": "arch.kernel takes choices",
+        "search.reward_exponent=0.07": "search.reward_exponent=0.07: from -10 to 0",
+    }.items():
+        key = more.split("=", 1)[0]
+        assert train.main([*(word for word in words if not word.startswith(f"{key}=")), more]) == 2
+        line = capsys.readouterr().err
+        assert message in line and line.count("\n") == 1

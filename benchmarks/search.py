@@ -1,0 +1,149 @@
+"""Memory and time of one training step of a super-network against its number of choices: FBNetV2's claim.
+
+    python benchmarks/search.py                       # prints tables, draws search_steps.png into the working folder
+    python benchmarks/search.py --write               # into docs/search.md and docs/images/search_steps.png instead
+    python benchmarks/search.py --blocks 1 --batch 2 --side 32 --steps 2 --counts 1 2      # seconds, to try it
+
+DMaskingNAS (arXiv:2004.05565) is to search many widths and input sizes at nearly the cost of one. `masking` is this
+repository's super-network. `branches` is what a super-network without masks would be: a block of its own for every
+width, or a pass and its maps for every input size, and their weighted sum. Both have the same blocks: a stem of stride
+2 and inverted residuals of expansion 3 whose n widths are 1/n, 2/n, ... of the widest; of input sizes n between half
+and all of the largest, evenly spaced. One choice is the single path, of the widest and largest.
+
+Each figure is from a process of its own, with one thread a core: the median time of a step (new Gumbel weights,
+forward, backward to weights and choices), and the peak of its resident memory above what it held before the net was
+built.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+COUNTS = (1, 2, 4, 8, 16)
+KINDS = {"widths": "widths of every block", "sizes": "input sizes"}
+SYSTEMS = ("masking", "branches")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--counts", type=int, nargs="+", default=COUNTS)
+    parser.add_argument("--blocks", type=int, default=6)
+    parser.add_argument("--width", type=int, default=64, help="channels of the widest choice, a multiple of 4 * counts")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--side", type=int, default=128, help="pixels of the largest input")
+    parser.add_argument("--steps", type=int, default=9)
+    parser.add_argument("--write", action="store_true", help="into docs/search.md")
+    parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        work(arguments)
+        return
+    found: dict[str, dict[str, list[dict[str, float]]]] = {}
+    for kind in KINDS:
+        found[kind] = {system: [measure(kind, system, count) for count in arguments.counts] for system in SYSTEMS}
+    report(arguments, found)
+
+
+def measure(kind: str, system: str, count: int) -> dict[str, float]:
+    command = [sys.executable, __file__, *sys.argv[1:], "--worker", kind, system, str(count)]
+    result = subprocess.run([word for word in command if word != "--write"], stdout=subprocess.PIPE, text=True)
+    if result.returncode:
+        sys.exit(f"{system} with {count} {kind} ended early; its error is above")
+    figures = json.loads(result.stdout.splitlines()[-1])
+    print(f"{kind} {system} {count}: {figures['mb']:.0f} MB, {figures['ms']:.0f} ms", file=sys.stderr, flush=True)
+    return figures
+
+
+# -- the process that is measured --------------------------------------------------------------------------------------
+
+
+def work(arguments: argparse.Namespace) -> None:
+    from lightseg import runtime
+
+    runtime.tune_process()
+    import torch
+
+    from benchmarks.search_nets import branches, masking
+    from lightseg.cpu_training import optimise_for_cpu
+
+    kind, system, count = *arguments.worker[:2], int(arguments.worker[2])
+    torch.manual_seed(0)
+    layout = torch.channels_last
+    images = torch.randn(arguments.batch, 3, arguments.side, arguments.side).contiguous(memory_format=layout)
+    torch.nn.Conv2d(3, 8, 3)(images).sum().backward()  # the libraries' own memory is there before
+    before = peak_mb()
+    build = {"masking": masking, "branches": branches}[system]
+    net, forward = build(arguments, kind, count)
+    net.to(memory_format=layout).train()
+    optimise_for_cpu(net)
+    times = []
+    for _ in range(arguments.steps):
+        start = time.perf_counter()
+        net.zero_grad()
+        forward(images).square().mean().backward()
+        times.append(time.perf_counter() - start)
+    ms = statistics.median(times[1:] or times) * 1e3
+    print(json.dumps({"mb": peak_mb() - before, "ms": ms, "weights": sum(p.numel() for p in net.parameters())}))
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+# -- what is said of it ------------------------------------------------------------------------------------------------
+
+
+def report(arguments: argparse.Namespace, found: dict[str, dict[str, list[dict[str, float]]]]) -> None:
+    from benchmarks.search_plot import draw_steps
+    from benchmarks.sections import ROOT, write_section
+    from lightseg.draw import save_picture
+    from lightseg.profile.latency import machine
+
+    options = [word for word in sys.argv[1:] if word != "--write"]
+    lines = [
+        f"`{' '.join(['python benchmarks/search.py', *options])}` ({machine()}; {arguments.blocks} blocks of up to "
+        f"{arguments.width} channels, {arguments.batch} pictures of {arguments.side}x{arguments.side}, load at the end "
+        f"{os.getloadavg()[0]:.1f}):",
+    ]
+    for kind, systems in found.items():
+        heads = [f"{system}: {unit}" for system in SYSTEMS for unit in ("MB", "ms")]
+        lines += ["", f"| {KINDS[kind]} | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
+        for index, count in enumerate(arguments.counts):
+            cells = [f"{systems[s][index][u]:.0f}" for s in SYSTEMS for u in ("mb", "ms")]
+            lines.append(f"| {count} | {' | '.join(cells)} |")
+        lines += ["", ratios(list(arguments.counts), systems)]
+    text = "\n".join(lines)
+    print(text)
+    picture = draw_steps(list(arguments.counts), {KINDS[kind]: found[kind] for kind in KINDS})
+    if arguments.write:
+        write_section("search.md", "benchmarks/search.py", text + "\n\n![](images/search_steps.png)")
+    save_picture(
+        picture, ROOT / "docs" / "images" / "search_steps.png" if arguments.write else Path("search_steps.png")
+    )
+
+
+def ratios(counts: list[int], systems: dict[str, list[dict[str, float]]]) -> str:
+    """Growth from two choices to most, and from one."""
+    last, said = counts[-1], []
+    for system in SYSTEMS:
+        figures = dict(zip(counts, systems[system], strict=True))
+        for first in (2, 1):
+            if first in figures and first != last:
+                mb, ms = (figures[last][unit] / figures[first][unit] for unit in ("mb", "ms"))
+                said.append(f"{system} {first} -> {last}: memory x{mb:.2f}, time x{ms:.2f}")
+    if counts[0] == 1:
+        mb = systems["masking"][-1]["mb"] / systems["branches"][0]["mb"]
+        said.append(f"masking {last} against the plain net: memory x{mb:.2f}")
+    return "; ".join(said) + "."
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,16 @@
+"""A search space with every kind of choice, of nets that train in a second."""
+
+TINY = """\
+name: tiny
+divisor: 4
+input_sizes: [48, 64, 96]
+stem: {out: [4, 8], act: [relu, hswish]}
+stages:
+- - {out: [4, 8], expand: 1, kernel: [3, 5]}
+- - {out: [8, 12], expand: [1, 2], kernel: [3, 5], se: [false, true], act: [relu, hswish], stride: 2}
+  - {out: [8, 12, 16], expand: [1, 2, 3], se: true, act: hswish, skip: true, repeat: 2}
+- - {out: {from: 12, to: 20, step: 4}, expand: {from: 1.5, to: 3, step: 1.5}, kernel: [3, 5, 7], skip: true, stride: 2}
+- - {out: [16, 24], expand: [1, 2], se: [false, true], stride: 2}
+- - {out: 24, expand: 2, kernel: [3, 5], skip: true, stride: 2}
+head: {kind: conv, out: 32}
+"""

@@ -1,0 +1,169 @@
+"""`search=netadapt` through the real train.py: from a trained run to an architecture that every command takes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import train
+from lightseg.arch_file import read_arch
+from lightseg.cli import main as lightseg
+from lightseg.model import create_model, load_model
+from lightseg.profile import count_madds
+from tests.conftest import only_run
+
+ROOT = Path(__file__).parents[2]
+SEARCH = ("search=netadapt", "search.steps=2", "search.holdout=0.34", "search.delta=0.15", "search.target=0.75")
+
+
+def write_checkpoint(path: Path, backbone: str) -> Path:
+    """As a run of `words` leaves it, of random weights."""
+    torch.manual_seed(0)
+    model = create_model(backbone, "seg", 19, class_names=[f"class {n}" for n in range(19)])
+    state = {f"model.{key}": tensor for key, tensor in model.state_dict().items()}
+    torch.save({"hyper_parameters": {"model": model.spec}, "state_dict": state}, path)
+    return path
+
+
+@pytest.fixture
+def trained(tmp_path) -> Path:
+    return write_checkpoint(tmp_path / "best.ckpt", "mobilenetv3_small_050")
+
+
+def folder_of(runs: Path) -> Path:
+    (found,) = runs.glob("*/*/*/netadapt-*")
+    return found
+
+
+def test_from_a_run_to_an_architecture_with_its_weights_and_record(words, tmp_path, trained, capsys):
+    search = words(f"pretrained={trained}", *SEARCH, "search.target=0.85")
+    assert train.main(search) == 0
+    folder = folder_of(tmp_path / "runs")
+    best, steps = folder / "checkpoints" / "best.ckpt", json.loads((folder / "steps.json").read_text())
+    whole, found = load_model(trained), load_model(best)
+    shape = (1, 3, 64, 128)
+    madds, before = (count_madds(model, shape, torch.uint8) for model in (found, whole))
+    assert (steps["seed"]["cost"], steps["steps"][-1]["cost"]) == (before, madds) and madds <= 0.85 * before
+    assert all(len(step["tried"]) >= 3 for step in steps["steps"])
+    name = f"mobilenetv3_small_050_netadapt{round(100 * madds / before)}"
+    assert found.spec["backbone"] == read_arch(folder / "arch.yaml").name == name
+    record = json.loads((folder / "record.json").read_text())
+    assert record["metrics"]["val/mIoU"] == pytest.approx(steps["steps"][-1]["val"], abs=1e-6)
+    assert record["cost"]["madds"] == madds and record["backbone"] == name
+    table = (folder / "steps.md").read_text()
+    assert table.count("\n|") == 3 + len(steps["steps"]) and "| 0 | the trained net |" in table
+    assert not list(folder.glob("checkpoints/step-*")) and (folder / "images" / "val.png").is_file()
+    # what it is is what the checkpoint of an ordinary run begins with, and the same command finds it there
+    model = create_model(str(folder / "arch.yaml"), "seg", 19, pretrained=str(best))
+    for key, tensor in model.backbone.state_dict().items():
+        assert torch.equal(tensor, found.backbone.state_dict()[key]), key
+    capsys.readouterr()
+    assert train.main(search) == 0 and "there already" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_killed_and_started_again_it_finds_the_same_net(words, tmp_path, trained):
+    more = (f"pretrained={trained}", *SEARCH)
+    assert train.main(words(*more, f"runs_dir={tmp_path / 'whole'}")) == 0
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "train.py", *words(*more, f"runs_dir={tmp_path / 'cut'}")]
+    for tried in (2, 5):  # nets after which it is killed, in the first step and later
+        with open(tmp_path / "log", "wb") as log:
+            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            content = [json.loads(path.read_text()) for path in (tmp_path / "cut").glob("*/*/*/netadapt-*/steps.json")]
+            if content and sum(len(step["tried"]) for step in content[0]["steps"]) >= tried:
+                break
+            time.sleep(0.05)
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert subprocess.run(command, cwd=ROOT, env=environment, capture_output=True).returncode == 0
+    whole, cut = (folder_of(tmp_path / name) for name in ("whole", "cut"))
+    assert (whole / "arch.yaml").read_text() == (cut / "arch.yaml").read_text()
+    steps = [json.loads((folder / "steps.json").read_text()) for folder in (whole, cut)]
+    assert steps[0]["steps"] == steps[1]["steps"]
+    weights = [load_model(folder / "checkpoints" / "best.ckpt").state_dict() for folder in (whole, cut)]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    # and every command takes what it found
+    arch, best = cut / "arch.yaml", cut / "checkpoints" / "best.ckpt"
+    again = (f"backbone={arch}", f"pretrained={best}", "trainer.max_epochs=1", f"runs_dir={tmp_path / 'again'}")
+    assert train.main(words(*again)) == 0
+    assert train.main(["mode=test", f"ckpt={best}", f"runs_dir={tmp_path / 'test'}"]) == 0
+    assert lightseg(["profile", str(best), "--json", "--runs", "0", "--no-onnx"]) in (0, None)
+    assert lightseg(["export", str(best), "--format", "onnx", "--output", str(tmp_path / "net.onnx")]) in (0, None)
+
+
+@pytest.mark.slow
+def test_evolution_and_classification_and_latency(cls_words, tmp_path, monkeypatch):
+    assert train.main(cls_words("trainer.max_epochs=1", f"runs_dir={tmp_path / 'seed'}")) == 0
+    best = only_run(tmp_path / "seed") / "checkpoints" / "best.ckpt"
+    search = ("search=netadapt", f"pretrained={best}", "search.steps=1", "search.holdout=0.3", "search.target=0.8",
+              "search.delta=0.1", "data.batch_size=4")  # fmt: skip
+    evolution = ("search.variant=evolution", "search.population=3", "search.generations=2", "search.parents=2")
+    assert train.main(cls_words(*search, *evolution)) == 0
+    steps = json.loads((folder_of(tmp_path / "runs") / "steps.json").read_text())
+    nets = [net for step in steps["steps"] for net in step["tried"]]
+    assert len(nets) == 6 and all(0.7 <= net["cost"] / steps["seed"]["cost"] <= 0.8 for net in nets)
+    assert steps["steps"][-1]["held"] == max(net["held"] for net in nets)
+
+    def milliseconds(layer, shape, **_):  # as if a block took as long as it has multiply-adds
+        return {"latency_ms": 0.5 if type(layer).__name__ == "_Outside" else count_madds(layer, shape) / 1e5}
+
+    monkeypatch.setattr("lightseg.search.adapt_cost.measure_latency", milliseconds)
+    table = tmp_path / "table.json"
+    words = cls_words(*search, "search.cost=latency", f"search.table={table}", f"runs_dir={tmp_path / 'latency'}")
+    assert train.main(words) == 0
+    steps = json.loads((folder_of(tmp_path / "latency") / "steps.json").read_text())
+    assert steps["steps"][-1]["cost"] <= 0.8 * steps["seed"]["cost"] and json.loads(table.read_text())["entries"]
+
+
+REFUSED = {
+    "target above 1": (["search.target=1.2"], "search.target=1.2: a share above 0 and below 1"),
+    "no weights": (["pretrained=false"], "search=netadapt begins with a trained net: give pretrained=<run folder>/"),
+    "another metric": (["search.table={table}"], "is of latency, and the target of search.cost=madds"),
+    "no such table": (["search.cost=latency", "search.table={other}"], "it does not say whose costs it holds"),
+    "variant": (["search.variant=best"], "search.variant=best: choose from netadapt, evolution"),
+    "several": (["seed=0,1"], "search=netadapt is one run in this process"),
+    "task": (["task=det", "data=mini_det"], "search=netadapt is for task=seg and task=cls, not task=det"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_work_is_one_line_before_torch(case, tmp_path, capsys):
+    more, message = REFUSED[case]
+    table, other = tmp_path / "table.json", tmp_path / "other.json"
+    table.write_text('{"metric": "latency", "entries": {}}')
+    other.write_text("{}")
+    (tmp_path / "best.ckpt").touch()
+    given = dict(word.split("=", 1) for word in ("search=netadapt", f"pretrained={tmp_path / 'best.ckpt'}", *more))
+    words = [f"{key}={value.format(table=table, other=other)}" for key, value in given.items()]
+    assert train.main(words) == 2
+    line = capsys.readouterr().err
+    assert message in line and line.startswith("error: ") and line.count("\n") == 1
+
+
+def test_what_only_the_checkpoint_tells_is_one_line_too(words, tmp_path, trained, capsys):
+    def refusal(*more: str) -> str:
+        assert train.main(words(f"pretrained={trained}", *SEARCH, *more)) == 2
+        line = capsys.readouterr().err
+        assert line.startswith("error: ") and line.count("\n") == 1
+        return line
+
+    capsys.readouterr()
+    assert "is of backbone=mobilenetv3_small_050, not mobilenetv2: give backbone=" in refusal("backbone=mobilenetv2")
+    assert "is of output_stride=16, not 32" in refusal("output_stride=32")
+    assert "search.target=0.001 cannot be reached: the narrowest net" in refusal("search.target=0.001")
+    assert "leaves 0 to compare nets on" in refusal("search.holdout=0.01")
+    (tmp_path / "weights.pth").write_bytes(b"no weights")
+    assert "not a checkpoint that can be read safely" in refusal(f"pretrained={tmp_path / 'weights.pth'}")
+    write_checkpoint(tmp_path / "other.ckpt", "squeezenet1_0")
+    line = refusal(f"pretrained={tmp_path / 'other.ckpt'}", "backbone=squeezenet1_0")
+    assert "backbone squeezenet1_0 is no inverted-residual net" in line
