@@ -19,8 +19,8 @@ from lightseg.backbones.fbnet_blocks import make_block
 from lightseg.errors import LightsegError
 from lightseg.model import Model
 from lightseg.profile.cost import measure_latency
-from lightseg.profile.machine import machine
 from lightseg.profile.layers import Layer, count_modules
+from lightseg.profile.machine import machine
 from lightseg.record import write_json
 from lightseg.search.truncation import BODY, Axes, built, sizes
 from lightseg.search.widths import wiring
