@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lightseg.leaderboard.page import write_page
+from lightseg.leaderboard.records import read_records
 from lightseg.leaderboard.table import Group, groups
 
 RECORD: dict[str, Any] = {
@@ -146,3 +147,20 @@ def page(driver: Any, board_file: Path) -> Iterator[Any]:
     opened = Page(driver, board_file)
     yield opened
     assert opened.complaints() == []
+
+
+@pytest.fixture
+def made(write_run: Callable[..., Any], runs: Path) -> Callable[..., list[Group]]:
+    """Groups of the given records."""
+
+    def make(*contents: dict[str, Any], **options: Any) -> list[Group]:
+        for content in contents:
+            write_run(content)
+        return groups(read_records([runs]).records, **options)
+
+    return make
+
+
+def net(backbone: str, accuracy: float, **more: Any) -> dict[str, Any]:
+    """The part of a record that makes a row."""
+    return {"backbone": backbone, "config_hash": f"hash-{backbone}", "metrics": {"val/mIoU": accuracy}, **more}

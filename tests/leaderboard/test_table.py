@@ -1,33 +1,15 @@
-"""Only numbers of one protocol share a table; rows are seeds of one configuration; fronts, filters, order, matrix."""
+"""Only numbers of one protocol share a table; rows are seeds of one configuration; filters, order, matrix."""
 
 import itertools
-import random
 import statistics
 
 import pytest
 
 from lightseg.errors import LightsegError
 from lightseg.leaderboard.matrix import matrix
-from lightseg.leaderboard.pareto import front
 from lightseg.leaderboard.records import read_records
 from lightseg.leaderboard.select import ordered, select
-from lightseg.leaderboard.table import groups
-
-
-@pytest.fixture
-def made(write_run, runs):
-    """Groups of the given records."""
-
-    def make(*contents, **options):
-        for content in contents:
-            write_run(content)
-        return groups(read_records([runs]).records, **options)
-
-    return make
-
-
-def net(backbone, accuracy, **more):
-    return {"backbone": backbone, "config_hash": f"hash-{backbone}", "metrics": {"val/mIoU": accuracy}, **more}
+from tests.leaderboard.conftest import net
 
 
 def test_seeds_make_one_row(made):
@@ -157,86 +139,6 @@ def test_an_evaluation_has_no_training_time(made):
     tested = {"config.mode": "test", "config.ckpt": "runs/1/checkpoints/best.ckpt", "setting": {"mode": "test"}}
     (group,) = made({"setting": {}}, {**tested, "config_hash": "other", "wall_s": 3.0})
     assert {(row.setting_text, row.train_s) for row in group.rows} == {("", 629.7), ("mode=test", None)}
-
-
-def test_latency_is_the_median_of_one_place(made):
-    (group,) = made(
-        *({"seed": i, "cost.latency_ms": ms} for i, ms in enumerate([10.0, 12.0, 30.0])),
-        *({"seed": i + 3, "cost.latency_ms": 1.0, "cost.measured.threads": 8} for i in range(2)),
-    )
-    assert group.rows[0].latency_ms == 12.0 and group.rows[0].latency_how == "cpu, 2 threads, Linux x86_64"
-
-
-def test_reward_is_that_of_the_paper(made):
-    contents = [net("a", 0.75, **{"cost.latency_ms": 80.0}), net("b", 0.7, **{"cost.latency_ms": None})]
-    (group,) = made(*contents, target_ms=75.0)
-    assert group.rows[0].reward == pytest.approx(0.75 * (80 / 75) ** -0.07)
-    assert group.rows[1].reward is None
-    twice = 0.75 * 1.05 * (160 / 75) ** -0.07  # 5 % more accuracy for twice the latency is worth the same
-    assert twice == pytest.approx(group.rows[0].reward, rel=2e-3)
-
-
-def is_beaten(point, others):
-    """By the definition: another point is at least as good in both and better in one."""
-    return any(a >= point[0] and c <= point[1] and (a, c) != point for a, c in others)
-
-
-def test_front_is_what_no_other_point_beats():
-    generator = random.Random(0)
-    for _ in range(200):
-        points = [(generator.randint(0, 6) / 10, float(generator.randint(1, 6))) for _ in range(12)]
-        expected = {i for i, point in enumerate(points) if not is_beaten(point, points)}
-        assert front([a for a, _ in points], [c for _, c in points]) == expected
-
-
-def test_a_point_without_a_cost_is_not_on_the_front():
-    assert front([0.9, 0.5], [None, 1.0]) == {1}
-    assert front([], []) == set()
-
-
-def test_fronts_of_a_group(made):
-    (group,) = made(
-        net("small", 0.5, **{"cost.madds": 10, "cost.latency_ms": 9.0}),
-        net("large", 0.7, **{"cost.madds": 90, "cost.latency_ms": 5.0}),
-        net("beaten", 0.6, **{"cost.madds": 95, "cost.latency_ms": 6.0}),
-        net("elsewhere", 0.4, **{"cost.madds": 99, "cost.latency_ms": 20.0, "cost.measured.threads": 1}),
-    )
-    assert {row.backbone for row in group.rows if row.on_madds_front} == {"small", "large"}
-    # one thread's latency is not beaten by two threads'
-    assert {row.backbone for row in group.rows if row.on_latency_front} == {"large", "elsewhere"}
-
-
-def on(processor, ms):
-    return {"cost.latency_ms": ms, "cost.measured.processor": processor}
-
-
-def test_latencies_of_two_machines_are_not_ranked_together(made):
-    """Same platform, same number of threads: the processor tells them apart."""
-    found = made(
-        net("fast", 0.6, **on("Xeon 8380", 5.0)),
-        net("slow", 0.7, **on("Xeon 8380", 9.0)),
-        net("beaten", 0.5, **on("Xeon 8380", 6.0)),
-        net("elsewhere", 0.4, **on("Atom C3558", 1.0)),
-        net("before", 0.3, **{"cost.latency_ms": 7.0}),  # its record does not know the processor
-        net("untimed", 0.2, **{"cost.latency_ms": None}),
-    )
-    (group,) = found
-    assert {row.backbone for row in group.rows if row.on_latency_front} == {"fast", "slow", "elsewhere", "before"}
-
-    def names(*words):
-        return [row.backbone for row in ordered(found, *words)[0].rows]
-
-    assert names("latency") == ["fast", "beaten", "slow", "elsewhere", "before", "untimed"]
-    assert names("latency", True) == ["slow", "beaten", "fast", "elsewhere", "before", "untimed"]
-
-
-def test_seeds_of_two_machines_have_the_latency_of_one(made):
-    (group,) = made(
-        *({"seed": i, **on("Xeon 8380", 10.0 + i)} for i in range(3)),
-        *({"seed": i + 3, **on("Atom C3558", 90.0)} for i in range(2)),
-    )
-    (row,) = group.rows
-    assert row.latency_ms == 11.0 and row.latency_how == "Xeon 8380, 2 threads, Linux x86_64" and len(row.seeds) == 5
 
 
 def test_filters(write_run, runs):
