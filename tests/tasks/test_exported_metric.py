@@ -24,14 +24,14 @@ def epochs(number: int) -> list[str]:
 
 @pytest.fixture
 def seg(words):
-    return words("data.split={train: train, val: train}", "data.batch_size=3", *BY_HEART, *epochs(10))
+    return words("data.split={train: train, val: train}", "data.batch_size=3", *BY_HEART, *epochs(24))
 
 
 @pytest.fixture
 def cls(cls_words, tmp_path):
     root = write_classes(tmp_path / "three", NAMES[:3], train=8)
     plain = ["data.augment.color=0", "data.augment.scale=[0.9,1.0]", "data.batch_size=8"]
-    return cls_words(f"data.root={root}", "data.split={train: train, val: train}", *plain, *BY_HEART, *epochs(10))
+    return cls_words(f"data.root={root}", "data.split={train: train, val: train}", *plain, *BY_HEART, *epochs(24))
 
 
 @pytest.fixture
