@@ -71,7 +71,7 @@ def main() -> None:
 
 def race(options: argparse.Namespace, names: list[str]) -> dict[str, Any]:
     """Seconds of every round and the largest difference from eager's logits, by run; and where that was."""
-    from lightseg.profile.latency import machine
+    from lightseg.profile.machine import machine
 
     size = (options.height, options.width)
     load = [os.getloadavg()[0]] if hasattr(os, "getloadavg") else []

@@ -209,7 +209,7 @@ def main() -> int:
             print(f"{checkpoint}: {done[key]}", flush=True)
     except LightsegError as error:
         sys.exit(f"error: {error}")
-    from lightseg.profile.latency import machine
+    from lightseg.profile.machine import machine
 
     text = page(runs, options.checkpoints, f"{machine()}, {date.today():%Y-%m-%d}.")
     print(text)

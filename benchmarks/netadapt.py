@@ -128,7 +128,7 @@ def main() -> int:
         folders[name], records[name] = run(name, words, options.runs.resolve())
     steps = (folders["search"] / "steps.md").read_text(encoding="utf-8")
     sys.path.insert(0, str(ROOT))
-    from lightseg.profile.latency import machine
+    from lightseg.profile.machine import machine
 
     command = shlex.join(["python", "benchmarks/netadapt.py", *(word for word in sys.argv[1:] if word != "--print")])
     text = page(records, steps, commands(options), command, machine())

@@ -105,7 +105,7 @@ def report(arguments: argparse.Namespace, found: dict[str, dict[str, list[dict[s
     from benchmarks.search_plot import draw_steps
     from benchmarks.sections import ROOT, write_section
     from lightseg.draw import save_picture
-    from lightseg.profile.latency import machine
+    from lightseg.profile.machine import machine
 
     options = [word for word in sys.argv[1:] if word != "--write"]
     lines = [

@@ -117,7 +117,7 @@ def report(
 ) -> None:
     from benchmarks.sections import write_section
     from lightseg.arch_file import read_arch
-    from lightseg.profile.latency import machine
+    from lightseg.profile.machine import machine
 
     scores: dict[str, list[float]] = {}
     costs: dict[str, dict[str, float]] = {}
