@@ -117,14 +117,14 @@ def page(results: dict[str, list[dict[str, Any]]], options: argparse.Namespace, 
     note = " Its numbers compare only with each other." if record["data"].startswith("mini") else ""
     defaults = {"backbone": "mobilenetv2", "epochs": 19, "words": "data=mini_pose"}
     changed = {key: vars(options)[key] for key, value in defaults.items() if vars(options)[key] != value}
-    asked = " ".join(f'--{key} "{value}"' if " " in str(value) else f"--{key} {value}" for key, value in changed.items())
-    asked += f" --seeds {' '.join(map(str, options.seeds))}" if options.seeds != [0] else ""
+    asked = [f'--{key} "{value}"' if " " in str(value) else f"--{key} {value}" for key, value in changed.items()]
+    asked += [f"--seeds {' '.join(map(str, options.seeds))}"] if options.seeds != [0] else []
     seeds = ", ".join(map(str, options.seeds))
     boxes, flip = protocol.get("person_boxes", "ground truth"), "yes" if protocol.get("flip") else "no"
     return f"""\
 # Heads of pose, measured
 
-Written by `python benchmarks/pose_heads.py{f" {asked}" if asked else ""}`; do not edit.
+Written by `{" ".join(["python benchmarks/pose_heads.py", *asked])}`; do not edit.
 
 ## {options.backbone} on {record["data"]}
 
