@@ -1,12 +1,19 @@
-"""LR-ASPP's gate for images of any size: pooling and its way back as products with matrices made from the size.
+"""Layers whose arithmetic a graph with symbols for height and width can hold: LR-ASPP's gate, and "same" padding.
 
-The paper's pooling (49x49 with stride 16 and 20, never wider than the map) has a kernel that depends on the map, and a
-gate whose side may be one place or many: neither is something a graph with symbols for height and width can hold. As
-matrices both are: row i of one averages the places of window i, row y of the other mixes the two windows next to place
-y as bilinear resizing does. Same function, other order of rounding.
+The gate: the paper's pooling (49x49 with stride 16 and 20, never wider than the map) has a kernel that depends on the
+map, and its side may be one place or many. As products with matrices made from the size, it is neither: row i of one
+averages the places of window i, row y of the other mixes the two windows next to place y as bilinear resizing does.
+
+TensorFlow's padding (EfficientNet-Lite, the tf_ nets): how much depends on the size, at every stride anew, and the
+size of the map after it, as timm writes it, on all paddings before. Here all of a layer's images get the same number of
+rows, and the size decides only how many of them lie before the first: the map's side is ceil(side / stride), no more.
+
+Same functions, the gate's in another order of rounding.
 """
 
 import torch
+import torch.nn.functional as F
+from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
 from lightseg.heads.lraspp import LRASPP, _PaperPool, _resize
@@ -19,7 +26,26 @@ def make_any_size(model: nn.Module) -> nn.Module:
     head = model.head
     if type(head) is LRASPP and isinstance(head.scale[0], _PaperPool):  # type: ignore[index]
         head.__class__ = AnySizeLRASPP
+    for layer in model.modules():
+        if type(layer) is Conv2dSame:
+            layer.__class__ = AnySizeConv2dSame
     return model
+
+
+class AnySizeConv2dSame(Conv2dSame):
+    """timm's convolution with TensorFlow's padding, of the same weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [B, C, H, W] -> [B, C', ceil(H / stride), ceil(W / stride)]."""
+        padding = [*self._padding(x, 1), *self._padding(x, 0)]
+        return F.conv2d(F.pad(x, padding), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+    def _padding(self, x: Tensor, axis: int) -> tuple[int, int]:
+        """Before and after: TensorFlow's, and after it up to a sum that is the same for every side."""
+        side, stride = x.shape[2 + axis], self.stride[axis]
+        reach = self.dilation[axis] * (self.kernel_size[axis] - 1)
+        before = (reach + 1 - stride + -side % stride) // 2 if reach + 1 >= stride else 0
+        return before, reach - before
 
 
 class AnySizeLRASPP(LRASPP):

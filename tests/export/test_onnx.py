@@ -38,7 +38,7 @@ def check(path, report, *, exact=1e-3):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone", ["tiny", "mobilenetv3_small_050"])
+@pytest.mark.parametrize("backbone", ["tiny", "mobilenetv3_small_050", "efficientnet_lite0"])
 def test_seg_of_any_size(checkpoint, tmp_path, backbone, capsys):
     path = tmp_path / "net.onnx"
     assert main(["export", str(checkpoint("seg", backbone)), "--output", str(path), "--size", "64", "96"]) == 0

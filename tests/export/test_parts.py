@@ -4,10 +4,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from timm.layers import Conv2dSame
+from torch import nn
 from torch.nn import functional as F
 
 from lightseg.errors import LightsegError
-from lightseg.export.any_size import make_any_size, window_matrices
+from lightseg.export.any_size import AnySizeConv2dSame, make_any_size, window_matrices
 from lightseg.export.metadata import Metadata
 from lightseg.export.nms import detections
 from lightseg.export.pictures import as_input, draw_streets, read_folder
@@ -75,6 +77,18 @@ def test_the_exchanged_head_is_the_same_function():
         torch.testing.assert_close(model(batch), expected)
     other = create_model("squeezenet1_1", "seg", 3, head={"name": "raspp"})
     assert type(make_any_size(other).head).__name__ == "RASPP"
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 2), (2, 2), (3, 1), (3, 2), (3, 3), (5, 2), (7, 2)])
+def test_same_padding_for_any_size_is_timms(kernel, stride, dilation):
+    torch.manual_seed(0)
+    layer = Conv2dSame(2, 3, kernel, stride, dilation=dilation)
+    batches = [torch.rand(1, 2, *size) for size in [(7, 8), (9, 9), (10, 13), (33, 32), (12, 11)]]
+    expected = [layer(batch) for batch in batches]
+    assert type(make_any_size(nn.ModuleDict({"head": nn.Identity(), "conv": layer}))["conv"]) is AnySizeConv2dSame
+    for batch, one in zip(batches, expected, strict=True):
+        torch.testing.assert_close(layer(batch), one)
 
 
 def test_metadata_come_back_as_they_were():
