@@ -1,15 +1,15 @@
 """What `search=dmasking` asks of a configuration, checked before torch is imported."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from lightseg.errors import LightsegError
+from lightseg.search.cost_table import METRIC, check_table
 from lightseg.search.space_file import read_space, shipped
 
-COSTS = ("madds", "params", "latency_ms")
+COSTS = ("madds", "params", METRIC)
 
 
 def is_search(config: Any) -> bool:
@@ -58,7 +58,7 @@ def check_dmasking(config: DictConfig) -> None:
     if config.mode == "train":
         _check_trainer(config)
     if search.table is not None:
-        _check_table(Path(str(search.table)), search.cost)
+        check_table(Path(str(search.table)), search.cost)
 
 
 def _check_trainer(config: DictConfig) -> None:
@@ -69,24 +69,6 @@ def _check_trainer(config: DictConfig) -> None:
     for key in ("pretrained", "freeze_bn", "drop_path_rate", "pixels", "compile"):
         if config[key]:
             raise LightsegError(f"search=dmasking takes no {key}={config[key]}: leave it out")
-
-
-def _check_table(path: Path, cost: str) -> None:
-    if cost != "latency_ms":
-        raise LightsegError(
-            f"search.table={path} is for search.cost=latency_ms, and the target is of {cost}: leave the table out"
-        )
-    if not path.exists():
-        return  # it is measured
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise LightsegError(f"search.table={path}: no cost table that can be read ({type(error).__name__})") from error
-    metric = content.get("metric") if isinstance(content, dict) else None
-    if metric != cost:
-        raise LightsegError(
-            f"search.table={path} is of {metric}, and the target of search.cost={cost}: give one of both"
-        )
 
 
 def _number(value: Any) -> bool:

@@ -1,13 +1,13 @@
 """What cannot work in `search=netadapt`, said in one line before torch is imported."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from lightseg.errors import LightsegError
+from lightseg.search.cost_table import METRIC, check_table
 
 VARIANTS = ("netadapt", "evolution")
-COSTS = ("madds", "latency")
+COSTS = ("madds", METRIC)
 TASKS = ("seg", "cls")
 
 
@@ -35,20 +35,4 @@ def check_netadapt(search: dict[str, Any], config: dict[str, Any]) -> None:
             "search=netadapt goes on by itself when the same command is given: leave out mode and resume"
         )
     if search["table"] is not None:
-        _check_table(Path(str(search["table"])), search["cost"])
-
-
-def _check_table(path: Path, cost: str) -> None:
-    metric: Any = "latency"  # of one that is to be made
-    if path.exists():
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise LightsegError(f"search.table={path}: no table that can be read ({type(error).__name__})") from error
-        metric = content.get("metric") if isinstance(content, dict) else None
-    if metric not in COSTS:
-        raise LightsegError(f"search.table={path}: it does not say whose costs it holds (metric: latency)")
-    if metric != cost:
-        raise LightsegError(
-            f"search.table={path} is of {metric}, and the target of search.cost={cost}: give one of both"
-        )
+        check_table(Path(str(search["table"])), search["cost"])

@@ -23,8 +23,8 @@ import yaml
 
 from lightseg.arch import Arch, Block, Conv, ConvHead, IRPoolHead, PoolHead, Skip, Stem, check_arch, short_repr
 from lightseg.errors import LightsegError, nearest
+from lightseg.plain_yaml import parse_yaml, read_yaml
 
-MAX_BYTES = 200_000  # of a file: a published net takes 2 kB, weights passed by mistake take megabytes
 HEADER = """\
 # A net for `backbone=<this file>`, top to bottom, one block a line.
 # Inverted residual: 1x1 convolution to `mid` channels (none where `mid` is what comes in), depthwise `kernel`,
@@ -44,26 +44,12 @@ def read_arch(path: str | PathLike[str]) -> Arch:
     Raises:
         LightsegError: one line with the file and the place in it, for anything that is not a net.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise LightsegError(f"{path}: cannot be read ({error.strerror})") from error
-    return parse_arch(content, str(path))
+    return parse_arch(read_yaml(Path(path)), str(path))
 
 
 def parse_arch(content: str | bytes, path: str) -> Arch:
     """As `read_arch`, of the file's content; `path` is for errors."""
-    if len(content) > MAX_BYTES:
-        raise LightsegError(f"{path} is no architecture: it has over {MAX_BYTES // 1000} kB")
-    try:
-        data = yaml.safe_load(content)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none, an endless number
-        mark = getattr(error, "problem_mark", None)
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        reason = " ".join(str(getattr(error, "problem", None) or error).split())[:120]
-        raise LightsegError(f"{path} is not YAML: {place}{reason}") from error
+    data = parse_yaml(content, path, "architecture")
     try:
         arch = _parse(data)
         check_arch(arch)

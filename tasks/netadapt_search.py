@@ -11,6 +11,7 @@ from lightseg.errors import LightsegError
 from lightseg.model import Model
 from lightseg.profile import count_params
 from lightseg.search.adapt_cost import METRICS, Latency, Madds
+from lightseg.search.cost_table import METRIC
 from lightseg.search.netadapt import check_target, child, choose, parents, proposals, ratio
 from lightseg.search.netadapt_report import markdown
 from lightseg.search.truncation import Axes, built, truncated
@@ -30,10 +31,10 @@ class Search:
         self.axes = Axes(model)
         self.arch = self.axes.arch
         height, width = config["profile"]["image_size"] or data.evaluation_size()
-        table = Path(options["table"] or folder / "latency.json")
+        table = Path(options["table"] or folder / "latency_table.json")
         self.cost: Madds | Latency = (
             Latency(model, (height, width), table, self.axes)
-            if options["cost"] == "latency"
+            if options["cost"] == METRIC
             else Madds(model, (height, width), self.axes)
         )
         check_target(self.arch, options["target"], self.cost, METRICS[options["cost"]])

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from lightseg.errors import LightsegError, nearest
 from lightseg.export.any_size import make_any_size
+from lightseg.export.packages import quiet
 
 Size = tuple[int, int]  # height, width
 LEAST_SIDE = 33  # pixels of an image of any size: the map of stride 16 has three places then, and none of stride 32 one
@@ -136,7 +137,8 @@ def trace(
         side = {"min": LEAST_SIDE}
         symbols = {0: _batch(), 2: torch.export.Dim("height", **side), 3: torch.export.Dim("width", **side)}
         try:
-            return _program(model, what, (2, in_chans, *size), symbols), True
+            with quiet("torch.fx.experimental.symbolic_shapes"):  # pages on each inequality that it cannot solve
+                return _program(model, what, (2, in_chans, *size), symbols), True
         except Exception:  # torch's own errors for what its tracer cannot follow have no common class
             pass
     try:

@@ -6,7 +6,6 @@ head take alone on this machine (NetAdapt's look-up table, arXiv:1804.03230, sec
 in the table's file, so that a search that goes on after an interruption decides as it would have.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,11 @@ from lightseg.model import Model
 from lightseg.profile.cost import measure_latency
 from lightseg.profile.layers import Layer, count_modules
 from lightseg.profile.machine import machine
-from lightseg.record import write_json
+from lightseg.search.cost_table import METRIC, read_table, write_table
 from lightseg.search.truncation import BODY, Axes, built, sizes
 from lightseg.search.widths import wiring
 
-METRICS = {"madds": "multiply-adds", "latency": "milliseconds"}
+METRICS = {"madds": "multiply-adds", METRIC: "milliseconds"}
 RUNS = 30  # timed forwards of a block; the median counts
 
 
@@ -67,8 +66,10 @@ class Latency:
     def __init__(self, model: Model, image_size: tuple[int, int], path: Path, axes: Axes | None = None) -> None:
         self.model, self.image_size, self.path = model, image_size, path
         self.axes = axes or Axes(model)
-        self.about = {"metric": "latency", "machine": machine(), "threads": torch.get_num_threads()}
+        self.about = {"metric": METRIC, "machine": machine(), "threads": torch.get_num_threads()}
         self.entries: dict[str, float] = read_table(path, self.about) if path.exists() else {}
+        if not all(isinstance(entry, int | float) for entry in self.entries.values()):
+            raise LightsegError(f"{path} is damaged (an entry is no number): remove it to measure again")
         outputs = layers_of(model, image_size)
         body = {plain_name(n.removeprefix(BODY)): (n, layer.output) for n, layer in outputs.items() if BODY in n}
         places = [f"stages.{s}.{b}" for s, stage in enumerate(self.axes.arch.stages) for b in range(len(stage))]
@@ -113,8 +114,7 @@ class Latency:
 
     def _measure(self, key: str, layer: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> None:
         self.entries[key] = measure_latency(layer, shape, runs=RUNS, dtype=dtype)["latency_ms"]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(self.path, {**self.about, "entries": self.entries})
+        write_table(self.path, self.about, self.entries)
 
 
 class _Outside(nn.Module):
@@ -137,20 +137,3 @@ class _Outside(nn.Module):
             net: Any = self.model.backbone.net
             return net.forward_head(net.head(self.maps))
         return self.model.head(self.maps, self.image_size)
-
-
-def read_table(path: Path, wanted: dict[str, Any]) -> dict[str, float]:
-    """The entries of a table's file. LightsegError unless it is about what is `wanted`: metric, machine, threads."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise LightsegError(f"search.table={path}: no table that can be read ({type(error).__name__})") from error
-    entries = content.get("entries") if isinstance(content, dict) else None
-    if not isinstance(entries, dict) or not all(isinstance(value, int | float) for value in entries.values()):
-        raise LightsegError(f"search.table={path}: it holds no table of costs")
-    for key, value in wanted.items():
-        if content.get(key) != value:
-            raise LightsegError(
-                f"search.table={path} is of {key} {content.get(key)}, not {value}: give another, or none to measure one"
-            )
-    return entries

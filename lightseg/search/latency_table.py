@@ -7,7 +7,6 @@ output stride it was measured for, which the file says.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -21,11 +20,10 @@ from lightseg.backbones.fbnet import conv_bn, make_block
 from lightseg.errors import LightsegError
 from lightseg.profile import count_madds, measure_latency
 from lightseg.profile.machine import machine
-from lightseg.record import write_json
+from lightseg.search.cost_table import METRIC, read_table, write_table
 from lightseg.search.search_block import SearchBlock
 from lightseg.search.supernet import SuperNet
 
-METRIC = "latency_ms"
 RUNS = 10  # timed forwards of each
 
 
@@ -51,23 +49,24 @@ def table_of(net: SuperNet, image_size: Sequence[int], path: Path) -> LatencyTab
     """The table in `path`, or a new one that is measured and written there.
 
     Raises:
-        LightsegError: it is no table, of another metric, or of another space, picture size or output stride.
+        LightsegError: it is no table, or one of another metric, machine, number of threads, space, picture size or
+            output stride.
     """
-    key, lines = fingerprint(net, image_size), dict[str, dict[str, Line]]()
+    about = {
+        "metric": METRIC,
+        "of": fingerprint(net, image_size),
+        "machine": machine(),
+        "threads": torch.get_num_threads(),
+    }
     if not path.exists():
         print(f"measuring the blocks of {net.space.name}: {path} ...", flush=True)
         lines = measure(net, image_size)
-        about = {"metric": METRIC, "of": key, "machine": machine(), "threads": torch.get_num_threads()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {**about, "ms": lines})
+        write_table(path, about, lines)
         return LatencyTable(lines)
-    content = read_table(path)
-    if content["of"] != key:
-        raise LightsegError(f"{path} was measured for {content['of']}, not for {key}: give another, or none to measure")
+    entries = read_table(path, about)
     try:
         lines = {
-            place: {kind: Line(*map(float, line)) for kind, line in kinds.items()}
-            for place, kinds in content["ms"].items()
+            place: {kind: Line(*map(float, line)) for kind, line in kinds.items()} for place, kinds in entries.items()
         }
         missing = [f"{place} {kind}" for place, kinds in _kinds(net) for kind in kinds if kind not in lines[place]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -75,19 +74,6 @@ def table_of(net: SuperNet, image_size: Sequence[int], path: Path) -> LatencyTab
     if missing:
         raise LightsegError(f"{path} is damaged (no {missing[0]}): remove it to measure again")
     return LatencyTable(lines)
-
-
-def read_table(path: Path) -> dict[str, Any]:
-    """The file's content; LightsegError unless it is a table of milliseconds."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise LightsegError(f"{path}: no cost table that can be read ({type(error).__name__})") from error
-    if not isinstance(content, dict) or not {"metric", "of", "ms"} <= content.keys():
-        raise LightsegError(f"{path} is no cost table (metric, of, ms)")
-    if content["metric"] != METRIC:
-        raise LightsegError(f"{path} is a table of {content['metric']}, not of {METRIC}")
-    return content
 
 
 def fingerprint(net: SuperNet, image_size: Sequence[int]) -> str:

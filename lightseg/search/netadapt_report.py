@@ -4,7 +4,7 @@ from typing import Any
 
 from lightseg.search.adapt_cost import METRICS
 
-UNITS = {"madds": ("M MAdds", 1e6, 2), "latency": ("ms", 1.0, 3)}
+UNITS = {"madds": ("M MAdds", 1e6, 2), "latency_ms": ("ms", 1.0, 3)}
 
 
 def markdown(content: dict[str, Any]) -> str:

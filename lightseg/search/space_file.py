@@ -8,14 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lightseg.arch import CHANNELS, INPUT_SIZES, KERNELS, ConvHead, IRPoolHead, short_repr
 from lightseg.errors import LightsegError, nearest
+from lightseg.plain_yaml import parse_yaml, read_yaml
 from lightseg.search.space import Slot, Space, StemSlot
 
 SHIPPED = Path(__file__).parent / "spaces"
-MAX_BYTES = 200_000
 MOST_CHOICES = 64  # of one decision
 ACTS = ("relu", "hswish")
 EXPANSIONS = (0.1, 32)
@@ -35,29 +33,16 @@ def read_space(name: str) -> Space:
     path = SHIPPED / f"{name}.yaml" if name in shipped() else Path(name)
     if path.suffix not in (".yaml", ".yml"):
         raise LightsegError(f"no search space '{name}': {nearest(name, shipped())} or give a YAML file of one")
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise LightsegError(f"{path}: cannot be read ({error.strerror})") from error
-    return parse_space(content, str(path))
+    return parse_space(read_yaml(path), str(path))
 
 
 def parse_space(content: str | bytes, path: str) -> Space:
     """As `read_space`, of the file's content; `path` is for errors."""
-    if len(content) > MAX_BYTES:
-        raise LightsegError(f"{path} is no search space: it has over {MAX_BYTES // 1000} kB")
+    data = parse_yaml(content, path, "search space")
     try:
         text = content.decode("utf-8") if isinstance(content, bytes) else content
-        data = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        reason = " ".join(str(getattr(error, "problem", None) or error).split())[:120]
-        raise LightsegError(f"{path} is not YAML: {place}{reason}") from error
-    try:
         return replace(_space(data), content=text)
-    except (LightsegError, OverflowError) as error:
+    except (ValueError, OverflowError) as error:  # LightsegError is a ValueError; so is text that is not UTF-8
         raise LightsegError(f"{path}: {error}") from error
 
 

@@ -108,11 +108,14 @@ def test_latency_is_measured_once_and_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(latency_table, "measure", None)
     again = Costs(net, SIZE, "latency_ms", latency_table.table_of(net, SIZE, path))
     assert again.of(choices) == ms.of(choices)
-    for size, text, said in (((64, 64), SMALL, "96x160"), (SIZE, SMALL.replace("12", "16"), "not for small")):
+    for size, text, said in (((64, 64), SMALL, "96x160"), (SIZE, SMALL.replace("12", "16"), "not small")):
         with pytest.raises(LightsegError, match=said):
             latency_table.table_of(net_of(text), size, path)
     content = json.loads(path.read_text())
-    for broken, said in (({**content, "metric": "madds"}, "a table of madds"), ({**content, "ms": {}}, "damaged")):
+    for broken, said in (
+        ({**content, "metric": "madds"}, "is of metric madds, not latency_ms"),
+        ({**content, "entries": {}}, "damaged"),
+    ):
         path.write_text(json.dumps(broken))
         with pytest.raises(LightsegError, match=said):
             latency_table.table_of(net, SIZE, path)

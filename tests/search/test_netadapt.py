@@ -192,8 +192,8 @@ def test_latency_is_measured_once_and_kept_in_its_table(tmp_path, monkeypatch):
     entries = len(again.entries)
     monkeypatch.setattr("lightseg.search.adapt_cost.measure_latency", lambda *a, **k: {"latency_ms": 0.0})
     assert again(resized(SMALL, {"stage 2, block 2: expansion": 8})) < whole and len(again.entries) == entries + 1
-    table.write_text(table.read_text().replace('"latency"', '"madds"'))
-    with pytest.raises(LightsegError, match="is of metric madds, not latency"):
+    table.write_text(table.read_text().replace('"latency_ms"', '"madds"'))
+    with pytest.raises(LightsegError, match="is of metric madds, not latency_ms"):
         Latency(model, SIZE, table)
 
 

@@ -100,7 +100,7 @@ def test_what_cannot_be_searched(search_words, tmp_path, capsys, more, said):
 
 def test_files_that_do_not_fit(search_words, words, space, tmp_path, capsys):
     table = tmp_path / "table.json"
-    table.write_text(json.dumps({"metric": "joule", "of": "", "ms": {}}))
+    table.write_text(json.dumps({"metric": "joule", "entries": {}}))
     line = refused(search_words("search.cost=latency_ms", f"search.table={table}"), capsys)
     assert "is of joule, and the target of search.cost=latency_ms" in line
     space.write_text(TINY.replace("divisor: 4", "divisor: 16"))

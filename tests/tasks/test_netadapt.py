@@ -119,7 +119,7 @@ def test_evolution_and_classification_and_latency(cls_words, tmp_path, monkeypat
 
     monkeypatch.setattr("lightseg.search.adapt_cost.measure_latency", milliseconds)
     table = tmp_path / "table.json"
-    words = cls_words(*search, "search.cost=latency", f"search.table={table}", f"runs_dir={tmp_path / 'latency'}")
+    words = cls_words(*search, "search.cost=latency_ms", f"search.table={table}", f"runs_dir={tmp_path / 'latency'}")
     assert train.main(words) == 0
     steps = json.loads((folder_of(tmp_path / "latency") / "steps.json").read_text())
     assert steps["steps"][-1]["cost"] <= 0.8 * steps["seed"]["cost"] and json.loads(table.read_text())["entries"]
@@ -128,8 +128,8 @@ def test_evolution_and_classification_and_latency(cls_words, tmp_path, monkeypat
 REFUSED = {
     "target above 1": (["search.target=1.2"], "search.target=1.2: a share above 0 and below 1"),
     "no weights": (["pretrained=false"], "search=netadapt begins with a trained net: give pretrained=<run folder>/"),
-    "another metric": (["search.table={table}"], "is of latency, and the target of search.cost=madds"),
-    "no such table": (["search.cost=latency", "search.table={other}"], "it does not say whose costs it holds"),
+    "another metric": (["search.table={table}"], "is for search.cost=latency_ms, and the target is of madds"),
+    "no such table": (["search.cost=latency_ms", "search.table={other}"], "other.json is no table of costs"),
     "variant": (["search.variant=best"], "search.variant=best: choose from netadapt, evolution"),
     "several": (["seed=0,1"], "search=netadapt is one run in this process"),
     "task": (["task=det", "data=mini_det"], "search=netadapt is for task=seg and task=cls, not task=det"),
@@ -140,7 +140,7 @@ REFUSED = {
 def test_what_cannot_work_is_one_line_before_torch(case, tmp_path, capsys):
     more, message = REFUSED[case]
     table, other = tmp_path / "table.json", tmp_path / "other.json"
-    table.write_text('{"metric": "latency", "entries": {}}')
+    table.write_text('{"metric": "latency_ms", "entries": {}}')
     other.write_text("{}")
     (tmp_path / "best.ckpt").touch()
     given = dict(word.split("=", 1) for word in ("search=netadapt", f"pretrained={tmp_path / 'best.ckpt'}", *more))
