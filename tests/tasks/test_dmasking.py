@@ -76,6 +76,21 @@ def test_in_classification_too_and_the_net_trains(cls_words, space, tmp_path):
     assert json.loads((only_run(tmp_path / "b") / "record.json").read_text())["backbone"] == content["arch"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["det", "pose"])
+def test_in_the_other_tasks_too(task, request, space, tmp_path):
+    words = request.getfixturevalue(f"{task}_words")
+    own = ["search=dmasking", f"backbone={space}", "search.target=1.2e6", "search.warmup=0.0", "trainer.max_epochs=2"]
+    assert train.main(words(*own)) == 0
+    folder = only_run(tmp_path / "runs")
+    content = json.loads((folder / "search.json").read_text())
+    assert content["measured"]["madds"] == pytest.approx(content["found"], rel=0.01) and content["found"] <= 1.2e6
+    assert all(first != last for first, last in content["history"]["probabilities"].values())
+    trained = words(f"backbone={folder / 'arch.yaml'}", "trainer.max_epochs=1", f"runs_dir={tmp_path / 'b'}")
+    assert train.main(trained) == 0
+    assert json.loads((only_run(tmp_path / "b") / "record.json").read_text())["backbone"] == content["arch"]
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
