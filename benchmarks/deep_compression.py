@@ -14,11 +14,9 @@ trained backbone with a new classifier, and of a net of random weights, both pru
 """
 
 import argparse
-import json
 import os
 import platform
 import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -26,10 +24,12 @@ from typing import Any
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.runs import ROOT, run
 from lightseg.compress.compressing import compress, compress_model
 from lightseg.model import create_model
 
-ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "deep_compression.md"
 NET = "squeezenet1_0"
 SPARSITY = 0.67  # 33 % are kept, as published
@@ -43,12 +43,8 @@ COMMON = (
 
 def train(words: str, runs: Path) -> dict[str, Any]:
     """The record of a run of train.py, and where its best checkpoint lies."""
-    if not list(runs.rglob("record.json")):
-        command = [sys.executable, "train.py", *words.split(), f"runs_dir={runs}", "logger=csv"]
-        print("python", *command[1:], flush=True)
-        subprocess.run(command, cwd=ROOT, check=True)
-    (path,) = runs.rglob("record.json")
-    return {**json.loads(path.read_text()), "best": path.parent / "checkpoints" / "best.ckpt"}
+    folder, record = run(words.split(), runs)
+    return {**record, "best": folder / "checkpoints" / "best.ckpt"}
 
 
 def top1(file: Path, runs: Path) -> float:

@@ -27,6 +27,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.export_runs import BACKBONE, CLASSES, RUNS, prepare
+from benchmarks.runs import Kept
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "export_speed.md"
@@ -58,12 +59,7 @@ def main() -> None:
     options.threads = options.threads or cpu_count()
     names = [name for name in RUNS if name != "openvino" or find_spec("openvino")]
     key = ", ".join(f"{name}={getattr(options, name)}" for name in SETTING)
-    done = json.loads(options.results.read_text()) if options.results and options.results.is_file() else {}
-    if key not in done:
-        done[key] = race(options, names)
-        if options.results:
-            options.results.write_text(json.dumps(done, indent=1))
-    text = page(options, done[key])
+    text = page(options, Kept(options.results).get(key, lambda: race(options, names)))
     print(text)
     if not options.print:
         PAGE.write_text(text, encoding="utf-8")

@@ -11,15 +11,16 @@ from the current folder.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.runs import Kept
 from configs.compose import compose, plain
 from lightseg.errors import LightsegError
 
@@ -195,18 +196,15 @@ def main() -> int:
     parser.add_argument("--results", type=Path, help="JSON file of the checkpoints that are done")
     parser.add_argument("--print", action="store_true", help="print the page, do not write it")
     options = parser.parse_args()
-    done = json.loads(options.results.read_text()) if options.results and options.results.is_file() else {}
+    kept = Kept(options.results)
     runs = []
     try:
         for checkpoint in options.checkpoints:
             changed = checkpoint.stat().st_mtime_ns if checkpoint.is_file() else 0
             key = f"{checkpoint} of {changed}, {options.calibration}, {options.compared}"
-            if key not in done:
-                done[key] = measure(checkpoint, calibration=options.calibration, compared=options.compared)
-                if options.results:
-                    options.results.write_text(json.dumps(done, indent=1))
-            runs.append(done[key])
-            print(f"{checkpoint}: {done[key]}", flush=True)
+            limits = {"calibration": options.calibration, "compared": options.compared}
+            runs.append(kept.get(key, partial(measure, checkpoint, **limits)))
+            print(f"{checkpoint}: {runs[-1]}", flush=True)
     except LightsegError as error:
         sys.exit(f"error: {error}")
     from lightseg.profile.machine import machine

@@ -10,29 +10,17 @@ of mIoU under the trained net it came from. `--runs` keeps what is done: the sam
 """
 
 import argparse
-import json
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.runs import ROOT, run
+
 PAGE = ROOT / "docs" / "netadapt.md"
 BAR = 1.5  # points of mIoU
-
-
-def run(name: str, words: list[str], runs: Path) -> tuple[Path, dict[str, Any]]:
-    """The folder and the record of one command, which is run unless its record is there."""
-    command = [sys.executable, "train.py", *words, f"runs_dir={runs / name}", "logger=csv"]
-    records = sorted((runs / name).rglob("record.json"))
-    if not records:
-        print(f"{name}: python {shlex.join(command[1:])}", flush=True)
-        if subprocess.run(command, cwd=ROOT).returncode:
-            sys.exit(f"{name} failed")
-        records = sorted((runs / name).rglob("record.json"))
-    folder = records[-1].parent
-    return folder, json.loads(records[-1].read_text(encoding="utf-8"))
 
 
 def commands(options: argparse.Namespace) -> dict[str, list[str]]:
@@ -125,9 +113,8 @@ def main() -> int:
         places = {"{trained}": str(folders.get("trained", "")), "{found}": str(folders.get("search", ""))}
         for place, folder in places.items():
             words = [word.replace(place, folder) for word in words]
-        folders[name], records[name] = run(name, words, options.runs.resolve())
+        folders[name], records[name] = run(words, options.runs.resolve() / name)
     steps = (folders["search"] / "steps.md").read_text(encoding="utf-8")
-    sys.path.insert(0, str(ROOT))
     from lightseg.profile.machine import machine
 
     command = shlex.join(["python", "benchmarks/netadapt.py", *(word for word in sys.argv[1:] if word != "--print")])

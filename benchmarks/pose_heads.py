@@ -10,16 +10,16 @@ it: the same models for COCO's 17 points at 256x192, and `simple` as published, 
 """
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
-import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.runs import ROOT, Kept, record_of
+
 PAGE = ROOT / "docs" / "pose_heads.md"
 HEADS = {
     "light": "head.name=heatmap head.variant=light",
@@ -29,14 +29,6 @@ HEADS = {
 SIZE = (256, 192)  # of the second table
 COCO_POINTS = 17
 LAST_CHANNELS = {"mobilenetv2": 1280, "shufflenetv2_x1_0": 1024}  # the width before pooling, where mmpose's heads begin
-
-
-def run(words: str, seed: int, runs: Path) -> dict[str, Any]:
-    """The record of one run."""
-    command = [sys.executable, "train.py", *words.split(), f"seed={seed}", f"runs_dir={runs}"]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    (path,) = runs.rglob("record.json")
-    return json.loads(path.read_text())
 
 
 def backbone_cost(name: str, output_stride: int, size: tuple[int, int]) -> tuple[int, int]:
@@ -157,17 +149,12 @@ def main() -> int:
     common += f" logger=csv profile.runs={options.latency_runs}"
     words = {name: f"{common} {head}" for name, head in HEADS.items()}
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in words}
-    done = json.loads(options.results.read_text()) if options.results and options.results.is_file() else {}
+    kept = Kept(options.results)
     for seed in options.seeds:
         for name, text in words.items():
-            key = f"{text} seed={seed}"
-            if key not in done:
-                with tempfile.TemporaryDirectory() as runs:
-                    done[key] = run(text, seed, Path(runs))
-                if options.results:
-                    options.results.write_text(json.dumps(done, indent=1))
-            results[name].append(done[key])
-            print(f"seed {seed}, {name}: AP {done[key]['metrics']['val/AP']}", flush=True)
+            one = f"{text} seed={seed}"
+            results[name].append(kept.get(one, partial(record_of, one.split())))
+            print(f"seed {seed}, {name}: AP {results[name][-1]['metrics']['val/AP']}", flush=True)
     text = page(results, options, words)
     print(text)
     if not options.print:

@@ -10,14 +10,15 @@ machine that slows down slows both. `--results` keeps what is done: the same com
 """
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
-import tempfile
+from functools import partial
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.runs import ROOT, Kept, record_of
+
 PAGE = ROOT / "docs" / "progressive.md"
 COMMON = (
     "task=cls backbone=mobilenetv3_small data.root=datasets/mini_cls_128 data.size=128 data.augment.size=128 "
@@ -26,12 +27,9 @@ COMMON = (
 WITH = "schedule.image_size=[64,80,96,128]"
 
 
-def run(words: str, seed: int, runs: Path) -> dict[str, float]:
+def measured(words: str) -> dict[str, float]:
     """Seconds and top-1 of one run."""
-    command = [sys.executable, "train.py", *words.split(), f"seed={seed}", f"runs_dir={runs}", "logger=csv"]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    (path,) = runs.rglob("record.json")
-    record = json.loads(path.read_text())
+    record = record_of(words.split())
     return {"seconds": record["wall_s"], "top1": 100 * record["metrics"]["val/top1"]}
 
 
@@ -76,17 +74,12 @@ def main() -> int:
     common = f"{COMMON} trainer.max_epochs={options.epochs}"
     words = {"full size": common, "progressive": f"{common} {options.progressive}"}
     results: dict[str, list[dict[str, float]]] = {name: [] for name in words}
-    done = json.loads(options.results.read_text()) if options.results and options.results.is_file() else {}
+    kept = Kept(options.results)
     for seed in options.seeds:
         for name, text in words.items():
-            key = f"{text} seed={seed}"
-            if key not in done:
-                with tempfile.TemporaryDirectory() as runs:
-                    done[key] = run(text, seed, Path(runs))
-                if options.results:
-                    options.results.write_text(json.dumps(done, indent=1))
-            results[name].append(done[key])
-            print(f"seed {seed}, {name}: {done[key]}", flush=True)
+            one = f"{text} seed={seed}"
+            results[name].append(kept.get(one, partial(measured, one)))
+            print(f"seed {seed}, {name}: {results[name][-1]}", flush=True)
     text = page(results, words)
     print(text)
     if not options.print:
