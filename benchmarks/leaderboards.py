@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 DOCS = ROOT / "docs"
-MINI = ("mobilenetv2", "mobilenetv3_large", "mobilenetv3_small", "shufflenetv2_x1_0", "squeezenet1_1", "micronet_m3")
+MINI = ("mobilenetv2", "mobilenetv3_large", "mobilenetv3_small", "shufflenetv2_x1_0", "fbnetv2_f1", "micronet_m3")
 SCRATCH = ("mobilenetv3_large", "mobilenetv2", "shufflenetv2_x1_0", "mobilenetv3_small", "efficientnet_lite0")
 PRETRAINED = ("efficientnet_lite0",)  # its ImageNet weights come with lightseg[weights]
 INTRODUCTION = {
