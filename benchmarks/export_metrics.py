@@ -47,8 +47,8 @@ def measure(
     import torch
 
     from lightseg.export.exporting import export
+    from lightseg.export.model import answer_from
     from lightseg.export.runner import FORMATS, open_exported
-    from lightseg.export.verify import evaluate_exported
     from tasks.data import DataModule
     from tasks.progressive import Progressive
     from tasks.run import build_task, data_options
@@ -59,9 +59,7 @@ def measure(
     data.prepare_data()
     task = build_task(config, data).eval()
     key = task.monitor.removeprefix("val/")
-    with torch.inference_mode():
-        for batch in data.val_dataloader():
-            task.evaluate(batch)
+    eager = evaluated(task, data)
     spec = task.model.spec
     result: dict[str, Any] = {
         **{name: spec[name] for name in ("task", "backbone")},
@@ -69,7 +67,7 @@ def measure(
         "data": config["data"]["name"],
         "samples": f"{len(data.dataset(data.evaluation_split))} {data.unit}",
         "metric": key,
-        "eager": float(task.metric.compute()[key]),
+        "eager": eager,
         "weights": sum(one.numel() * one.element_size() for one in task.model.parameters()),
         "files": {},
     }
@@ -97,17 +95,28 @@ def measure(
             except LightsegError as error:
                 result["files"][title] = {"refused": str(error)}
                 continue
-            task.metric.reset()
-            runner = open_exported(path, threads=torch.get_num_threads())
+            answer_from(task.model, open_exported(path, threads=torch.get_num_threads()))
             outputs = report["comparison"]["outputs"].values()
             result["files"][title] = {
-                "value": float(evaluate_exported(runner, data.val_dataloader(), task.metric)[key]),
+                "value": evaluated(task, data),
                 "max_difference": max(one["max_difference"] for one in outputs),
                 "agreement": report["comparison"]["agreement"],
                 "bytes": report["bytes"],
                 "latency": report["latency"],
             }
     return result
+
+
+def evaluated(task: Any, data: Any) -> float:
+    """The figure that training picks checkpoints by, on the evaluation pictures."""
+    import torch
+
+    with torch.inference_mode():
+        for batch in data.val_dataloader():
+            task.evaluate(batch)
+    figure = float(task.metric.compute()[task.monitor.removeprefix("val/")])
+    task.metric.reset()
+    return figure
 
 
 def write_pictures(dataset: Any, folder: Path, most: int) -> None:

@@ -16,6 +16,8 @@ from configs.dmasking import is_search
 from lightseg import record, runtime
 from lightseg.backbones.net import publishers_evaluation
 from lightseg.errors import LightsegError
+from lightseg.export.model import answer_from
+from lightseg.export.runner import is_exported, open_exported
 from lightseg.model import HEADS, create_model
 from lightseg.profile import profile_model
 from lightseg.search.space_file import read_space
@@ -61,8 +63,12 @@ def build_task(config: dict[str, Any], data: DataModule) -> Task:
                 raise LightsegError(f"the {split} split has no labels: it serves mode=test evaluation.predictions=true")
     if config["mode"] == "test" and config["ckpt"] is not None:
         path, classes = config["ckpt"], dataset.num_classes
-        checkpoint = AtomicCheckpointIO().load_checkpoint(path)
-        model = checkpoint.get("hyper_parameters", {}).get("model")
+        exported = open_exported(path) if is_exported(path) else None
+        if exported is not None:
+            model = {**exported.metadata.spec, "pretrained": False}
+        else:
+            checkpoint = AtomicCheckpointIO().load_checkpoint(path)
+            model = checkpoint.get("hyper_parameters", {}).get("model")
         if not isinstance(model, dict):
             raise LightsegError(f"{path} is not a checkpoint of a lightseg run")
         if model["task"] != config["task"]:
@@ -100,7 +106,10 @@ def build_task(config: dict[str, Any], data: DataModule) -> Task:
         **TASKS[config["task"]].own_options(config, dataset),
     )
     if config["mode"] == "test" and config["ckpt"] is not None:
-        task.load_state_dict(checkpoint["state_dict"])
+        if exported is not None:
+            answer_from(task.model, exported)
+        else:
+            task.load_state_dict(checkpoint["state_dict"])
     elif config["mode"] == "test":
         refuse_random_weights(task, model, config)
     if config["compile"]:

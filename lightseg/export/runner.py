@@ -53,6 +53,11 @@ def format_module(name: str) -> Any:
     return import_module(FORMATS[name].module)
 
 
+def is_exported(path: str | Path) -> bool:
+    """Whether its name is that of a file of `lightseg export`."""
+    return Path(path).suffix in {form.ending for form in FORMATS.values()}
+
+
 def open_exported(path: str | Path, *, threads: int | None = None) -> Runner:
     """A file written by `lightseg export`, ready to run on the CPU. `.pt2` files are not opened: theirs is a pickle,
     which a stranger's file could use to run code.

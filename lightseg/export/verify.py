@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lightseg.export.decode import decode
-from lightseg.export.metadata import Metadata
 from lightseg.export.runner import Runner
 
 ATOL, RTOL = 1e-3, 1e-5  # of outputs in float32; relative to the largest value of an output
@@ -93,73 +92,6 @@ def latencies(model: nn.Module, runner: Runner, images: np.ndarray, rounds: int 
         "threads": torch.get_num_threads(),
         "input": "x".join(map(str, images.shape)) + " uint8",
     }
-
-
-def evaluate_exported(
-    runner: Runner,
-    batches: Iterable[dict[str, Any]],
-    metric: Any,
-    update: Callable[[Any, Any, dict[str, Any]], None] | None = None,
-) -> dict[str, Any]:
-    """A task's metric over the file's answers, as training's evaluation has it.
-
-    Args:
-        batches: `images` uint8 [B, C, H, W] as evaluation gives them to the model, and the task's targets: `masks`,
-            `labels`, for det `image_ids` and `sizes`, for pose what `lightseg.data.keypoints.collate` gives.
-        metric: a fresh one of lightseg.metrics.
-        update: (metric, predictions of the batch, batch) -> None. None: the task's own of UPDATES, with boxes and
-            keypoints mapped back to the pictures on disk.
-
-    Returns:
-        What `metric.compute()` gives.
-    """
-    metadata = runner.metadata
-    for batch in batches:
-        images = batch["images"].contiguous().numpy()
-        size = (images.shape[-2], images.shape[-1])
-        step = metadata.batch or len(images)
-        parts = [
-            _tensors(decode(runner.run(images[i : i + step]), metadata, size)) for i in range(0, len(images), step)
-        ]
-        whole = torch.cat(parts) if isinstance(parts[0], Tensor) else [one for part in parts for one in part]
-        if update is None:
-            UPDATES[metadata.task](metric, whole, batch, metadata)
-        else:
-            update(metric, whole, batch)
-    return metric.compute()
-
-
-def _tensors(predictions: Any) -> Any:
-    if isinstance(predictions, np.ndarray):
-        return torch.from_numpy(predictions)
-    return [{key: torch.from_numpy(value) for key, value in one.items()} for one in predictions]
-
-
-def _update_boxes(metric: Any, predictions: Any, batch: dict[str, Any], metadata: Metadata) -> None:
-    from lightseg.data.box_transforms import to_original
-
-    size, keep_aspect = tuple(batch["images"].shape[-2:]), bool(metadata.evaluation.get("keep_aspect", False))
-    originals = [
-        {**one, "boxes": to_original(one["boxes"], picture, size, keep_aspect)}
-        for one, picture in zip(predictions, batch["sizes"], strict=True)
-    ]
-    metric.update(originals, batch["image_ids"])
-
-
-def _update_poses(metric: Any, predictions: Any, batch: dict[str, Any], metadata: Metadata) -> None:
-    from lightseg.data.person_transforms import to_picture
-
-    keypoints, scores = (torch.stack([one[key] for one in predictions]) for key in ("keypoints", "scores"))
-    in_pictures = to_picture(keypoints, batch["matrices"])
-    metric.update(in_pictures, scores, batch["box_scores"], batch["boxes"], batch["image_ids"], batch["ids"])
-
-
-UPDATES: dict[str, Callable[[Any, Any, dict[str, Any], Metadata], None]] = {
-    "seg": lambda metric, predictions, batch, metadata: metric.update(predictions, batch["masks"]),
-    "cls": lambda metric, predictions, batch, metadata: metric.update(predictions, batch["labels"]),
-    "det": _update_boxes,
-    "pose": _update_poses,
-}
 
 
 # -- agreement: (predictions of the model, of the file) -> how many are the same, of how many --------------------------

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from lightseg.errors import LightsegError
 from lightseg.export.decode import decode as decode_exported
-from lightseg.export.runner import FORMATS, open_exported
+from lightseg.export.runner import is_exported, open_exported
 from lightseg.model import load_model
 from lightseg.predict.inputs import Size
 from lightseg.predict.poses import Skeleton, read_skeleton
@@ -136,6 +136,6 @@ def _nearest(ids: np.ndarray, size: Size) -> np.ndarray:
 
 def open_runner(path: str | Path, device: str | None = None) -> Runner:
     """The runner of a checkpoint or, by its ending, of an exported file. Raises LightsegError for what cannot run."""
-    if Path(path).suffix in {form.ending for form in FORMATS.values()}:
+    if is_exported(path):
         return ExportedRunner(path)
     return CheckpointRunner(path, device)

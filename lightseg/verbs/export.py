@@ -18,7 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--argmax", action="store_true", help="segmentation: class ids in place of logits")
     parser.add_argument("--int8", action="store_true", help="quantise after training (onnx, openvino)")
     parser.add_argument("--calibrate", metavar="FOLDER", help="pictures for --int8, of the kind trained on")
-    parser.add_argument("--verify", metavar="FOLDER", help="pictures to compare on; default: drawn streets")
+    parser.add_argument(
+        "--verify",
+        metavar="FOLDER",
+        help="pictures to compare on (drawn streets); the metric is `python train.py mode=test ckpt=<the file>`",
+    )
     parser.add_argument("--images", type=int, default=64, metavar="N", help="of each folder at most (64)")
     parser.add_argument("--overwrite", action="store_true", help="an existing file")
 

@@ -6,14 +6,13 @@ import torch
 
 from lightseg.export.decode import decode
 from lightseg.export.exporting import export
-from lightseg.export.metadata import Metadata, read_onnx
+from lightseg.export.metadata import read_onnx
 from lightseg.export.pose import heatmap_keypoints, simcc_keypoints
 from lightseg.export.runner import open_exported
-from lightseg.export.verify import AGREEMENTS, evaluate_exported
+from lightseg.export.verify import AGREEMENTS
 from lightseg.export.wrapper import Exportable, task_export
 from lightseg.heads.heatmap import HeatmapHead
 from lightseg.heads.simcc import SimCCHead
-from lightseg.metrics.pose import PoseMetric
 from lightseg.model import load_model
 
 SIZE = (64, 48)
@@ -107,38 +106,3 @@ def test_agreement_counts_clear_keypoints():
     other = [{"keypoints": moved, "scores": np.array([0.9, 0.1, 0.1])}]
     assert AGREEMENTS["pose"](one, one) == (2, 2)
     assert AGREEMENTS["pose"](one, other) == AGREEMENTS["pose"](other, one) == (1, 2)
-
-
-def test_the_metric_of_a_file_is_over_pixels_of_the_pictures():
-    """Two persons whose crops are twice as large as they are; the file finds all of one and nothing of the other."""
-
-    class File:
-        metadata = Metadata(
-            "pose", ["a", "b"], (32, 32), (32, 32), 1, {"heatmaps": ""}, decoding={"kind": "msra", "dark": False}
-        )
-
-        def run(self, images):
-            heatmaps = np.zeros((1, 2, 8, 8), np.float32)
-            heatmaps[0, 0, 2, 3] = heatmaps[0, 1, 5, 6] = images[0, 0, 0, 0]
-            return {"heatmaps": heatmaps}
-
-    truth = {
-        "images": [{"id": 7, "file_name": "a.png", "height": 100, "width": 100}],
-        "categories": [{"id": 1, "name": "person"}],
-        "annotations": [
-            {"id": i + 1, "image_id": 7, "category_id": 1, "iscrowd": 0, "area": 2500.0, "num_keypoints": 2,
-             "bbox": [40 * i, 0, 40, 40], "keypoints": [6 + 40 * i, 4, 2, 12 + 40 * i, 10, 2]}
-            for i in range(2)
-        ],
-    }  # fmt: skip
-    batch = {
-        "images": torch.stack([torch.full((3, 32, 32), value, dtype=torch.uint8) for value in (1, 0)]),
-        "matrices": torch.tensor([[[0.5, 0, 0.0], [0, 0.5, 0]], [[0.5, 0, 40.0], [0, 0.5, 0]]]),
-        "box_scores": torch.ones(2),
-        "boxes": torch.tensor([[0.0, 0, 40, 40], [40, 0, 80, 40]]),
-        "image_ids": [7, 7],
-        "ids": [1, 2],
-    }
-    values = evaluate_exported(File(), [batch], PoseMetric(truth, ["a", "b"], [0.05, 0.05], pck_unit="box"))
-    assert float(values["PCK"]) == pytest.approx(0.75)  # an empty map's first cell is near one of the second's points
-    assert float(values["AR50"]) == pytest.approx(0.5)
