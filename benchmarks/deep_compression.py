@@ -14,9 +14,6 @@ trained backbone with a new classifier, and of a net of random weights, both pru
 """
 
 import argparse
-import os
-import platform
-import re
 import sys
 import tempfile
 from pathlib import Path
@@ -29,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.runs import ROOT, run
 from lightseg.compress.compressing import compress, compress_model
 from lightseg.model import create_model
+from lightseg.profile.machine import machine
 
 PAGE = ROOT / "docs" / "deep_compression.md"
 NET = "squeezenet1_0"
@@ -104,7 +102,7 @@ def page(options: argparse.Namespace, words: dict[str, str], measured: list[list
 # Deep Compression, measured
 
 Written by `python benchmarks/deep_compression.py {arguments}`; do not edit.
-MB are 10^6 bytes, of whole files. Machine: {machine()}.
+MB are 10^6 bytes, of whole files. Machine: {machine()}, torch {torch.__version__}.
 
 ## SqueezeNet 1.0 on mini_cls
 
@@ -128,20 +126,12 @@ up to the file's MB.
 """
 
 
-def machine() -> str:
-    try:
-        name = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        name = None
-    return f"{name.group(1) if name else platform.processor()}, {os.cpu_count()} cores, torch {torch.__version__}"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=20, help="of the training (20)")
-    parser.add_argument("--finetune-epochs", type=int, default=8, help="with pruned weights (8)")
+    parser.add_argument("--finetune-epochs", type=int, default=20, help="with pruned weights (20)")
     # without batch norm a large step ends the training: a tenth of the other nets' rate
-    parser.add_argument("--lr", type=float, default=4e-4, help="of the training, twice that of the fine-tuning (4e-4)")
+    parser.add_argument("--lr", type=float, default=4e-4, help="of the training and of the fine-tuning (4e-4)")
     parser.add_argument("--folder", type=Path, help="for the runs, which are kept and not repeated")
     parser.add_argument("--print", action="store_true", help="print the page, do not write it")
     options = parser.parse_args()
@@ -151,7 +141,7 @@ def main() -> int:
         words = {"dense": COMMON.format(lr=options.lr, epochs=options.epochs)}
         dense = train(words["dense"], folder / "dense")
         words["pruned"] = (
-            f"{COMMON.format(lr=options.lr / 2, epochs=options.finetune_epochs)} prune.sparsity={SPARSITY} "
+            f"{COMMON.format(lr=options.lr, epochs=options.finetune_epochs)} prune.sparsity={SPARSITY} "
             "pretrained=DENSE/checkpoints/best.ckpt"
         )
         pruned = train(words["pruned"].replace("DENSE/checkpoints/best.ckpt", str(dense["best"])), folder / "pruned")

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,44 @@ from torch import Tensor
 
 from lightseg.draw import contact_sheet, save_picture
 
+Places = list[tuple[dict[str, Any], str]]  # a module's own table of tensors, and the name of one in it
+
 
 class EMA(WeightAveraging):
     """Exponential moving average of weights and buffers, as timm's ModelEmaV3: with `warmup` the decay at update t is
-    min(decay, (1 + t) / (10 + t)). Lightning's EMAWeightAveraging has no warm-up and loops weight by weight."""
+    min(decay, (1 + t) / (10 + t)). Lightning's EMAWeightAveraging has no warm-up and loops weight by weight; torch's
+    AveragedModel looks for a net's hundreds of tensors anew at each step, as long as it takes to average them."""
 
     def __init__(self, decay: float, warmup: bool = True) -> None:
-        def average(averages: Any, currents: Any, count: Tensor | int) -> None:
-            t = int(count)
-            rate = min(decay, (1 + t) / (10 + t)) if warmup else decay
-            if torch.is_floating_point(averages[0]):
-                torch._foreach_lerp_(averages, currents, 1 - rate)
-            else:  # batch norm's counters
-                torch._foreach_copy_(averages, currents)
+        super().__init__()
+        self.decay, self.warmup = decay, warmup
 
-        super().__init__(multi_avg_fn=average)
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit":
+            average: Any = self._average_model
+            own, current = _places(average.module), _places(pl_module)
+            average.update_parameters = lambda module: self._update(average.n_averaged, own, current)
+
+    @torch.no_grad()
+    def _update(self, count: Tensor, own: Places, current: Places) -> None:
+        t = int(count)
+        rate = (min(self.decay, (1 + t) / (10 + t)) if self.warmup else self.decay) if t else 0.0
+        averages = [tensors[name] for tensors, name in own]
+        values = [tensors[name].to(one.device) for (tensors, name), one in zip(current, averages, strict=True)]
+        floating = [one.is_floating_point() for one in averages]  # the others are batch norm's counters
+        torch._foreach_lerp_(list(compress(averages, floating)), list(compress(values, floating)), 1 - rate)
+        for average, value in zip(averages, values, strict=True):
+            if not average.is_floating_point():
+                average.copy_(value)
+        count += 1
+
+
+def _places(module: torch.nn.Module) -> Places:
+    """Where each weight and buffer of a module is found, shared ones once."""
+    stores = [store for part in module.modules() for store in (part._parameters, part._buffers)]
+    places = {id(tensor): (store, name) for store in stores for name, tensor in store.items() if tensor is not None}
+    return list(places.values())
 
 
 class RunProgress(ProgressBar):
