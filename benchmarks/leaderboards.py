@@ -61,9 +61,10 @@ def page(board: str, epochs: int) -> str:
             f"# Leaderboard: {'the mini sets' if board == 'mini' else 'CamVid'}\n",
             f"Written by `python benchmarks/leaderboards.py {board}`; do not edit.",
             INTRODUCTION[board].format(epochs=epochs) + "\n",
-            f"Trained on one of {os.cpu_count()} CPU cores each ({platform.system()} {platform.machine()}), with\n",
+            f"Trained on one of {os.cpu_count()} CPU cores each ({platform.system()} {platform.machine()}), the others",
+            "at work on other runs, also while latencies were measured; by\n",
             f"```bash\n{lines}\nlightseg leaderboard runs/leaderboard_{board}\n```\n",
-            *tables,
+            "\n\n".join(tables),
             "",
         ]
     )
