@@ -56,7 +56,7 @@ def real(word: str, folder: Path) -> str:
     if key == "pretrained" and "." in value:
         (folder / "weights.pth").touch()
         return f"{key}={folder / 'weights.pth'}"
-    if key == "backbone" and value.endswith("arch.yaml"):
+    if key == "backbone" and value.split(",")[0].endswith("arch.yaml"):  # one for all
         write_arch(ARCHS[0], folder / "arch.yaml")
         return f"{key}={folder / 'arch.yaml'}"
     if key == "data.person_boxes":
