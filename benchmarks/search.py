@@ -11,8 +11,9 @@ width, or a pass and its maps for every input size, and their weighted sum. Both
 and all of the largest, evenly spaced. One choice is the single path, of the widest and largest.
 
 Each figure is from a process of its own, with one thread a core: the median time of a step (new Gumbel weights,
-forward, backward to weights and choices), and the peak of its resident memory above what it held before the net was
-built.
+forward, backward to weights and choices); the peak of its living tensors, over as many steps again; and the peak of its
+resident memory above what it held before the net was built, which has what malloc and oneDNN keep for inputs of other
+sizes on top.
 """
 
 import argparse
@@ -30,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 COUNTS = (1, 2, 4, 8, 16)
 KINDS = {"widths": "widths of every block", "sizes": "input sizes"}
 SYSTEMS = ("masking", "branches")
+UNITS = {"mb": "MB", "resident": "MB resident", "ms": "ms"}
 
 
 def main() -> None:
@@ -58,7 +60,11 @@ def measure(kind: str, system: str, count: int) -> dict[str, float]:
     if result.returncode:
         sys.exit(f"{system} with {count} {kind} ended early; its error is above")
     figures = json.loads(result.stdout.splitlines()[-1])
-    print(f"{kind} {system} {count}: {figures['mb']:.0f} MB, {figures['ms']:.0f} ms", file=sys.stderr, flush=True)
+    print(
+        f"{kind} {system} {count}: {figures['mb']:.0f} MB ({figures['resident']:.0f} resident), {figures['ms']:.0f} ms",
+        file=sys.stderr,
+        flush=True,
+    )
     return figures
 
 
@@ -73,6 +79,7 @@ def work(arguments: argparse.Namespace) -> None:
 
     from benchmarks.search_nets import branches, masking
     from lightseg.cpu_training import optimise_for_cpu
+    from lightseg.profile.cost import LivingBytes
 
     kind, system, count = *arguments.worker[:2], int(arguments.worker[2])
     torch.manual_seed(0)
@@ -90,8 +97,14 @@ def work(arguments: argparse.Namespace) -> None:
         net.zero_grad()
         forward(images).square().mean().backward()
         times.append(time.perf_counter() - start)
+    resident, living = peak_mb() - before, 0
+    for _ in range(arguments.steps):
+        net.zero_grad()
+        with LivingBytes() as memory:
+            forward(images).square().mean().backward()
+        living = max(living, memory.peak)
     ms = statistics.median(times[1:] or times) * 1e3
-    print(json.dumps({"mb": peak_mb() - before, "ms": ms, "weights": sum(p.numel() for p in net.parameters())}))
+    print(json.dumps({"mb": living / 2**20, "resident": resident, "ms": ms}))
 
 
 def peak_mb() -> float:
@@ -114,10 +127,10 @@ def report(arguments: argparse.Namespace, found: dict[str, dict[str, list[dict[s
         f"{os.getloadavg()[0]:.1f}):",
     ]
     for kind, systems in found.items():
-        heads = [f"{system}: {unit}" for system in SYSTEMS for unit in ("MB", "ms")]
+        heads = [f"{system}: {unit}" for system in SYSTEMS for unit in UNITS.values()]
         lines += ["", f"| {KINDS[kind]} | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
         for index, count in enumerate(arguments.counts):
-            cells = [f"{systems[s][index][u]:.0f}" for s in SYSTEMS for u in ("mb", "ms")]
+            cells = [f"{systems[s][index][u]:.0f}" for s in SYSTEMS for u in UNITS]
             lines.append(f"| {count} | {' | '.join(cells)} |")
         lines += ["", ratios(list(arguments.counts), systems)]
     text = "\n".join(lines)
@@ -137,11 +150,12 @@ def ratios(counts: list[int], systems: dict[str, list[dict[str, float]]]) -> str
         figures = dict(zip(counts, systems[system], strict=True))
         for first in (2, 1):
             if first in figures and first != last:
-                mb, ms = (figures[last][unit] / figures[first][unit] for unit in ("mb", "ms"))
-                said.append(f"{system} {first} -> {last}: memory x{mb:.2f}, time x{ms:.2f}")
+                grown = {unit: figures[last][unit] / figures[first][unit] for unit in UNITS}
+                words = f"memory x{grown['mb']:.2f} (resident x{grown['resident']:.2f}), time x{grown['ms']:.2f}"
+                said.append(f"{system} {first} -> {last}: {words}")
     if counts[0] == 1:
-        mb = systems["masking"][-1]["mb"] / systems["branches"][0]["mb"]
-        said.append(f"masking {last} against the plain net: memory x{mb:.2f}")
+        mb, resident = (systems["masking"][-1][unit] / systems["branches"][0][unit] for unit in ("mb", "resident"))
+        said.append(f"masking {last} against the plain net: memory x{mb:.2f} (resident x{resident:.2f})")
     return "; ".join(said) + "."
 
 

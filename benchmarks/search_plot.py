@@ -1,4 +1,4 @@
-"""The picture of benchmarks/search.py: memory and time of a step against the number of choices."""
+"""The picture of benchmarks/search.py: memory and time of a training step against the number of choices."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 PANEL, MARGIN = (300, 190), (62, 34)  # pixels: width and height, left and around
 COLOURS = {"masking": (0, 90, 181), "branches": (220, 50, 32)}
-UNITS = {"mb": "memory of a step, MB", "ms": "time of a step, ms"}
+UNITS = {"mb": "living tensors, MB", "resident": "resident memory, MB", "ms": "time of a step, ms"}
 
 
 def draw_steps(counts: list[int], kinds: dict[str, dict[str, list[dict[str, float]]]]) -> np.ndarray:

@@ -64,7 +64,7 @@ def count_shift_max(module: nn.Module, input_shape: Sequence[int], dtype: torch.
 def peak_memory(module: nn.Module, input_shape: Sequence[int], dtype: torch.dtype = torch.float32) -> int:
     """Bytes of weights, buffers, input and living intermediate results at the fullest moment of one forward without
     gradients. An allocator and the workspace of convolutions come on top, on every machine otherwise."""
-    with _LivingBytes() as memory:
+    with LivingBytes() as memory:
         meta_forward(module, input_shape, dtype)
     return memory.peak
 
@@ -160,8 +160,9 @@ def meta_forward(module: nn.Module, input_shape: Sequence[int], dtype: torch.dty
         torch.func.functional_call(module, shapes, (torch.empty(*input_shape, dtype=dtype, device="meta"),))
 
 
-class _LivingBytes(TorchDispatchMode):
-    """Follows the storages that operations return until they are freed."""
+class LivingBytes(TorchDispatchMode):
+    """Follows the storages that operations return until they are freed: `with LivingBytes() as memory: ...`, then
+    `memory.peak`. Inputs and what libraries keep inside an operation are not seen."""
 
     def __init__(self) -> None:
         super().__init__()
