@@ -19,13 +19,23 @@ def write(program: Any, path: Path, metadata: Metadata, opset: int | None = None
         raise LightsegError("an opset is ONNX's: leave --opset out, or export to onnx")
     try:
         with quiet():
-            model = openvino.convert_model(program)
+            model = openvino.convert_model(program, extension=_rules())
     except Exception as error:  # openvino's frontends raise errors of several kinds
         raise refusal("OpenVINO", error) from error
     model.inputs[0].get_tensor().set_names({INPUT})
     for output, name in zip(model.outputs, metadata.outputs, strict=True):
         output.get_tensor().set_names({name})
     save(model, path, metadata)
+
+
+def _rules() -> list[Any]:
+    """What OpenVINO's frontend lacks: the remainder of a size, which TensorFlow's padding depends on."""
+    frontend, operators = need("openvino.frontend.pytorch"), need("openvino.opset13")
+
+    def remainder(context: Any) -> Any:
+        return operators.floor_mod(context.get_input(0), context.get_input(1)).outputs()
+
+    return [frontend.ConversionExtension("<built-in function mod>", remainder)]
 
 
 def save(model: Any, path: Path, metadata: Metadata) -> None:

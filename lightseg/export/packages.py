@@ -54,7 +54,7 @@ def quiet(*loggers: str) -> Iterator[None]:
 
 _MISSING = (  # how the formats say that they have no counterpart of an operator
     r"No ONNX function found for <OpOverload\(op='([\w.:]+)'",
-    r"No conversion rule found for operations: ([\w.:, ]+)",  # OpenVINO
+    r"No conversion rule found for operations: ([\w.:, <>-]+)",  # OpenVINO
     r"Operator torch\._ops\.([\w.]+) is not in Core ATen opset",  # ExecuTorch
     r"Missing out variants: \{([^}]+)\}",  # ExecuTorch
 )

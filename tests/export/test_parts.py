@@ -91,6 +91,23 @@ def test_same_padding_for_any_size_is_timms(kernel, stride, dilation):
         torch.testing.assert_close(layer(batch), one)
 
 
+def test_openvino_takes_same_padding_of_any_size():
+    openvino = pytest.importorskip("openvino")
+    from lightseg.export.openvino import _rules
+
+    torch.manual_seed(0)
+    layer = Conv2dSame(3, 4, 3, stride=2)
+    expected = {size: layer(torch.ones(1, 3, *size)).detach() for size in [(64, 96), (65, 97), (33, 40)]}
+    net = make_any_size(nn.ModuleDict({"head": nn.Identity(), "conv": layer}))["conv"]
+    side = {"min": 33}
+    shapes = {2: torch.export.Dim("height", **side), 3: torch.export.Dim("width", **side)}
+    program = torch.export.export(nn.Sequential(net).eval(), (torch.rand(1, 3, 64, 96),), dynamic_shapes=(shapes,))
+    compiled = openvino.compile_model(openvino.convert_model(program, extension=_rules()), "CPU")
+    for size, one in expected.items():
+        found = compiled(np.ones((1, 3, *size), np.float32))[0]
+        np.testing.assert_allclose(found, one, atol=1e-2)  # where the CPU has bfloat16 it is used
+
+
 def test_metadata_come_back_as_they_were():
     assert Metadata.from_strings(METADATA.to_strings(), "net.onnx") == METADATA
     assert all(isinstance(text, str) for text in METADATA.to_strings().values())
