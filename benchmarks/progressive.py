@@ -4,9 +4,10 @@
 
 ShuffleNetV2 x1.0 on mini_cls in pictures of 128 pixels: in smaller ones so small a net spends most of a step on
 calling its layers. Without: every epoch at the full size. With: four stages of growing pictures (EfficientNetV2,
-arXiv:2104.00298, section 4.2), the last two at the full size; evaluated at the full size, every fifth epoch. Seconds are
-of the whole run as its record has them, from the command to the record, evaluation included; runs take turns, so that a
-machine that slows down slows both. `--results` keeps what is done: the same command goes on after an interruption.
+arXiv:2104.00298, section 4.2), the last two at the full size; evaluated at the full size, every fifth epoch. Seconds
+are of the whole run as its record has them, from the command to the record, evaluation included; runs take turns, so
+that a machine that slows down slows both. `--results` keeps what is done: the same command goes on after an
+interruption.
 """
 
 import argparse
