@@ -170,7 +170,7 @@ def endless(loader: Any) -> Iterator[Any]:
     epoch = 0
     while True:
         for sampler in (getattr(loader, "sampler", None), getattr(loader.batch_sampler, "sampler", None)):
-            if hasattr(sampler, "set_epoch"):
+            if sampler is not None and hasattr(sampler, "set_epoch"):
                 sampler.set_epoch(epoch)
         yield from loader
         epoch += 1

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -55,7 +56,7 @@ def main(words: list[str], warmup: int = 5, steps: int = 60) -> None:
     with TemporaryDirectory() as folder:
         config["trainer"] |= {"max_epochs": 1000, "max_steps": warmup + steps, "limit_val_batches": 0}
         task = run.build_task(config, data)
-        trainer = run.build_trainer(config, Path(folder), task, data)
+        trainer: Any = run.build_trainer(config, Path(folder), task, data)
         clock = Clock()
         trainer.callbacks = [clock]
         trainer.fit(task, datamodule=data)

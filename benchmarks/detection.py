@@ -32,12 +32,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 CLASSES = 90
 SIZE = 320
-SGD = {"lr": 0.01, "momentum": 0.9, "weight_decay": 4e-5}
+SGD: dict[str, Any] = {"lr": 0.01, "momentum": 0.9, "weight_decay": 4e-5}
 BACKGROUNDS = {"a fresh net's": 0.0, "in between": 11.0, "a trained net's": 14.0, "a sure net's": 17.0}
 
 

@@ -52,7 +52,8 @@ def main() -> None:
     parser.add_argument("--worker", nargs=2, metavar=("NAME", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        work(*options.worker, options.threads)
+        name, folder = options.worker
+        work(name, folder, options.threads)
         return
     from lightseg.profile.latency import cpu_count
 

@@ -79,7 +79,6 @@ def measure(
         write_pictures(data.dataset(data.evaluation_split), folder / "val", compared)
         for title, form, int8 in files:
             path = folder / f"net{'.int8' * int8}{FORMATS[form].ending}"
-            pictures = {"calibrate": folder / "train"} if int8 else {}
             most = max(calibration, compared)
             try:
                 report = export(
@@ -90,7 +89,7 @@ def measure(
                     int8=int8,
                     verify=folder / "val",
                     max_images=most,
-                    **pictures,
+                    calibrate=folder / "train" if int8 else None,
                 )
             except LightsegError as error:
                 result["files"][title] = {"refused": str(error)}

@@ -103,7 +103,7 @@ def fold_batch_norm(model: Any) -> None:
         node: [*node.meta["nn_module_stack"].values()][-1][0] for node in calls if node.meta.get("nn_module_stack")
     }
     for node in calls:
-        source = node.args[0] if node.args else None
+        source: Any = node.args[0] if node.args else None
         if "batch_norm" not in str(node.target) or source not in layer or "conv" not in str(source.target):
             continue
         name, norm_name = (layer[one].removeprefix("L['self'].") for one in (source, node))

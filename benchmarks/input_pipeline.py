@@ -103,7 +103,7 @@ def reference(pairs: list[Pair], crop: tuple[int, int], color: float, backend: s
     return read
 
 
-def ours(dataset: SegmentationFolder, normalise: bool) -> Read:
+def ours(dataset: Any, normalise: bool) -> Read:
     mean, std = (torch.tensor(values).mul(255).reshape(3, 1, 1) for values in (MEAN, STD))
     seeds = random.Random(0)
 

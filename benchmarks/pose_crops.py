@@ -152,7 +152,7 @@ def albumentations_crop(dataset: CocoKeypoints, size: tuple[int, int]) -> Read:
 
     def read(index: int) -> Any:
         person = people[index]
-        image = cv2.imread(str(paths[index]), cv2.IMREAD_COLOR_RGB)
+        image: Any = cv2.imread(str(paths[index]), cv2.IMREAD_COLOR_RGB)
         left, top, width, height = window_of(person["box"], size)
         right, bottom = left + width, top + height
         inside = image[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]

@@ -81,7 +81,7 @@ def work(arguments: argparse.Namespace) -> None:
     from lightseg.cpu_training import optimise_for_cpu
     from lightseg.profile.cost import LivingBytes
 
-    kind, system, count = *arguments.worker[:2], int(arguments.worker[2])
+    kind, system, count = arguments.worker[0], arguments.worker[1], int(arguments.worker[2])
     torch.manual_seed(0)
     layout = torch.channels_last
     images = torch.randn(arguments.batch, 3, arguments.side, arguments.side).contiguous(memory_format=layout)

@@ -101,7 +101,8 @@ def random_nets(arguments: argparse.Namespace) -> list[Path]:
     from lightseg.search.supernet import create_supernet
 
     net: Any = create_supernet(read_space(SPACE), output_stride=16).net
-    costs, dice, files = Costs(net, (HEIGHT, WIDTH), "madds"), random.Random(0), []
+    costs, dice = Costs(net, (HEIGHT, WIDTH), "madds"), random.Random(0)
+    files: list[Path] = []
     for _ in range(100_000):
         if len(files) == arguments.random:
             return files

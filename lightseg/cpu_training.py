@@ -15,7 +15,7 @@ stay, evaluation and export run the plain operations, and gradients are equal up
 - Hardswish and SiLU in place. Both need their input for the gradient, so autograd clones it: out of place costs less.
 """
 
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -23,10 +23,11 @@ from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+Net = TypeVar("Net", bound=nn.Module)
 TILE = 3  # columns of the widest kernel that oneDNN's depthwise weight gradient takes
 
 
-def optimise_for_cpu(model: nn.Module) -> nn.Module:
+def optimise_for_cpu(model: Net) -> Net:
     """Exchange the layers of `model` that train faster another way on a CPU, in place; returns `model`.
 
     Only exact types are exchanged (no subclass of a convolution), so a layer with behaviour of its own keeps it.

@@ -56,7 +56,7 @@ class Model(nn.Module):
     ) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = head
+        self.head: Any = head  # has the `decode` and the `loss` of its task
         self.spec = spec or {}
         # in 0..255 units and not saved: they belong to the backbone's name and to `pixels` in the spec
         self.mean: Tensor

@@ -165,4 +165,4 @@ def test_the_configuration_is_checked_without_torch():
     code = "import sys, configs.compose as c; c.compose(['backbone=resnet18']); sys.exit('torch' in sys.modules)"
     started = time.monotonic()
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
-    assert time.monotonic() - started < 30  # a hang, not a figure: benchmarks/startup.sh measures
+    assert time.monotonic() - started < 30  # a hang, not a figure
