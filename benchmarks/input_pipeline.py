@@ -52,6 +52,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from lightseg.data.folder import SegmentationFolder
+from lightseg.data.keypoints import CocoKeypoints
 from lightseg.data.segmentation import Pair
 from lightseg.data.transforms import train_transform
 
@@ -103,7 +104,7 @@ def reference(pairs: list[Pair], crop: tuple[int, int], color: float, backend: s
     return read
 
 
-def ours(dataset: Any, normalise: bool) -> Read:
+def ours(dataset: SegmentationFolder | CocoKeypoints, normalise: bool) -> Read:
     mean, std = (torch.tensor(values).mul(255).reshape(3, 1, 1) for values in (MEAN, STD))
     seeds = random.Random(0)
 
