@@ -1,9 +1,9 @@
 """Progressive learning against full-size pictures from the start: the same epochs, time and accuracy, three seeds.
 
-    python benchmarks/progressive.py            # 9 runs, about 90 minutes on two cores; writes docs/progressive.md
+    python benchmarks/progressive.py            # 18 runs, 130 minutes on two cores; writes docs/progressive.md
 
 ShuffleNetV2 x1.0 on mini_cls in pictures of 128 pixels: in smaller ones so small a net spends most of a step on
-calling its layers. Three kinds of run:
+calling its layers. Twice: with the data's own 1,600 training pictures, and with a quarter of them. Three kinds of run:
 
 - full size: every epoch at 128 pixels, the data's own weak augmentation;
 - full size, RandAugment: the same with the magnitude that the progressive run ends with, throughout;
@@ -30,10 +30,26 @@ from lightseg.profile.machine import machine
 
 PAGE = ROOT / "docs" / "progressive.md"
 COMMON = (
-    "task=cls backbone=shufflenetv2_x1_0 data.root=datasets/mini_cls_128 data.size=128 data.augment.size=128 "
-    "data.eval.size=128 data.count.val=2000 data.cache=true"
+    "task=cls backbone=shufflenetv2_x1_0 data.size=128 data.augment.size=128 data.eval.size=128 data.count.val=2000 "
+    "data.cache=true"
 )
-WITH = "schedule.image_size=[48,64,128,128] schedule.randaugment=[0,9]"
+PARTS = {
+    "1,600 pictures, 60 epochs": ("data.root=datasets/mini_cls_128", 60),
+    "400 pictures, 120 epochs": ("data.root=datasets/mini_cls_128_400 data.count.train=400", 120),
+}
+KINDS = {
+    "full size": "",
+    "full size, RandAugment": " data.augment.randaugment=9",
+    "progressive": " schedule.image_size=[48,64,128,128] schedule.randaugment=[0,9]",
+}
+Results = dict[str, list[dict[str, float]]]  # by kind, a result a seed
+
+
+def commands(part: str) -> dict[str, str]:
+    """The words of each kind of run."""
+    data, epochs = PARTS[part]
+    common = f"{COMMON} {data} trainer.max_epochs={epochs} trainer.check_val_every_n_epoch={epochs}"
+    return {kind: common + more for kind, more in KINDS.items()}
 
 
 def measured(words: str) -> dict[str, float]:
@@ -42,32 +58,42 @@ def measured(words: str) -> dict[str, float]:
     return {"seconds": record["wall_s"], "top1": 100 * record["metrics"]["val/top1"]}
 
 
-def table(results: dict[str, list[dict[str, float]]]) -> str:
-    lines = ["| | top-1 %, by seed | mean | seconds, by seed | mean |", "|---|---|--:|---|--:|"]
-    for name, found in results.items():
-        cells = []
-        for key, digits in (("top1", 1), ("seconds", 0)):
-            values = [result[key] for result in found]
-            cells += [", ".join(f"{value:.{digits}f}" for value in values), f"{statistics.mean(values):.{digits}f}"]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def mean(results: list[dict[str, float]], key: str) -> float:
     return statistics.mean(result[key] for result in results)
 
 
-def page(results: dict[str, list[dict[str, float]]], words: dict[str, str], where: str) -> str:
-    *baselines, last = results
-    progressive = results[last]
-    differences = []
-    for name in baselines:
-        plain = results[name]
-        saved = 1 - mean(progressive, "seconds") / mean(plain, "seconds")
-        gained = [with_["top1"] - without["top1"] for with_, without in zip(progressive, plain, strict=True)]
+def table(results: Results) -> str:
+    lines = ["| | top-1 %, by seed | mean | seconds, by seed | mean |", "|---|---|--:|---|--:|"]
+    for kind, found in results.items():
+        cells = []
+        for key, each, of_mean in (("top1", ".1f", ".2f"), ("seconds", ".0f", ".0f")):
+            cells += [", ".join(f"{result[key]:{each}}" for result in found), f"{mean(found, key):{of_mean}}"]
+        lines.append(f"| {kind} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def differences(results: Results) -> str:
+    """The progressive runs against each of the others."""
+    *others, last = results
+    lines = [
+        f"| {last} against | time saved | top-1 gained in points, by seed | mean ± standard error |",
+        "|---|--:|---|--:|",
+    ]
+    for kind in others:
+        saved = 1 - mean(results[last], "seconds") / mean(results[kind], "seconds")
+        gained = [ours["top1"] - theirs["top1"] for ours, theirs in zip(results[last], results[kind], strict=True)]
         by_seed = ", ".join(f"{points:+.1f}" for points in gained)
-        differences.append(f"| {last} against {name} | {saved:.0%} | {by_seed} | {statistics.mean(gained):+.2f} |")
-    commands = "\n".join(f"    python train.py {text} seed=0   # {name}" for name, text in words.items())
+        error = f" ± {statistics.stdev(gained) / len(gained) ** 0.5:.2f}" if len(gained) > 1 else ""
+        lines.append(f"| {kind} | {saved:.1%} | {by_seed} | {statistics.mean(gained):+.2f}{error} |")
+    return "\n".join(lines)
+
+
+def page(parts: dict[str, Results], where: str) -> str:
+    sections = []
+    for part, results in parts.items():
+        words = "\n".join(f"    python train.py {text} seed=0   # {kind}" for kind, text in commands(part).items())
+        sections.append(f"## {part}\n\n{table(results)}\n\n{differences(results)}\n\n{words}\n")
+    body = "\n".join(sections)
     return f"""\
 # Progressive learning, measured
 
@@ -75,39 +101,26 @@ Written by `python benchmarks/progressive.py`; do not edit. Data: mini_cls, whic
 epochs and seeds; one run at a time, the kinds in turn; evaluated once, after the last epoch.
 {where}
 
-{table(results)}
-
-| | time saved | top-1 gained in points, by seed | mean |
-|---|--:|---|--:|
-{chr(10).join(differences)}
-
-{commands}
-"""
+{body}"""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--results", type=Path, help="JSON file of the runs that are done")
-    parser.add_argument("--progressive", default=WITH, help="what the progressive run says more")
     parser.add_argument("--print", action="store_true", help="print the page, do not write it")
     options = parser.parse_args()
-    common = f"{COMMON} trainer.max_epochs={options.epochs} trainer.check_val_every_n_epoch={options.epochs}"
-    words = {
-        "full size": common,
-        "full size, RandAugment": f"{common} data.augment.randaugment=9",
-        "progressive": f"{common} {options.progressive}",
-    }
-    results: dict[str, list[dict[str, float]]] = {name: [] for name in words}
     kept = Kept(options.results)
-    for seed in options.seeds:
-        for name, text in words.items():
-            one = f"{text} seed={seed}"
-            results[name].append(kept.get(one, partial(measured, one)))
-            print(f"seed {seed}, {name}: {results[name][-1]}", flush=True)
+    parts: dict[str, Results] = {}
+    for part in PARTS:
+        parts[part] = {kind: [] for kind in KINDS}
+        for seed in options.seeds:
+            for kind, text in commands(part).items():
+                one = f"{text} seed={seed}"
+                parts[part][kind].append(kept.get(one, partial(measured, one)))
+                print(f"{part}, seed {seed}, {kind}: {parts[part][kind][-1]}", flush=True)
     threads = os.environ.get("OMP_NUM_THREADS", "all")
-    text = page(results, words, f"{machine()}, threads: {threads}.")
+    text = page(parts, f"{machine()}, threads: {threads}.")
     print(text)
     if not options.print:
         PAGE.write_text(text, encoding="utf-8")
