@@ -11,7 +11,7 @@ calling its layers. Twice: with the data's own 1,600 training pictures, and with
   4.2, which grows both), the last two at the full size.
 
 All are evaluated once, after the last epoch, at the full size on 2,000 pictures, so no row chooses its epoch and one
-standard error of a run's top-1 is about 0.6 points. Seconds are of the whole run as its record has them, from the
+standard error of a run's top-1 is 0.6 to 0.8 points. Seconds are of the whole run as its record has them, from the
 command to the record, evaluation included; one run at a time, and the kinds take turns, so that a machine that slows
 down slows all. `--results` keeps what is done: the same command goes on after an interruption.
 """
