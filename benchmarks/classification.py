@@ -137,9 +137,9 @@ def ask(side: "subprocess.Popen[str]", what: str) -> float:
 def work(arguments: argparse.Namespace) -> None:
     """Answers every line on standard input with images/s of what it names."""
     if arguments.side == "ours":
-        from lightseg import runtime
+        from lightseg import process_tuning
 
-        runtime.tune_process()
+        process_tuning.tune_process()
     import torch
 
     torch.manual_seed(0)
@@ -184,7 +184,7 @@ def timm_side(arguments: argparse.Namespace):
     from timm.loss import LabelSmoothingCrossEntropy
     from timm.optim import create_optimizer_v2
 
-    from lightseg.backbones.catalog import CATALOG
+    from lightseg.catalog.backbones import CATALOG
 
     dataset = create_dataset("", root=str(arguments.root), is_training=True)
     classes = len(set(dataset.reader.class_to_idx))
@@ -222,8 +222,8 @@ def our_side(arguments: argparse.Namespace):
     from lightseg.cpu_training import optimise_for_cpu
     from lightseg.model import create_model
     from tasks.data import DataModule
-    from tasks.optimisation import build_optimizer
-    from tasks.progressive import NAMES, Progressive
+    from tasks.run.optimisation import build_optimizer
+    from tasks.run.progressive import NAMES, Progressive
 
     augment = {
         "size": arguments.size, "scale": [0.08, 1.0], "ratio": [0.75, 1.3333], "hflip": 0.5, "color": 0.4,
@@ -283,7 +283,7 @@ def write_jpegs(root: Path, scenes: int = 96) -> None:
     """Street scenes of 500x375, which is ImageNet's usual size, in two folders: what they show makes no difference."""
     import cv2
 
-    from lightseg.data.mini import render
+    from lightseg.streets import render
 
     for number in range(scenes):
         folder = root / ("a", "b")[number % 2]

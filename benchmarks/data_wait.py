@@ -17,19 +17,20 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from configs.compose import compose, plain
+from lightseg.config.compose import compose, plain
 
 
 def main(words: list[str], warmup: int = 5, steps: int = 60) -> None:
     config = plain(compose([*words, "logger=csv"]))
-    from lightseg import runtime
+    from lightseg import process_tuning
 
-    runtime.tune_process()
+    process_tuning.tune_process()
     import pytorch_lightning as pl
 
-    from tasks import run
     from tasks.data import DataModule
-    from tasks.progressive import Progressive
+    from tasks.run.build import build_task
+    from tasks.run.progressive import Progressive
+    from tasks.run.trainer import build_trainer, quiet, seed_everything
 
     class Clock(pl.Callback):
         def __init__(self) -> None:
@@ -49,14 +50,14 @@ def main(words: list[str], warmup: int = 5, steps: int = 60) -> None:
         def on_train_epoch_end(self, *args: object) -> None:
             self.end = None  # validation and checkpoints are not the loader's
 
-    run.quiet()
-    run.seed_everything(config["seed"])
+    quiet()
+    seed_everything(config["seed"])
     data = DataModule(config["data"], config["seed"], Progressive(config["schedule"], 1000))
     data.prepare_data()
     with TemporaryDirectory() as folder:
         config["trainer"] |= {"max_epochs": 1000, "max_steps": warmup + steps, "limit_val_batches": 0}
-        task = run.build_task(config, data)
-        trainer: Any = run.build_trainer(config, Path(folder), task, data)
+        task = build_task(config, data)
+        trainer: Any = build_trainer(config, Path(folder), task, data)
         clock = Clock()
         trainer.callbacks = [clock]
         trainer.fit(task, datamodule=data)

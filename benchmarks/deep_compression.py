@@ -24,7 +24,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.runs import ROOT, run
-from lightseg.compress.compressing import compress, compress_model
+from lightseg.compress.api import compress, compress_model
 from lightseg.model import create_model
 from lightseg.profile.machine import machine
 

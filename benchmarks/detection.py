@@ -7,9 +7,9 @@ pycocotools.
 Step: the peer is torchvision's `ssdlite320_mobilenet_v3_large` in training mode as its reference scripts train it:
 float32, NCHW, a list of images in 0..1 that its transform normalises and resizes to the size they have, SGD, torch's
 default settings. Ours is the same network with the same starting weights and the same targets: uint8 images,
-channels_last, the settings of the training command (`runtime.tune_process`, `cpu_training.optimise_for_cpu`). Each runs
-in a process of its own, because allocator and OpenMP settings belong to a process; steps alternate; the ratio is that
-of the medians. The losses of the first step, printed for both, show that the two compute the same.
+channels_last, the settings of the training command (`process_tuning.tune_process`, `cpu_training.optimise_for_cpu`).
+Each runs in a process of its own, because allocator and OpenMP settings belong to a process; steps alternate; the
+ratio is that of the medians. The losses of the first step, printed for both, show that the two compute the same.
 
 Loss: matching, loss and their gradient down to the head's outputs, as a share of our step.
 
@@ -111,9 +111,9 @@ def ask(worker: "subprocess.Popen[str]", what: str) -> dict[str, float]:
 def work(arguments: argparse.Namespace) -> None:
     """One line on standard input is one step or loss; the answer is its time and value, and peak memory."""
     if arguments.worker == "ours":
-        from lightseg import runtime
+        from lightseg import process_tuning
 
-        runtime.tune_process()
+        process_tuning.tune_process()
     import resource
 
     import torch

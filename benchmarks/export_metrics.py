@@ -21,7 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.runs import Kept
-from configs.compose import compose, plain
+from lightseg.config.compose import compose, plain
 from lightseg.errors import LightsegError
 
 ROOT = Path(__file__).parents[1]
@@ -46,12 +46,12 @@ def measure(
     """
     import torch
 
-    from lightseg.export.exporting import export
-    from lightseg.export.model import answer_from
+    from lightseg.export.api import export
+    from lightseg.export.exported_model import answer_from
     from lightseg.export.runner import FORMATS, open_exported
     from tasks.data import DataModule
-    from tasks.progressive import Progressive
-    from tasks.run import build_task, data_options
+    from tasks.run.build import build_task, data_options
+    from tasks.run.progressive import Progressive
 
     config = plain(compose(["mode=test", f"ckpt={checkpoint}", "data.workers=0"]))
     progressive = Progressive(config["schedule"], config["trainer"]["max_epochs"])

@@ -18,10 +18,10 @@ def prepare(folder: Path, size: tuple[int, int], head: str, static: bool, format
     import numpy as np
     import torch
 
-    from lightseg.data.mini import render
-    from lightseg.export.exporting import export
+    from lightseg.export.api import export
     from lightseg.export.runner import FORMATS
     from lightseg.model import create_model
+    from lightseg.streets import render
 
     torch.manual_seed(0)
     model = create_model(BACKBONE, "seg", CLASSES, head={"name": "lraspp", "variant": head})
@@ -39,8 +39,8 @@ def load(folder: Path) -> tuple[Any, Any]:
     import numpy as np
     import torch
 
-    from lightseg.export.wrapper import Exportable, task_export
-    from lightseg.model import load_model
+    from lightseg.checkpoint import load_model
+    from lightseg.export.exportable import Exportable, task_export
 
     model = Exportable(load_model(folder / "best.ckpt"), task_export("seg")).eval()
     return model, torch.from_numpy(np.load(folder / "image.npy"))

@@ -51,10 +51,10 @@ from PIL import Image
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from lightseg.data.folder import SegmentationFolder
-from lightseg.data.keypoints import CocoKeypoints
-from lightseg.data.segmentation import Pair
-from lightseg.data.transforms import train_transform
+from lightseg.data.datasets.coco_keypoints import CocoKeypoints
+from lightseg.data.datasets.folder import SegmentationFolder
+from lightseg.data.datasets.segmentation import Pair
+from lightseg.data.transforms.segmentation import train_transform
 
 CLASSES = [str(class_id) for class_id in range(11)]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

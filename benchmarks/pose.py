@@ -29,10 +29,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from lightseg import runtime
+from lightseg import process_tuning
 
 if __name__ == "__main__":
-    runtime.tune_process()  # before torch is imported
+    process_tuning.tune_process()  # before torch is imported
 
 import torch
 

@@ -28,8 +28,8 @@ from torchvision.transforms import v2
 
 from benchmarks.input_pipeline import MEAN, STD, Read, compare, ours
 from benchmarks.pose_evaluation import NAMES
-from lightseg.data.keypoints import CocoKeypoints
-from lightseg.data.person_transforms import train_transform
+from lightseg.data.datasets.coco_keypoints import CocoKeypoints
+from lightseg.data.transforms.pose import train_transform
 
 SCALE, ROTATION = (0.75, 1.25), 40.0
 

@@ -26,7 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.runs import ROOT, Kept, record_of
-from configs.compose import compose, plain
+from lightseg.config.compose import compose, plain
 from lightseg.profile.machine import machine
 from tasks.formats import mini_cls
 

@@ -77,10 +77,10 @@ def draw_prediction(run: Path, target: Path, pictures: tuple[int, ...] = (0, 1))
     """Image, truth and prediction of the run's best checkpoint on some of its validation images."""
     import torch
 
-    from lightseg.data.cityscapes import Cityscapes
-    from lightseg.data.mini import CLASSES
+    from lightseg.checkpoint import load_model
+    from lightseg.data.datasets.cityscapes import Cityscapes
     from lightseg.draw import contact_sheet, save_picture, segmentation_row
-    from lightseg.model import load_model
+    from lightseg.streets import CLASSES
 
     config = json.loads((run / "record.json").read_text())["config"]
     data, model = Cityscapes(ROOT / config["data"]["root"], "val"), load_model(run / "checkpoints" / "best.ckpt")

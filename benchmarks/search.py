@@ -72,9 +72,9 @@ def measure(kind: str, system: str, count: int) -> dict[str, float]:
 
 
 def work(arguments: argparse.Namespace) -> None:
-    from lightseg import runtime
+    from lightseg import process_tuning
 
-    runtime.tune_process()
+    process_tuning.tune_process()
     import torch
 
     from benchmarks.search_nets import branches, masking

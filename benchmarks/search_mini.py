@@ -81,24 +81,24 @@ def train(words: list[str]) -> None:
 
 def run_search(words: list[str], runs: Path) -> Path:
     """The folder of the search; one that was finished with these words is taken as it is."""
-    from configs.compose import compose, plain
-    from tasks import folders
+    from lightseg.config.compose import compose, plain
+    from tasks.run import run_folder
 
-    kept = folders.find(plain(compose(words)))
+    kept = run_folder.find(plain(compose(words)))
     if kept.finished is None:
         train([f"resume={kept.resumable}"] if kept.resumable else words)
-        kept = folders.find(plain(compose(words)))
+        kept = run_folder.find(plain(compose(words)))
     assert kept.finished is not None, "the search has no record"
     return kept.finished[0]
 
 
 def random_nets(arguments: argparse.Namespace) -> list[Path]:
-    from lightseg.arch_file import write_arch
-    from lightseg.search.cost import Costs
-    from lightseg.search.extract import found_arch
-    from lightseg.search.gumbel import decisions
-    from lightseg.search.space_file import read_space
-    from lightseg.search.supernet import create_supernet
+    from lightseg.backbones.supernet.gumbel import decisions
+    from lightseg.backbones.supernet.supernet import create_supernet
+    from lightseg.catalog.arch_yaml import write_arch
+    from lightseg.catalog.spaces import read_space
+    from lightseg.search.dmasking.cost import Costs
+    from lightseg.search.dmasking.derive import found_arch
 
     net: Any = create_supernet(read_space(SPACE), output_stride=16).net
     costs, dice = Costs(net, (HEIGHT, WIDTH), "madds"), random.Random(0)
@@ -117,7 +117,7 @@ def report(
     arguments: argparse.Namespace, found: Path, files: list[Path], search: list[str], training: list[str]
 ) -> None:
     from benchmarks.sections import write_section
-    from lightseg.arch_file import read_arch
+    from lightseg.catalog.arch_yaml import read_arch
     from lightseg.profile.machine import machine
 
     scores: dict[str, list[float]] = {}

@@ -5,12 +5,12 @@ import argparse
 import torch
 from torch import nn
 
-from lightseg.arch import Block
 from lightseg.backbones.fbnet import conv_bn, make_block
-from lightseg.search.gumbel import Decision, decisions, draw
-from lightseg.search.masked import fit
-from lightseg.search.space_file import parse_space
-from lightseg.search.supernet import create_supernet, subsample, unpool
+from lightseg.backbones.supernet.gumbel import Decision, decisions, draw
+from lightseg.backbones.supernet.layers import fit
+from lightseg.backbones.supernet.supernet import create_supernet, subsample, unpool
+from lightseg.catalog.arch import Block
+from lightseg.catalog.spaces import parse_space
 
 EXPAND = 3
 DIVISOR = 4

@@ -15,13 +15,13 @@ What was tried, as measured on two cores of an AVX-512 Xeon without native bfloa
 
     channels_last alone                                       1.62 / 1.23
     + loss without upsampled logits (upsampled_cross_entropy) 1.74 / 1.50
-    + freed memory kept (runtime.keep_freed_memory)           1.80 / 1.58
+    + freed memory kept (process_tuning.keep_freed_memory)           1.80 / 1.58
     + faster gradients (cpu_training.optimise_for_cpu)        2.14 / 1.88
     the same without the kept memory                          2.01 / 1.73
 
-The short OpenMP spin (runtime.shorten_spin) saves time on busy machines alone. With four other jobs on the two cores
-the peer's step took 2.7 times as long under libgomp's default as without any spin; on a quiet machine, ours took 1.00
-of the time with a count of 10000, 1.14 with 1000, 1.2 with none.
+The short OpenMP spin (process_tuning.shorten_spin) saves time on busy machines alone. With four other jobs on the two
+cores the peer's step took 2.7 times as long under libgomp's default as without any spin; on a quiet machine, ours took
+1.00 of the time with a count of 10000, 1.14 with 1000, 1.2 with none.
 
 The whole, run again later by this command: 2.06 / 1.65. Of that step 43 % are convolutions, at the speed of matrix
 products, 27 % batch norm, 9 % activations, 5 % the loss; more needs a native kernel for batch norm with activation.
@@ -117,9 +117,9 @@ def one_step(worker: "subprocess.Popen[str]") -> dict[str, float]:
 def work(arguments: argparse.Namespace) -> None:
     """One line on standard input is one step; its time, loss and the peak memory so far go to standard output."""
     if arguments.worker == "ours":
-        from lightseg import runtime
+        from lightseg import process_tuning
 
-        runtime.tune_process()
+        process_tuning.tune_process()
     import resource
 
     step = (peer_step if arguments.worker == "peer" else our_step)(arguments)

@@ -31,7 +31,7 @@ def parser(chosen: str | None = None) -> argparse.ArgumentParser:
     for name, text in VERBS.items():
         verb = verbs.add_parser(name, help=text, description=text)
         if name == chosen:
-            import_module(f"lightseg.verbs.{name}").add_arguments(verb)
+            import_module(f"lightseg.commands.{name}").add_arguments(verb)
     return program
 
 
@@ -39,7 +39,7 @@ def main(words: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if words is None else words
     try:
         arguments = parser(words[0] if words else None).parse_args(words)
-        import_module(f"lightseg.verbs.{arguments.verb}").run(arguments)
+        import_module(f"lightseg.commands.{arguments.verb}").run(arguments)
     except LightsegError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2

@@ -1,7 +1,6 @@
 """Model: normalise, backbone, head. The only place where a backbone meets a head; it has no training state.
 
-`create_model` builds one; `load_model` rebuilds one from a checkpoint of a run, without Lightning and without
-unpickling anything but tensors and plain values.
+`create_model` builds one; `lightseg.checkpoint.load_model` rebuilds one from a checkpoint of a run.
 """
 
 import inspect
@@ -13,23 +12,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightseg.arch_file import format_arch, parse_arch, read_arch
 from lightseg.backbones import Classifier, FeaturePyramid, create_backbone, create_classifier
-from lightseg.backbones.catalog import is_arch
+from lightseg.backbones.supernet.supernet import create_supernet
 from lightseg.backbones.weights import read_head
-from lightseg.compress.file import is_compressed, read_compressed
-from lightseg.detector_weights import load_torchvision_ssdlite, read_detector
+from lightseg.catalog.arch_yaml import format_arch, parse_arch, read_arch
+from lightseg.catalog.backbones import is_arch
+from lightseg.catalog.spaces import parse_space
 from lightseg.errors import LightsegError, nearest
-from lightseg.heads.classification import ClassificationLoss, LinearHead, NativeHead
-from lightseg.heads.detection_loss import DetectionLoss
+from lightseg.heads.classification import LinearHead, NativeHead
 from lightseg.heads.heatmap import HeatmapHead
 from lightseg.heads.lraspp import LRASPP, RASPP
-from lightseg.heads.pose_loss import PoseLoss
-from lightseg.heads.segmentation_loss import SegmentationLoss
 from lightseg.heads.simcc import SimCCHead
 from lightseg.heads.ssdlite import SSDLite
-from lightseg.search.space_file import parse_space
-from lightseg.search.supernet import create_supernet
+from lightseg.losses.classification import ClassificationLoss
+from lightseg.losses.detection import DetectionLoss
+from lightseg.losses.pose import PoseLoss
+from lightseg.losses.segmentation import SegmentationLoss
+from lightseg.torchvision_ssdlite import load_torchvision_ssdlite, read_detector
 
 log = logging.getLogger(__name__)
 HEADS: dict[str, dict[str, type[nn.Module]]] = {  # the first of a task is the default
@@ -209,65 +208,3 @@ def _supernet(
         if shared[key]:
             raise LightsegError(f"a super-network takes no {key}: leave it out")
     return create_supernet(parse_space(space, name), output_stride=output_stride, in_chans=shared["in_chans"])
-
-
-def load_model(checkpoint: str | Path) -> Model:
-    """The model of a run's checkpoint (`.../checkpoints/best.ckpt`) or of a file that `lightseg compress` wrote, in
-    evaluation mode on the CPU.
-
-    With an exponential moving average the averaged weights are the ones loaded. A file that holds anything but tensors
-    and plain values is refused, never run.
-
-    Raises:
-        LightsegError: no such file, not a checkpoint of lightseg, damaged, or holding code.
-    """
-    path = Path(checkpoint)
-    if not path.is_file():
-        raise LightsegError(f"{path}: no such checkpoint")
-    if is_compressed(path):
-        compressed = read_compressed(path)
-        model = _rebuild(compressed.spec, path)
-        state = compressed.state(model.state_dict())
-    else:
-        spec, state = _read_checkpoint(path)
-        model = _rebuild(spec, path)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1:2]
-        raise LightsegError(f"{path} does not fit the model that it names: {' '.join(first).strip()}") from error
-    return model.eval()
-
-
-def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The model's spec and state in a checkpoint of a run."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # every way a foreign or damaged file can fail: one line for all
-        raise LightsegError(f"{path} is not a checkpoint that can be read safely ({type(error).__name__})") from error
-    hyper_parameters = content.get("hyper_parameters") if isinstance(content, dict) else None
-    spec = hyper_parameters.get("model") if isinstance(hyper_parameters, dict) else None
-    if not isinstance(spec, dict) or not isinstance(content.get("state_dict"), dict):
-        raise LightsegError(f"{path} is not a checkpoint of a lightseg run (it names no model)")
-    prefix = "model."
-    named = content["state_dict"].items()
-    return spec, {key.removeprefix(prefix): value for key, value in named if key.startswith(prefix)}
-
-
-def _rebuild(spec: Mapping[str, Any], path: Path) -> Model:
-    """The model of a checkpoint's spec, which may be a stranger's: it can ask for no file and no download."""
-    known = set(inspect.signature(create_model).parameters) - {"pretrained"}
-    if unknown := sorted(str(key) for key in set(spec) - known):
-        raise LightsegError(f"{path} was made by another version of lightseg: its model has '{unknown[0]}'")
-    if missing := [key for key in ("backbone", "task", "num_classes") if key not in spec]:
-        raise LightsegError(f"{path} was made by another version of lightseg: its model has no '{missing[0]}'")
-    if is_arch(str(spec["backbone"])) and not spec.get("arch"):
-        raise LightsegError(f"{path} names the file {spec['backbone']} and holds no architecture")
-    try:
-        return create_model(**spec)
-    except LightsegError as error:
-        raise LightsegError(f"{path}: {error}") from error
-    except Exception as error:  # values of the wrong kind, anywhere below
-        raise LightsegError(
-            f"{path} names a model that cannot be built ({' '.join(str(error).split())[:150]})"
-        ) from error

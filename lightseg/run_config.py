@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from lightseg.backbones.net import publishers_evaluation
+from lightseg.backbones.build import publishers_evaluation
 from lightseg.errors import LightsegError
 
 DETECTOR_SIZE = (320, 320)  # what SSDLite was published at

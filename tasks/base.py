@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from lightseg.cpu_training import optimise_for_cpu
 from lightseg.errors import LightsegError
 from lightseg.model import create_model
-from tasks.optimisation import SCHEDULE, build_optimizer, build_schedule
-from tasks.progressive import Progressive
+
+from .run.optimisation import SCHEDULE, build_optimizer, build_schedule
+from .run.progressive import Progressive
 
 Batch = dict[str, Any]  # images uint8 [B, C, H, W], names list[str], and the task's targets
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from lightseg.draw import classification_row, confusion_picture
 from lightseg.metrics.classification import ClassificationMetric
-from tasks.base import Batch, Task
+
+from .base import Batch, Task
 
 SHOWN = 5  # most likely classes in a picture
 

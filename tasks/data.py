@@ -6,12 +6,13 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from lightseg.data.sampling import EpochSampler, StageBatches
-from lightseg.data.staged import StagedTransform
-from lightseg.data.verify import verify
+from lightseg.data.io.integrity import verify
+from lightseg.data.io.sampling import EpochSampler, StageBatches
+from lightseg.data.transforms.stage_transform import StagedTransform
 from lightseg.errors import DataError, LightsegError
-from tasks.formats import format_of
-from tasks.progressive import Progressive
+
+from .formats import format_of
+from .run.progressive import Progressive
 
 
 class DataModule(pl.LightningDataModule):

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightseg.data.box_transforms import factors, to_input, to_original
+from lightseg.data.transforms.detection import factors, to_input, to_original
 from lightseg.draw import detection_row
 from lightseg.metrics.detection import DetectionMetric
-from tasks.base import Batch, Task
+
+from .base import Batch, Task
 
 STEP = 32  # pixels: sizes of multi-scale training are multiples of it
 

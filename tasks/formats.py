@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 
 import torch
 
-from lightseg.data.cityscapes import Cityscapes
-from lightseg.data.classification import ClassificationFolder, check_same_classes
-from lightseg.data.coco import CocoDetection, check_same_categories
-from lightseg.data.coco import collate as coco_batch
-from lightseg.data.folder import SegmentationFolder
-from lightseg.data.keypoints import CocoKeypoints, check_same_skeletons
-from lightseg.data.keypoints import collate as pose_batch
-from lightseg.data.segmentation import collate
-from lightseg.data.staged import Transform
+from lightseg.data.datasets.cityscapes import Cityscapes
+from lightseg.data.datasets.coco import CocoDetection, check_same_categories
+from lightseg.data.datasets.coco import collate as coco_batch
+from lightseg.data.datasets.coco_keypoints import CocoKeypoints, check_same_skeletons
+from lightseg.data.datasets.coco_keypoints import collate as pose_batch
+from lightseg.data.datasets.folder import SegmentationFolder
+from lightseg.data.datasets.imagefolder import ClassificationFolder, check_same_classes
+from lightseg.data.datasets.segmentation import collate
+from lightseg.data.transforms.stage_transform import Transform
 from lightseg.errors import DataError, LightsegError, nearest, one_line
 
 Options = dict[str, Any]  # the `data` group of the configuration
@@ -46,7 +46,7 @@ class Format(NamedTuple):
 
 def seg_train(options: Options, values: dict[str, float]) -> Transform:
     """At a smaller `image_size` (of the crop's shorter side) the same part of the picture has fewer pixels."""
-    from lightseg.data.transforms import DEFAULT_SCALE, train_transform
+    from lightseg.data.transforms.segmentation import DEFAULT_SCALE, train_transform
 
     augment = dict(options["augment"])
     if "image_size" in values:
@@ -91,7 +91,7 @@ def seg_folder(options: Options, split: str, transform: Transform | None) -> Seg
 
 
 def mini_seg(options: Options) -> None:
-    from lightseg.data.mini import write_cityscapes
+    from lightseg.streets import write_cityscapes
 
     height, width = options["size"]
     write_cityscapes(Path(options["root"]), seed=options["world_seed"], height=height, width=width, **options["count"])
@@ -101,7 +101,7 @@ def mini_seg(options: Options) -> None:
 
 
 def cls_train(options: Options, values: dict[str, float]) -> Transform:
-    from lightseg.data.class_transforms import train_transform
+    from lightseg.data.transforms.classification import train_transform
 
     augment = dict(options["augment"])
     if "image_size" in values:
@@ -112,7 +112,7 @@ def cls_train(options: Options, values: dict[str, float]) -> Transform:
 
 
 def cls_evaluation(options: Options) -> Transform:
-    from lightseg.data.class_transforms import eval_transform
+    from lightseg.data.transforms.classification import eval_transform
 
     return eval_transform(**options["eval"])
 
@@ -130,7 +130,7 @@ def cls_folder(options: Options, split: str, transform: Transform | None) -> Cla
 
 
 def mini_cls(options: Options) -> None:
-    from lightseg.data.mini import write_imagefolder
+    from lightseg.streets import write_imagefolder
 
     write_imagefolder(Path(options["root"]), seed=options["world_seed"], size=options["size"], **options["count"])
 
@@ -140,7 +140,7 @@ def mini_cls(options: Options) -> None:
 
 def det_train(options: Options, values: dict[str, float]) -> Transform:
     """`image_size` is the shorter side of the network's input."""
-    from lightseg.data.box_transforms import train_transform
+    from lightseg.data.transforms.detection import train_transform
 
     augment = {key: value for key, value in options["augment"].items() if key != "multi_scale"}  # of whole batches
     if "image_size" in values:
@@ -150,7 +150,7 @@ def det_train(options: Options, values: dict[str, float]) -> Transform:
 
 
 def det_evaluation(options: Options) -> Transform:
-    from lightseg.data.box_transforms import eval_transform
+    from lightseg.data.transforms.detection import eval_transform
 
     return eval_transform(**options["eval"])
 
@@ -161,7 +161,7 @@ def coco(options: Options, split: str, transform: Transform | None) -> CocoDetec
 
 
 def mini_det(options: Options) -> None:
-    from lightseg.data.mini import write_coco
+    from lightseg.streets import write_coco
 
     height, width = options["size"]
     write_coco(Path(options["root"]), seed=options["world_seed"], height=height, width=width, **options["count"])
@@ -172,7 +172,7 @@ def mini_det(options: Options) -> None:
 
 def pose_train(options: Options, values: dict[str, float]) -> Transform:
     """`image_size` is the shorter side of the crop."""
-    from lightseg.data.person_transforms import train_transform
+    from lightseg.data.transforms.pose import train_transform
 
     augment = dict(options["augment"])
     if "image_size" in values:
@@ -182,7 +182,7 @@ def pose_train(options: Options, values: dict[str, float]) -> Transform:
 
 
 def pose_evaluation(options: Options) -> Transform:
-    from lightseg.data.person_transforms import eval_transform
+    from lightseg.data.transforms.pose import eval_transform
 
     return eval_transform(**options["eval"])
 
@@ -202,7 +202,7 @@ def coco_keypoints(options: Options, split: str, transform: Transform | None) ->
 
 
 def mini_pose(options: Options) -> None:
-    from lightseg.data.mini import write_persons
+    from lightseg.streets import write_persons
 
     height, width = options["size"]
     write_persons(Path(options["root"]), seed=options["world_seed"], height=height, width=width, **options["count"])

@@ -11,7 +11,8 @@ from lightseg.draw_pose import pose_row
 from lightseg.errors import LightsegError
 from lightseg.metrics.mean_pose import mean_pose_baseline, to_box
 from lightseg.metrics.pose import PoseMetric
-from tasks.base import Batch, Task
+
+from .base import Batch, Task
 
 ROWS_A_SIGMA = 128  # of the crop: published nets have 2 cells at 256x192 and 3 at 384x288
 LEAST_SIGMA = 1.0  # in cells: on smaller Gaussians the peak between two cells cannot be told

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from lightseg.draw import segmentation_row
 from lightseg.metrics.segmentation import SegmentationMetric
-from tasks.base import Batch, Task
+
+from .base import Batch, Task
 
 
 class SegmentationTask(Task):

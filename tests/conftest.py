@@ -19,7 +19,7 @@ TINY = {"height": 64, "width": 128, "train": 6, "val": 3}
 @pytest.fixture(scope="session")
 def mini_seg(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The procedural world in Cityscapes' layout: 6 + 3 pictures of 64x128."""
-    from lightseg.data.mini import write_cityscapes
+    from lightseg.streets import write_cityscapes
 
     root = tmp_path_factory.mktemp("mini") / "mini_seg"
     write_cityscapes(root, seed=0, **TINY)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lightseg.arch import Arch, Block, Conv, ConvHead, IRPoolHead, PoolHead, Skip, Stem, check_arch, levels
-from lightseg.arch_file import read_arch as read
-from lightseg.arch_file import write_arch as write
 from lightseg.backbones.fbnet_tables import ARCHS
+from lightseg.catalog.arch import Arch, Block, Conv, ConvHead, IRPoolHead, PoolHead, Skip, Stem, check_arch, levels
+from lightseg.catalog.arch_yaml import read_arch as read
+from lightseg.catalog.arch_yaml import write_arch as write
 from lightseg.errors import LightsegError
 
 TINY = Arch(
@@ -227,7 +227,7 @@ def test_a_file_is_read_without_torch_and_timm(tmp_path):
     """What checks a configuration does so before it loads either."""
     write(TINY, tmp_path / "arch.yaml")
     script = (
-        "import sys; from lightseg.arch_file import read_arch\n"
+        "import sys; from lightseg.catalog.arch_yaml import read_arch\n"
         "print(read_arch(sys.argv[1]).name, *(m for m in ('torch', 'timm', 'numpy') if m in sys.modules))\n"
     )
     command = [sys.executable, "-c", script, tmp_path / "arch.yaml"]

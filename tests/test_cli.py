@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from lightseg.backbones.catalog import CATALOG
+from lightseg.catalog.backbones import CATALOG
 from lightseg.cli import main
-from lightseg.verbs.models import models
+from lightseg.commands.models import models
 
 
 def test_models_prints_a_line_a_row(capsys):

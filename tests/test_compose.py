@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from configs.compose import choices, compose, defaults_of, plain
+from lightseg.config.compose import choices, compose, defaults_of, plain
 from lightseg.errors import LightsegError
 from lightseg.record import setting
 
@@ -162,7 +162,9 @@ def test_cfg_prints_a_configuration_that_composes_to_itself():
 
 
 def test_the_configuration_is_checked_without_torch():
-    code = "import sys, configs.compose as c; c.compose(['backbone=resnet18']); sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, lightseg.config.compose as c; c.compose(['backbone=resnet18']); sys.exit('torch' in sys.modules)"
+    )
     started = time.monotonic()
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60).returncode == 0
     assert time.monotonic() - started < 30  # a hang, not a figure

@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 import train
-from configs import data_keys
-from configs.compose import CONFIGS, choices, compose, plain
+from lightseg.config import data_keys
+from lightseg.config.compose import CONFIGS, choices, compose, plain
 from lightseg.errors import LightsegError
 from tests.test_docs import add_data_files, data_files
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from configs.compose import compose
-from configs.sweep import read_sweep
-from lightseg.arch_file import write_arch
 from lightseg.backbones.fbnet_tables import ARCHS
+from lightseg.catalog.arch_yaml import write_arch
+from lightseg.config.compose import compose
+from lightseg.config.sweep import read_sweep
 
 ROOT = Path(__file__).parents[1]
 OWN_DATA = (ROOT / "docs" / "own_data.md").read_text(encoding="utf-8")
@@ -35,7 +35,7 @@ def add_data_files(files: dict[str, str], place: Path, monkeypatch: pytest.Monke
     shutil.copytree(ROOT / "configs", place, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     for name, text in files.items():
         (place / "data" / f"{name}.yaml").write_text(text)
-    monkeypatch.setattr("configs.compose.CONFIGS", place)
+    monkeypatch.setattr("lightseg.config.compose.CONFIGS", place)
 
 
 COMMANDS = [(page.name, command) for page in PAGES for command in commands(page)]

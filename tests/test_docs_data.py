@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import train
-from configs.compose import compose, plain
+from lightseg.config.compose import compose, plain
 from tasks.data import DataModule
-from tasks.progressive import Progressive
+from tasks.run.progressive import Progressive
 from tests.test_docs import OWN_DATA, add_data_files, data_files
 
 POINTS = ["nose", "left_ear", "right_ear"]

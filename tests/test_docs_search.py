@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import train
-from lightseg.search.space_file import parse_space, shipped
+from lightseg.catalog.spaces import parse_space, shipped
 from tests.test_docs import commands
 
 PAGE = Path(__file__).parents[1] / "docs" / "search.md"

@@ -5,7 +5,7 @@ import pytest
 import timm
 import torch
 
-from lightseg.backbones.catalog import CATALOG
+from lightseg.catalog.backbones import CATALOG
 from lightseg.cpu_training import optimise_for_cpu
 from lightseg.heads.lraspp import LRASPP, RASPP
 from lightseg.model import Model, create_model

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lightseg.backbones.catalog import CATALOG
+from lightseg.catalog.backbones import CATALOG
 from lightseg.cpu_training import optimise_for_cpu
 from lightseg.heads.default_boxes import LEVELS
 from lightseg.model import create_model

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from configs.compose import CONFIGS, choices, compose, plain
-from lightseg.backbones.catalog import CATALOG
+from lightseg.catalog.backbones import CATALOG
+from lightseg.config.compose import CONFIGS, choices, compose, plain
 from lightseg.model import create_model
 from tasks.formats import cls_train, pose_train
-from tasks.optimisation import build_optimizer
-from tasks.progressive import Progressive
+from tasks.run.optimisation import build_optimizer
+from tasks.run.progressive import Progressive
 
 EXPERIMENTS = choices("experiment")
 

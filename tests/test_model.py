@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lightseg.arch_file import write_arch
 from lightseg.backbones.fbnet_tables import ARCHS
+from lightseg.catalog.arch_yaml import write_arch
+from lightseg.checkpoint import load_model
 from lightseg.errors import LightsegError
-from lightseg.model import create_model, load_model
+from lightseg.model import create_model
 
 IMAGES = torch.randint(0, 256, (2, 3, 96, 160), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 

@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 import train
-from configs import sweep
-from configs.compose import compose, plain
-from configs.space import as_text, read_space
-from configs.sweep import expand, identity, read_sweep, split_values
+from lightseg.config import sweep
+from lightseg.config.compose import compose, plain
+from lightseg.config.search_space import as_text, read_space
+from lightseg.config.sweep import expand, identity, read_sweep, split_values
 from lightseg.errors import LightsegError
 
 ROOT = Path(__file__).parents[1]

@@ -19,12 +19,12 @@ from timm.models.efficientnet import EfficientNet
 from timm.models.mobilenetv3 import MobileNetV3
 from torch import nn
 
-from lightseg.arch import Act, Arch, Block, Conv, ConvHead, PoolHead, Stem, check_arch
-from lightseg.arch_file import format_arch
-from lightseg.backbones.catalog import is_arch
+from lightseg.backbones.build import create
 from lightseg.backbones.fbnet import PIXELS
 from lightseg.backbones.fbnet_tables import ARCHS
-from lightseg.backbones.net import create
+from lightseg.catalog.arch import Act, Arch, Block, Conv, ConvHead, PoolHead, Stem, check_arch
+from lightseg.catalog.arch_yaml import format_arch
+from lightseg.catalog.backbones import is_arch
 from lightseg.errors import LightsegError, one_line
 
 ACTS: dict[str, Act] = {"ReLU": "relu", "Hardswish": "hswish", "HardSwish": "hswish", "ReLU6": "relu6"}

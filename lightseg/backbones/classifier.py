@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lightseg.arch import Arch
-from lightseg.backbones.net import build_net
+from lightseg.backbones.build import build_net
 from lightseg.backbones.pyramid import Pixels, Stage
+from lightseg.catalog.arch import Arch
 
 
 class Classifier(nn.Module):

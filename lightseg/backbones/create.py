@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import nn
 
-from lightseg.arch import Arch
-from lightseg.backbones.catalog import CATALOG
+from lightseg.backbones.build import build_net, one_line
 from lightseg.backbones.dilation import dilate
-from lightseg.backbones.net import build_net, one_line
 from lightseg.backbones.pyramid import FeaturePyramid, expansions, first_blocks, real_stages
+from lightseg.catalog.arch import Arch
+from lightseg.catalog.backbones import CATALOG
 from lightseg.errors import LightsegError
 
 OUTPUT_STRIDES = (8, 16, 32)

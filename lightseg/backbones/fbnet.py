@@ -33,11 +33,11 @@ from timm.data import (
 from timm.models import build_model_with_cfg
 from torch import Tensor, nn
 
-from lightseg.arch import Act, Arch, IRPoolHead, PoolHead, check_arch, levels
-from lightseg.arch_file import read_arch
 from lightseg.backbones.fbnet_blocks import Classifier, InvertedResidual, activation, conv_bn, make_block
 from lightseg.backbones.fbnet_tables import ARCHS
 from lightseg.backbones.register import limit_stride, register
+from lightseg.catalog.arch import Act, Arch, IRPoolHead, PoolHead, check_arch, levels
+from lightseg.catalog.arch_yaml import read_arch
 
 FIRST_CONV, CLASSIFIER = "stem.conv", "classifier"
 PIXELS = {

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from timm.layers import DropPath, make_divisible
 from torch import Tensor, nn
 
-from lightseg.arch import Act, Block, Conv, Skip
+from lightseg.catalog.arch import Act, Block, Conv, Skip
 
 
 def activation(act: Act) -> nn.Module:

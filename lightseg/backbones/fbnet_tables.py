@@ -7,7 +7,7 @@ rounded to a multiple of 8.
 
 from dataclasses import replace
 
-from lightseg.arch import Act, Arch, Block, ConvHead, IRPoolHead, Skip, Stem
+from lightseg.catalog.arch import Act, Arch, Block, ConvHead, IRPoolHead, Skip, Stem
 
 HS: Act = "hswish"
 

@@ -17,14 +17,14 @@ from timm.models._efficientnet_builder import BN_EPS_TF_DEFAULT
 from timm.models.efficientnet import _gen_efficientnet
 from torch import nn
 
-from lightseg.scaling import scales
+from lightseg.catalog.scaling import scales
 
 
 def scaled_efficientnet(name: str, **options: Any) -> nn.Module:
     """What `timm.create_model` would build if it took such names.
 
     Args:
-        name: `efficientnet_w<width>_d<depth>`, as `lightseg.scaling.scaled_name` writes it.
+        name: `efficientnet_w<width>_d<depth>`, as `lightseg.catalog.scaling.scaled_name` writes it.
         options: timm's: `features_only`, `in_chans`, `num_classes`, `drop_rate`, `drop_path_rate`.
 
     Raises:

@@ -1,1 +1,1 @@
-"""One real data format a file."""
+"""Data sets, transforms and reading of files."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lightseg.data.coco_json import box_column, clip_boxes, column, few, load_json, places
+from lightseg.data.datasets.coco_json import box_column, clip_boxes, column, few, load_json, places
 from lightseg.errors import DataError
 
 

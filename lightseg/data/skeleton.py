@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lightseg.data.coco_json import few
+from lightseg.data.datasets.coco_json import few
 from lightseg.errors import LightsegError, nearest
 
 # The constants of COCO's keypoint evaluation (cocodataset.org/#keypoints-eval): the spread of annotators' clicks on a

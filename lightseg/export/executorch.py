@@ -11,7 +11,7 @@ import numpy as np
 
 from lightseg.errors import LightsegError
 from lightseg.export.metadata import Metadata
-from lightseg.export.packages import need, quiet, refusal
+from lightseg.optional_imports import need, quiet, refusal
 
 
 def write(program: Any, path: Path, metadata: Metadata, opset: int | None = None) -> None:

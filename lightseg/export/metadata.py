@@ -117,7 +117,7 @@ def _size(pair: Any) -> tuple[int, int]:
 
 def read_onnx(path: str | Path) -> Metadata:
     """The metadata of an ONNX file. LightsegError where there is none, or `onnx` is not installed."""
-    from lightseg.export.packages import need
+    from lightseg.optional_imports import need
 
     onnx = need("onnx")
     try:

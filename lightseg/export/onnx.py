@@ -8,7 +8,7 @@ import numpy as np
 
 from lightseg.errors import LightsegError
 from lightseg.export.metadata import INPUT, Metadata
-from lightseg.export.packages import need, quiet, refusal
+from lightseg.optional_imports import need, quiet, refusal
 
 
 def write(program: Any, path: Path, metadata: Metadata, opset: int | None = None) -> None:

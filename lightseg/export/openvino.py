@@ -7,7 +7,7 @@ import numpy as np
 
 from lightseg.errors import LightsegError
 from lightseg.export.metadata import INPUT, Metadata
-from lightseg.export.packages import need, quiet, refusal
+from lightseg.optional_imports import need, quiet, refusal
 
 SECTION = "lightseg"  # of the runtime information
 

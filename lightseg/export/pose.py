@@ -6,7 +6,7 @@
     found[0]["keypoints"], found[0]["scores"]
 
 Coordinates are pixel indices of the crop: 0 is the centre of the first pixel. It gives what the heads' `decode` gives;
-the methods are explained, with their papers, in lightseg/heads/codecs.py and lightseg/heads/peaks.py.
+the methods are explained, with their papers, in lightseg/heads/codecs.py and lightseg/heads/subpixel.py.
 """
 
 import math

@@ -15,7 +15,7 @@ import numpy as np
 
 from lightseg.errors import LightsegError
 from lightseg.export.metadata import INPUT, Metadata
-from lightseg.export.packages import need, quiet
+from lightseg.optional_imports import need, quiet
 
 PRODUCTS = ("Conv", "Gemm", "MatMul")
 POOLS = ("ReduceMean", "GlobalAveragePool", "AveragePool")

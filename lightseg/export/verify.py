@@ -19,7 +19,7 @@ LATENCY_BUDGET_S = 10.0  # of all rounds; at least three are run
 
 
 def eager(model: nn.Module, images: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The outputs of a `lightseg.export.wrapper.Exportable`, named as in the file."""
+    """The outputs of a `lightseg.export.exportable.Exportable`, named as in the file."""
     with torch.inference_mode():
         return dict(zip(names, (one.numpy() for one in model(torch.from_numpy(images))), strict=True))
 

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from lightseg.errors import LightsegError, nearest
-from lightseg.heads.peaks import quarter_step, taylor_step
+from lightseg.heads.subpixel import quarter_step, taylor_step
 
 AT_ONCE = 256  # persons decoded together: 60 MB of working memory for 17 heatmaps of 64x48
 

@@ -1,8 +1,8 @@
-"""SSD's default boxes, and boxes as offsets from them.
+"""SSD's default boxes.
 
 SSD (Liu et al., ECCV 2016, arXiv:1512.02325), section 2.2, with the scales of SSDLite on MobileNetV3 as torchvision has
 them: 0.20 to 0.95 of the image's sides over six maps, 3234 boxes for 320x320. Equal to torchvision's
-`DefaultBoxGenerator` and `BoxCoder`, to the bit. Scales are shares of each side, so that boxes stretch with the image.
+`DefaultBoxGenerator`, to the bit. Scales are shares of each side, so that boxes stretch with the image.
 """
 
 import math
@@ -17,8 +17,6 @@ MIN_SCALE, MAX_SCALE = 0.2, 0.95
 SCALES = (*(MIN_SCALE + (MAX_SCALE - MIN_SCALE) * level / (LEVELS - 1) for level in range(LEVELS)), 1.0)
 RATIOS = (2, 3)  # and their inverses, and two squares
 BOXES_PER_PLACE = 2 + 2 * len(RATIOS)
-WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # of the offsets of centre and size: the inverse of SSD's variances 0.1 and 0.2
-MAX_LOG_SIZE = math.log(1000 / 16)  # no box grows by more than this factor: exp stays finite
 
 
 def default_boxes(maps: Sequence[tuple[int, int]], image_size: tuple[int, int], device: torch.device) -> Tensor:
@@ -60,22 +58,3 @@ def box_sizes(level: int) -> list[list[float]]:
         long, short = scale * math.sqrt(ratio), scale / math.sqrt(ratio)
         sizes += [[long, short], [short, long]]
     return sizes
-
-
-def encode(boxes: Tensor, defaults: Tensor) -> Tensor:
-    """Boxes [...,4] xyxy as offsets [...,4] from default boxes [...,4] xyxy: what a head learns to answer."""
-    size, default_size = boxes[..., 2:] - boxes[..., :2], defaults[..., 2:] - defaults[..., :2]
-    centre, default_centre = boxes[..., :2] + 0.5 * size, defaults[..., :2] + 0.5 * default_size
-    weights = boxes.new_tensor(WEIGHTS)
-    offsets = weights[:2] * (centre - default_centre) / default_size
-    return torch.cat([offsets, weights[2:] * torch.log(size / default_size)], -1)
-
-
-def decode(deltas: Tensor, defaults: Tensor) -> Tensor:
-    """The inverse of `encode`: offsets [...,4] from default boxes [...,4] xyxy -> boxes [...,4] xyxy, not clipped."""
-    default_size = defaults[..., 2:] - defaults[..., :2]
-    default_centre = defaults[..., :2] + 0.5 * default_size
-    scaled = deltas / deltas.new_tensor(WEIGHTS)
-    centre = scaled[..., :2] * default_size + default_centre
-    half = 0.5 * (scaled[..., 2:].clamp(max=MAX_LOG_SIZE).exp() * default_size)
-    return torch.cat([centre - half, centre + half], -1)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from lightseg.errors import LightsegError, nearest
 from lightseg.heads.codecs import HeatmapCodec
-from lightseg.heads.pose_loss import PoseLoss, check_targets
+from lightseg.losses.pose import PoseLoss, check_targets
 
 STRIDE = 4  # of the heatmaps
 VARIANTS = ("light", "simple")

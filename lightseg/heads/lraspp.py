@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lightseg.errors import LightsegError, nearest
-from lightseg.heads.segmentation_loss import SegmentationLoss
+from lightseg.losses.segmentation import SegmentationLoss
 
 LOW_LEVEL_STRIDE = 8
 

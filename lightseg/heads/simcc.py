@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lightseg.errors import LightsegError
 from lightseg.heads.codecs import SimCCCodec
-from lightseg.heads.pose_loss import PoseLoss, check_targets
+from lightseg.losses.pose import PoseLoss, check_targets
 
 KERNEL = 7  # of the convolution to keypoints' maps
 

@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import batched_nms, nms
 
+from lightseg.boxes import decode
 from lightseg.errors import LightsegError, nearest
-from lightseg.heads.default_boxes import BOXES_PER_PLACE, LEVELS, decode, default_boxes
-from lightseg.heads.detection_loss import DetectionLoss
+from lightseg.heads.default_boxes import BOXES_PER_PLACE, LEVELS, default_boxes
+from lightseg.losses.detection import DetectionLoss
 
 FIRST_STRIDE = 16
 FOREGROUND_PRIOR = 0.01  # share of foreground that focal loss starts from (arXiv:1708.02002, section 4.1)

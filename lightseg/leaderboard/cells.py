@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightseg.errors import LightsegError, nearest
+from lightseg.leaderboard.conditions import places, short_places
 from lightseg.leaderboard.matrix import Matrix
-from lightseg.leaderboard.places import places, short_places
 from lightseg.leaderboard.table import Group, Row, Statistic, lower_is_better
 
 MOST_OTHERS = 3  # further metrics that are shown unless some are asked for

@@ -19,8 +19,8 @@ from typing import Any
 from urllib.parse import quote
 
 from lightseg.errors import LightsegError
-from lightseg.leaderboard.places import places, short_places
-from lightseg.leaderboard.plain import plain
+from lightseg.leaderboard.conditions import places, short_places
+from lightseg.leaderboard.sanitize import plain
 from lightseg.leaderboard.table import Group, Row, lower_is_better
 from lightseg.leaderboard.validate import Record
 

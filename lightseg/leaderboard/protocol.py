@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lightseg.leaderboard.plain import MOST_KEYS, MOST_LETTERS, Refused, plain
+from lightseg.leaderboard.sanitize import MOST_KEYS, MOST_LETTERS, Refused, plain
 
 SAID = {  # the values that are not said as "key value"
     "split": "{}",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lightseg.errors import LightsegError
-from lightseg.leaderboard.plain import Refused
+from lightseg.leaderboard.sanitize import Refused
 from lightseg.leaderboard.validate import Record, parse
 
 MOST_BYTES = 8 * 2**20  # a record of ImageNet, with a metric a class, has 100 kB

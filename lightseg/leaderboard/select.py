@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any
 
 from lightseg.errors import LightsegError, nearest
-from lightseg.leaderboard.places import places
+from lightseg.leaderboard.conditions import places
 from lightseg.leaderboard.table import Group, Row, lower_is_better
 from lightseg.leaderboard.validate import Record
 

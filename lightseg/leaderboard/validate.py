@@ -7,7 +7,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from lightseg.leaderboard.plain import (
+from lightseg.leaderboard.protocol import read_protocol
+from lightseg.leaderboard.sanitize import (
     MOST_KEYS,
     MOST_LETTERS,
     MOST_NUMBER,
@@ -19,7 +20,6 @@ from lightseg.leaderboard.plain import (
     number,
     plain,
 )
-from lightseg.leaderboard.protocol import read_protocol
 from lightseg.record import SCHEMA
 
 MAIN_METRIC = {"seg": "val/mIoU", "det": "val/mAP", "pose": "val/AP", "cls": "val/top1"}

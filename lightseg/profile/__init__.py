@@ -1,6 +1,6 @@
 """What a model costs, and why: whole (`cost.py`), layer by layer (`layers.py`), and what ShuffleNetV2's guidelines say.
 
-`lightseg.profile.profiling.profile` measures all of it at once; `lightseg profile` prints it.
+`lightseg.profile.api.profile` measures all of it at once; `lightseg profile` prints it.
 """
 
 from lightseg.profile.cost import (

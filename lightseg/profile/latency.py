@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from lightseg.errors import LightsegError, one_line
-from lightseg.export.packages import need, quiet
+from lightseg.optional_imports import need, quiet
 from lightseg.profile.cost import LATENCY_BUDGET_S, measure_latency
 from lightseg.profile.machine import cpu_count
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from lightseg.arch import Arch, Block, Conv, Skip, check_arch
+from lightseg.catalog.arch import Arch, Block, Conv, Skip, check_arch
 from lightseg.errors import LightsegError, nearest
 
 KEYS = ("arch.width", "arch.depth", "arch.kernel", "arch.expansion")

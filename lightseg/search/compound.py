@@ -21,9 +21,9 @@ from timm.models._efficientnet_builder import round_channels
 from torch import nn
 
 from lightseg.backbones.scaled import scaled_efficientnet
+from lightseg.catalog.scaling import MOST_SCALE, PAPER, Coefficients, Scales, compound, scaled_name
 from lightseg.errors import LightsegError, one_line
 from lightseg.profile import count_madds
-from lightseg.scaling import MOST_SCALE, PAPER, Coefficients, Scales, compound, scaled_name
 
 REPEATS = (1, 2, 3, 4)  # blocks of B0's stages
 CHANNELS = (16, 24, 32, 40, 80, 112, 192, 320, 1280)  # of its stem, stages and head

@@ -5,12 +5,12 @@ import timm
 import torch
 from torch import nn
 
-from lightseg.arch import Block, Conv, PoolHead, levels
-from lightseg.arch_file import read_arch, write_arch
 from lightseg.backbones import create_backbone
 from lightseg.backbones.block_table import block_table, main, renamed
-from lightseg.backbones.catalog import CATALOG
 from lightseg.backbones.fbnet import fbnet_from_arch
+from lightseg.catalog.arch import Block, Conv, PoolHead, levels
+from lightseg.catalog.arch_yaml import read_arch, write_arch
+from lightseg.catalog.backbones import CATALOG
 from lightseg.errors import LightsegError
 from lightseg.profile import count_madds, count_params
 from lightseg.search.arch_space import varied

@@ -8,8 +8,8 @@ import timm
 import torch
 
 from lightseg.backbones import FeaturePyramid, Stage, create_backbone, list_backbones
-from lightseg.backbones.catalog import CATALOG
 from lightseg.backbones.dilation import DilatedAvgPool2d
+from lightseg.catalog.backbones import CATALOG
 
 # Seconds a forward and backward on a CPU. The fast suite checks their shapes, on the meta device, at stride 16.
 HEAVY = {f"efficientnet_b{i}" for i in range(3, 8)} | {

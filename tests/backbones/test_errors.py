@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from lightseg.backbones import create_backbone, list_backbones
-from lightseg.backbones.catalog import CATALOG, known, timm_names, unknown_message
+from lightseg.catalog.backbones import CATALOG, known, timm_names, unknown_message
 from lightseg.errors import LightsegError
 
 SMALL = "mobilenetv3_small_050"
@@ -63,8 +63,8 @@ def test_timm_weights_need_a_network(monkeypatch):
         raise socket.gaierror("no network")
 
     monkeypatch.setattr(socket, "getaddrinfo", no_dns)
-    monkeypatch.setattr("lightseg.backbones.sources.getproxies", dict)
-    monkeypatch.setattr("lightseg.backbones.sources.try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr("lightseg.backbones.pretrained.getproxies", dict)
+    monkeypatch.setattr("lightseg.backbones.pretrained.try_to_load_from_cache", lambda *_: None)
     message = refusal(pretrained=True)
     assert "cannot be reached" in message and "pretrained=false" in message and ".safetensors" in message
 
@@ -82,7 +82,7 @@ def test_a_download_that_fails_is_not_blamed_on_the_net(monkeypatch):
             raise OSError("connection\nreset")
         return build(*args, **options)
 
-    monkeypatch.setattr("lightseg.backbones.sources.can_resolve", lambda _: True)
+    monkeypatch.setattr("lightseg.backbones.pretrained.can_resolve", lambda _: True)
     monkeypatch.setattr(timm, "create_model", broken)
     assert "connection reset" in refusal(pretrained=True)
     assert "stochastic depth" in refusal("xception", pretrained=True, drop_path_rate=0.1)
@@ -93,10 +93,10 @@ def test_cached_timm_weights_need_none(monkeypatch, tmp_path):
     weights = timm.create_model(SMALL).state_dict()
     save_file(weights, tmp_path / "model.safetensors")
     asked = []
-    monkeypatch.setattr("lightseg.backbones.sources.getproxies", dict)
-    monkeypatch.setattr("lightseg.backbones.sources.can_resolve", lambda _: False)
+    monkeypatch.setattr("lightseg.backbones.pretrained.getproxies", dict)
+    monkeypatch.setattr("lightseg.backbones.pretrained.can_resolve", lambda _: False)
     monkeypatch.setattr(
-        "lightseg.backbones.sources.try_to_load_from_cache",
+        "lightseg.backbones.pretrained.try_to_load_from_cache",
         lambda *repository: asked.append(repository) or str(tmp_path / "model.safetensors"),
     )
     pyramid = create_backbone(SMALL, pretrained=True)

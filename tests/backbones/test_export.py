@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lightseg.backbones import create_backbone
-from lightseg.backbones.catalog import CATALOG
+from lightseg.catalog.backbones import CATALOG
 
 onnxruntime = pytest.importorskip("onnxruntime")
 FAST = ("shufflenetv1_g3_x0_5", "shufflenetv2_x0_5", "squeezenet1_1", "micronet_m0", "fbnetv2_f1")

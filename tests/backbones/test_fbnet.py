@@ -7,10 +7,10 @@ import timm
 import torch
 from torch import nn
 
-from lightseg.arch import Arch, Block, ConvHead, Skip, Stem, levels
-from lightseg.arch_file import write_arch
 from lightseg.backbones.fbnet import FBNet, InvertedResidual, fbnet_from_arch
 from lightseg.backbones.fbnet_tables import ARCHS
+from lightseg.catalog.arch import Arch, Block, ConvHead, Skip, Stem, levels
+from lightseg.catalog.arch_yaml import write_arch
 from lightseg.errors import LightsegError
 from lightseg.profile import count_madds, count_params
 

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightseg.arch import Arch, Block, ConvHead, IRPoolHead, Skip, Stem
 from lightseg.backbones.fbnet import FBNet
 from lightseg.backbones.fbnet_tables import ARCHS
+from lightseg.catalog.arch import Arch, Block, ConvHead, IRPoolHead, Skip, Stem
 
 NETS = {arch.name: arch for arch in ARCHS}
 

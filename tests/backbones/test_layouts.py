@@ -8,8 +8,9 @@ import pytest
 import timm
 import torch
 
-from lightseg.backbones import create_backbone, create_classifier, sources
-from lightseg.backbones.catalog import PACKAGES
+from lightseg.backbones import create_backbone, create_classifier
+from lightseg.backbones import pretrained as sources
+from lightseg.catalog.backbones import PACKAGES
 from lightseg.errors import LightsegError
 
 models = pytest.importorskip("torchvision.models")

@@ -8,11 +8,11 @@ import timm
 import torch
 
 from lightseg.backbones import create_backbone, create_classifier
-from lightseg.backbones.catalog import known, unknown_message
-from lightseg.backbones.net import publishers_evaluation
+from lightseg.backbones.build import publishers_evaluation
+from lightseg.catalog.backbones import known, unknown_message
+from lightseg.catalog.scaling import compound, scaled_name
 from lightseg.errors import LightsegError
 from lightseg.model import create_model
-from lightseg.scaling import compound, scaled_name
 
 # EfficientNet's released models (tensorflow/tpu, models/official/efficientnet): width and depth
 PUBLISHED = {
@@ -100,7 +100,7 @@ def test_names_and_scales():
 
 def test_names_are_checked_without_torch():
     code = (
-        "import sys; from lightseg.light import catalog; "
-        "assert catalog().known('efficientnet_w1.1_d1.2'); sys.exit('torch' in sys.modules)"
+        "import sys; from lightseg.catalog import backbones as catalog; "
+        "assert catalog.known('efficientnet_w1.1_d1.2'); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

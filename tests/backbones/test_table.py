@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lightseg.backbones.catalog import CATALOG, COUNTED, ROWS
-from lightseg.backbones.table import as_json, count, differs, document
+from lightseg.catalog.backbones import CATALOG, COUNTED, ROWS
+from tools.backbone_table import as_json, count, differs, document
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "backbones.md"
 
@@ -23,8 +23,8 @@ SAVED = json.loads(COUNTED.read_text(encoding="utf-8"))
 @pytest.mark.slow
 def test_the_files_are_what_their_command_writes():
     counts = {row.name: count(row) for row in ROWS}
-    assert COUNTED.read_text(encoding="utf-8") == as_json(counts), "run python -m lightseg.backbones.table"
-    assert DOCUMENT.read_text(encoding="utf-8") == document(counts), "run python -m lightseg.backbones.table"
+    assert COUNTED.read_text(encoding="utf-8") == as_json(counts), "run python -m tools.backbone_table"
+    assert DOCUMENT.read_text(encoding="utf-8") == document(counts), "run python -m tools.backbone_table"
 
 
 def test_the_document_shows_what_was_counted():

@@ -6,8 +6,8 @@ import torch
 from safetensors.torch import save_file
 
 from lightseg.backbones import create_backbone
-from lightseg.backbones.catalog import CATALOG
 from lightseg.backbones.weights import match_in_order
+from lightseg.catalog.backbones import CATALOG
 from lightseg.errors import LightsegError
 
 SMALL = "mobilenetv3_small_050"

@@ -5,10 +5,11 @@ import json
 import pytest
 import torch
 
+from lightseg.checkpoint import load_model
 from lightseg.cli import main
-from lightseg.compress.compressing import compress
+from lightseg.compress.api import compress
 from lightseg.compress.pruning import prune, share_of_zeros
-from lightseg.model import create_model, load_model
+from lightseg.model import create_model
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from lightseg.checkpoint import load_model
 from lightseg.cli import main
-from lightseg.compress.coding import join, pack, split, unpack
-from lightseg.compress.compressing import compress_model
-from lightseg.compress.file import LENGTHS, MAGIC, is_compressed, read_compressed, write_compressed
+from lightseg.compress.api import compress_model
+from lightseg.compressed_file import LENGTHS, MAGIC, is_compressed, read_compressed, write_compressed
+from lightseg.entropy_coding import join, pack, split, unpack
 from lightseg.errors import LightsegError
-from lightseg.model import Model, create_model, load_model
+from lightseg.model import Model, create_model
 
 IMAGES = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 

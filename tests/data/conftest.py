@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lightseg.data.keypoints import CocoKeypoints
+from lightseg.data.datasets.coco_keypoints import CocoKeypoints
 
 # label ids as they occur in real files: evaluated classes, ignored ones, and the borders
 LABEL_IDS = np.array([0, 1, 3, 4, 7, 7, 8, 11, 17, 21, 23, 24, 26, 29, 33], np.uint8)

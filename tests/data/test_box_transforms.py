@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from lightseg.data import box_transforms
-from lightseg.data.box_transforms import eval_transform, to_input, to_original, train_transform
-from lightseg.data.colour import MEAN_COLOUR, hue_matrix, photometric_matrix
+from lightseg.data.transforms import detection as box_transforms
+from lightseg.data.transforms.color import MEAN_COLOUR, hue_matrix, photometric_matrix
+from lightseg.data.transforms.detection import eval_transform, to_input, to_original, train_transform
 from lightseg.errors import LightsegError
 
 OFF: dict[str, Any] = {"hflip": 0.0, "iou_crop": False, "expand": None, "photometric": 0.0}

@@ -8,8 +8,14 @@ import torch
 from cityscapesscripts.helpers import labels as official
 from cityscapesscripts.helpers.csHelpers import getCsFileInfo
 
-from lightseg.data.cityscapes import CLASSES, IGNORED_LABEL_IDS, Cityscapes, train_id_to_label_id, write_submission
-from lightseg.data.images import read_mask
+from lightseg.data.datasets.cityscapes import (
+    CLASSES,
+    IGNORED_LABEL_IDS,
+    Cityscapes,
+    train_id_to_label_id,
+    write_submission,
+)
+from lightseg.data.io.images import read_mask
 from lightseg.errors import DataError, LightsegError
 
 

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from timm.data.auto_augment import rand_augment_choices, rand_augment_ops
 
-from lightseg.data.auto_augment import _INVERSE, RandAugment, TrivialAugment
-from lightseg.data.class_transforms import erase, eval_transform, random_window, train_transform
+from lightseg.data.transforms.auto_augment import _INVERSE, RandAugment, TrivialAugment
+from lightseg.data.transforms.classification import erase, eval_transform, random_window, train_transform
 from lightseg.errors import LightsegError
 
 

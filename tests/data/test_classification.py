@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from lightseg.data.class_transforms import train_transform
-from lightseg.data.classification import ClassificationFolder, check_same_classes
-from lightseg.data.images import check_picture
-from lightseg.data.segmentation import collate
-from lightseg.data.staged import StagedTransform
-from lightseg.data.verify import verify
+from lightseg.data.datasets.imagefolder import ClassificationFolder, check_same_classes
+from lightseg.data.datasets.segmentation import collate
+from lightseg.data.io.images import check_picture
+from lightseg.data.io.integrity import verify
+from lightseg.data.transforms.classification import train_transform
+from lightseg.data.transforms.stage_transform import StagedTransform
 from lightseg.errors import DataError, LightsegError
 
 

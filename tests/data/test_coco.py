@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from lightseg.data.coco import CocoDetection, check_same_categories, collate
-from lightseg.data.verify import verify
+from lightseg.data.datasets.coco import CocoDetection, check_same_categories, collate
+from lightseg.data.io.integrity import verify
 from lightseg.errors import DataError
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

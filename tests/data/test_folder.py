@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lightseg.data.folder import SegmentationFolder, class_table
-from lightseg.data.images import read_mask
-from lightseg.data.segmentation import UNKNOWN, default_palette
-from lightseg.data.verify import verify
+from lightseg.data.datasets.folder import SegmentationFolder, class_table
+from lightseg.data.datasets.segmentation import UNKNOWN, default_palette
+from lightseg.data.io.images import read_mask
+from lightseg.data.io.integrity import verify
 from lightseg.errors import DataError, LightsegError
 
 CLASSES = ["sky", "road", "car"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from lightseg.data.images import read_image, read_mask, read_size
+from lightseg.data.io.images import read_image, read_mask, read_size
 from lightseg.errors import DataError
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from lightseg.data.keypoints import CocoKeypoints, collate
-from lightseg.data.person_transforms import to_picture, train_transform
-from lightseg.data.verify import verify
+from lightseg.data.datasets.coco_keypoints import CocoKeypoints, collate
+from lightseg.data.io.integrity import verify
+from lightseg.data.transforms.pose import to_picture, train_transform
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 

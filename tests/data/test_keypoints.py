@@ -6,10 +6,10 @@ import multiprocessing
 import pytest
 import torch
 
-from lightseg.data.keypoints import check_same_skeletons, collate
-from lightseg.data.person_transforms import eval_transform, to_picture, train_transform
-from lightseg.data.staged import StagedTransform
-from lightseg.data.verify import verify
+from lightseg.data.datasets.coco_keypoints import check_same_skeletons, collate
+from lightseg.data.io.integrity import verify
+from lightseg.data.transforms.pose import eval_transform, to_picture, train_transform
+from lightseg.data.transforms.stage_transform import StagedTransform
 from lightseg.errors import DataError
 
 USUAL = [

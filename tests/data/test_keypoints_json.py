@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightseg.data.keypoints import collate
-from lightseg.data.person_transforms import eval_transform
-from lightseg.data.verify import verify
+from lightseg.data.datasets.coco_keypoints import collate
+from lightseg.data.io.integrity import verify
+from lightseg.data.transforms.pose import eval_transform
 from lightseg.errors import DataError
 
 NAN = float("nan")

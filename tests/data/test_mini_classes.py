@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lightseg.data.classification import ClassificationFolder, check_same_classes
-from lightseg.data.mini import class_writing, making, render, write_cityscapes, write_imagefolder
-from lightseg.data.verify import verify
+from lightseg.data.datasets.imagefolder import ClassificationFolder, check_same_classes
+from lightseg.data.io.integrity import verify
 from lightseg.errors import DataError
+from lightseg.streets import class_writing, making, render, write_cityscapes, write_imagefolder
 
 SMALL = {"seed": 5, "train": 19, "val": 8, "size": 32}
 

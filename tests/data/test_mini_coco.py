@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lightseg.data.coco import CocoDetection, check_same_categories
-from lightseg.data.keypoints import CocoKeypoints, check_same_skeletons
-from lightseg.data.mini import coco_writing, layout, render, write_cityscapes, write_coco, write_persons
-from lightseg.data.mini.making import scene_seed
-from lightseg.data.verify import verify
+from lightseg.data.datasets.coco import CocoDetection, check_same_categories
+from lightseg.data.datasets.coco_keypoints import CocoKeypoints, check_same_skeletons
+from lightseg.data.io.integrity import verify
 from lightseg.errors import DataError
+from lightseg.streets import coco_writing, layout, render, write_cityscapes, write_coco, write_persons
+from lightseg.streets.making import scene_seed
 
 SMALL = {"seed": 4, "train": 5, "val": 3, "height": 64, "width": 128}
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from lightseg.data.mini import CLASSES, JOINTS, Scene, render
-from lightseg.data.mini.camera import Camera
-from lightseg.data.mini.canvas import LABEL_IDS
-from lightseg.data.mini.scene import far_to_near
-from lightseg.data.mini.skeleton import standing
+from lightseg.streets import CLASSES, JOINTS, Scene, render
+from lightseg.streets.camera import Camera
+from lightseg.streets.canvas import LABEL_IDS
+from lightseg.streets.scene import far_to_near
+from lightseg.streets.skeleton import standing
 
 HEIGHT, WIDTH = 128, 256
 EVALUATED = {LABEL_IDS[name] for name in CLASSES}

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
-from lightseg.data.mini import render, write_cityscapes, writing
-from lightseg.data.mini.canvas import LABEL_IDS
 from lightseg.errors import DataError
+from lightseg.streets import render, write_cityscapes, writing
+from lightseg.streets.canvas import LABEL_IDS
 
 SMALL = {"seed": 3, "train": 4, "val": 2, "height": 48, "width": 96}
 
@@ -63,8 +63,8 @@ def test_files_hold_the_scene(data_set):
 
 
 def test_the_cityscapes_reader_reads_it(data_set):
-    from lightseg.data.cityscapes import Cityscapes
-    from lightseg.data.verify import verify
+    from lightseg.data.datasets.cityscapes import Cityscapes
+    from lightseg.data.io.integrity import verify
 
     for split, count in (("train", 4), ("val", 2)):
         dataset = Cityscapes(data_set, split)
@@ -84,7 +84,7 @@ def test_any_number_of_workers_writes_the_same_bytes(data_set, tmp_path):
 
 
 def test_workers_need_no_torch():
-    code = "import sys, lightseg.data.mini; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
+    code = "import sys, lightseg.streets; sys.exit('torch' in sys.modules or 'timm' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -168,7 +168,7 @@ def test_a_failure_leaves_nothing(tmp_path, monkeypatch, workers):
 
 def test_a_kill_leaves_no_half_set(tmp_path):
     root = tmp_path / "set"
-    code = f"from lightseg.data.mini import write_cityscapes; write_cityscapes({str(root)!r}, train=2000, workers=2)"
+    code = f"from lightseg.streets import write_cityscapes; write_cityscapes({str(root)!r}, train=2000, workers=2)"
     process = subprocess.Popen([sys.executable, "-c", code])
     deadline = time.monotonic() + 30
     while not list(tmp_path.glob("*.tmp/leftImg8bit/train/mini/*.png")):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from lightseg.data.colour import MEAN_COLOUR
-from lightseg.data.person_transforms import (
+from lightseg.data.transforms.color import MEAN_COLOUR
+from lightseg.data.transforms.pose import (
     crop_matrix,
     eval_transform,
     half_body,

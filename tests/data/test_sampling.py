@@ -2,7 +2,7 @@
 
 import pytest
 
-from lightseg.data.sampling import EpochSampler
+from lightseg.data.io.sampling import EpochSampler
 from lightseg.errors import LightsegError
 
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from lightseg.data.cityscapes import Cityscapes
-from lightseg.data.folder import SegmentationFolder
-from lightseg.data.sampling import EpochSampler
-from lightseg.data.segmentation import collate
-from lightseg.data.transforms import train_transform
-from lightseg.data.verify import verify
+from lightseg.data.datasets.cityscapes import Cityscapes
+from lightseg.data.datasets.folder import SegmentationFolder
+from lightseg.data.datasets.segmentation import collate
+from lightseg.data.io.integrity import verify
+from lightseg.data.io.sampling import EpochSampler
+from lightseg.data.transforms.segmentation import train_transform
 from lightseg.errors import DataError, LightsegError
 
 
@@ -159,7 +159,7 @@ def test_what_a_caller_does_to_a_sample_stays_out_of_the_cache(folder: Path) -> 
 
 def test_a_cache_that_does_not_fit_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = make(folder)
-    monkeypatch.setattr("lightseg.data.cache.psutil.virtual_memory", lambda: type("memory", (), {"available": 9000}))
+    monkeypatch.setattr("lightseg.data.io.cache.psutil.virtual_memory", lambda: type("memory", (), {"available": 9000}))
     with pytest.raises(LightsegError, match=r"keeping 6 decoded pictures .*data\.cache=false"):
         dataset.keep_decoded()
 

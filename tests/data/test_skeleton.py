@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from lightseg.data.mini import JOINTS
-from lightseg.data.mini.coco_writing import SKELETON
 from lightseg.data.skeleton import DEFAULT_SIGMA, default_sigmas, mirrored_pairs, read_skeleton
 from lightseg.errors import LightsegError
+from lightseg.streets import JOINTS
+from lightseg.streets.coco_writing import SKELETON
 
 COCO = {"id": 1, "name": "person", "keypoints": list(JOINTS), "skeleton": SKELETON}
 HAND = {"name": "robot", "keypoints": ["tip", "left_hand", "right_hand", "base"], "skeleton": [[1, 4], [2, 4], [3, 4]]}

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lightseg.data.colour import MEAN_COLOUR, colour_matrix
-from lightseg.data.transforms import (
+from lightseg.data.transforms.color import MEAN_COLOUR, colour_matrix
+from lightseg.data.transforms.segmentation import (
     IGNORE,
     Augmentation,
     ColourJitter,

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightseg.arch import Arch, Block, ConvHead, Stem
-from lightseg.arch_file import write_arch
+from lightseg.catalog.arch import Arch, Block, ConvHead, Stem
+from lightseg.catalog.arch_yaml import write_arch
 from lightseg.model import create_model
 
 TINY = Arch(  # every kind of layer once: exported in a few seconds

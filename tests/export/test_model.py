@@ -6,8 +6,8 @@ import torch
 
 import train
 from lightseg.errors import LightsegError
+from lightseg.export.exported_model import answer_from
 from lightseg.export.metadata import Metadata
-from lightseg.export.model import answer_from
 from lightseg.model import create_model
 from lightseg.profile import count_madds, measure_latency
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from lightseg.checkpoint import load_model
 from lightseg.cli import main
+from lightseg.export.api import export
+from lightseg.export.calibration_images import draw_streets
 from lightseg.export.decode import decode
-from lightseg.export.exporting import export
 from lightseg.export.metadata import read_onnx
-from lightseg.export.pictures import draw_streets
 from lightseg.export.runner import open_exported
-from lightseg.model import load_model
 
 SIZE = (64, 96)
 

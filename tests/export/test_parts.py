@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from lightseg.errors import LightsegError
-from lightseg.export.any_size import AnySizeConv2dSame, make_any_size, window_matrices
+from lightseg.export.calibration_images import as_input, draw_streets, read_folder
+from lightseg.export.dynamic_shapes import AnySizeConv2dSame, make_any_size, window_matrices
 from lightseg.export.metadata import Metadata
 from lightseg.export.nms import detections
-from lightseg.export.pictures import as_input, draw_streets, read_folder
 from lightseg.export.verify import AGREEMENTS
 from lightseg.heads.ssdlite import SSDLite
 from lightseg.model import create_model

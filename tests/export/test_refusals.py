@@ -15,10 +15,10 @@ from lightseg.errors import LightsegError
 from lightseg.export import onnx as onnx_format
 from lightseg.export import openvino as openvino_format
 from lightseg.export import verify
-from lightseg.export.exporting import export
+from lightseg.export.api import export
 from lightseg.export.metadata import Metadata, read_onnx
-from lightseg.export.packages import need, refusal
 from lightseg.export.runner import open_exported
+from lightseg.optional_imports import need, refusal
 
 SIZE = (64, 96)
 
@@ -70,7 +70,7 @@ def test_a_folder_that_cannot_be_made(checkpoint, tmp_path):
 
 
 def test_a_task_without_an_export(checkpoint, tmp_path, monkeypatch):
-    from lightseg.export import wrapper
+    from lightseg.export import exportable as wrapper
 
     monkeypatch.delitem(wrapper.EXPORTS, "cls")
     assert "task cls cannot be exported: choose from seg, det" in refused(checkpoint("cls"), tmp_path / "net.onnx")

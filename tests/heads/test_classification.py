@@ -8,7 +8,8 @@ from timm.data import Mixup
 from torch import nn
 
 from lightseg.errors import LightsegError
-from lightseg.heads.classification import ClassificationLoss, LinearHead, NativeHead
+from lightseg.heads.classification import LinearHead, NativeHead
+from lightseg.losses.classification import ClassificationLoss
 
 STAGES = ((8, 4), (16, 32))
 

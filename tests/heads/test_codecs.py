@@ -8,7 +8,7 @@ import torch
 
 from lightseg.errors import LightsegError
 from lightseg.heads.codecs import HeatmapCodec, SimCCCodec
-from lightseg.heads.peaks import taylor_step
+from lightseg.heads.subpixel import taylor_step
 
 SIZE, MAP = (256, 192), (64, 48)
 CODECS = {

@@ -9,10 +9,11 @@ from torchvision.models.detection._utils import BoxCoder, SSDMatcher
 from torchvision.models.detection.ssd import SSD
 from torchvision.ops import box_iou
 
+from lightseg.boxes import decode, encode
 from lightseg.errors import LightsegError
-from lightseg.heads import detection_loss as module
-from lightseg.heads.default_boxes import decode, default_boxes, encode
-from lightseg.heads.detection_loss import DetectionLoss, match
+from lightseg.heads.default_boxes import default_boxes
+from lightseg.losses import detection as module
+from lightseg.losses.detection import DetectionLoss, match
 
 DEFAULTS = default_boxes([(s, s) for s in (20, 10, 5, 3, 2, 1)], (320, 320), torch.device("cpu"))
 CLASSES = 9

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lightseg.errors import LightsegError
 from lightseg.heads import heatmap as module
 from lightseg.heads.heatmap import HeatmapHead
-from lightseg.heads.pose_loss import PoseLoss
+from lightseg.losses.pose import PoseLoss
 
 STAGES = ((8, 2), (12, 4), (16, 8), (24, 16), (32, 32))
 PYRAMIDS = {

@@ -8,7 +8,7 @@ import torch
 
 from lightseg.errors import LightsegError
 from lightseg.heads.codecs import HeatmapCodec, SimCCCodec
-from lightseg.heads.pose_loss import PoseLoss
+from lightseg.losses.pose import PoseLoss
 
 SIZE, MAP, SIGMAS = (32, 24), (8, 6), (0.05, 0.1)
 POINTS = torch.tensor([[[3.0, 4], [20, 25]], [[12.5, 16], [1, 30]]])

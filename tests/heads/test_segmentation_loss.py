@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from lightseg.errors import LightsegError
-from lightseg.heads import upsampled_cross_entropy as module
-from lightseg.heads.segmentation_loss import SegmentationLoss, dice_loss
-from lightseg.heads.upsampled_cross_entropy import upsampled_cross_entropy, upsampled_pixel_losses
+from lightseg.losses import upsampled_cross_entropy as module
+from lightseg.losses.segmentation import SegmentationLoss, dice_loss
+from lightseg.losses.upsampled_cross_entropy import upsampled_cross_entropy, upsampled_pixel_losses
 
 SIZES = [((8, 16), (64, 128)), ((5, 7), (67, 101)), ((9, 9), (9, 9)), ((9, 9), (4, 5)), ((1, 1), (33, 17))]
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from lightseg.errors import LightsegError
-from lightseg.heads.pose_loss import PoseLoss
 from lightseg.heads.simcc import SimCCHead
+from lightseg.losses.pose import PoseLoss
 
 STAGES = ((8, 4), (16, 8), (24, 16), (32, 32))
 

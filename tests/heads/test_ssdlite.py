@@ -13,8 +13,8 @@ from torchvision.ops import box_iou
 from lightseg.errors import LightsegError
 from lightseg.heads import ssdlite as module
 from lightseg.heads.default_boxes import default_boxes
-from lightseg.heads.detection_loss import DetectionLoss
 from lightseg.heads.ssdlite import SSDLite
+from lightseg.losses.detection import DetectionLoss
 
 STAGES = ((8, 2), (12, 4), (16, 8), (24, 16), (32, 32))
 ENDS_AT_16 = STAGES[:4]

@@ -1,4 +1,4 @@
-"""Run folders with records in the shape that tasks/run.py writes."""
+"""Run folders with records in the shape that tasks/run/build.py writes."""
 
 import copy
 import itertools

@@ -222,6 +222,6 @@ def test_overlapping_folders_give_each_run_once(write_run, runs):
 
 
 def test_reading_needs_neither_torch_nor_numpy():
-    code = "import sys; import lightseg.leaderboard.records, lightseg.verbs.leaderboard; print(sorted(sys.modules))"
+    code = "import sys; import lightseg.leaderboard.records, lightseg.commands.leaderboard; print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"'torch'", "'numpy'", "'timm'", "'wandb'"} & set(done.stdout.strip("[]\n").split(", "))

@@ -9,7 +9,7 @@ import pytest
 
 from lightseg.errors import LightsegError
 from lightseg.leaderboard.cells import check_metrics, group_table, matrix_table
-from lightseg.leaderboard.exchange import csv_text, escape_csv, json_text, matrix_csv, matrix_json
+from lightseg.leaderboard.csv_json import csv_text, escape_csv, json_text, matrix_csv, matrix_json
 from lightseg.leaderboard.matrix import matrix
 from lightseg.leaderboard.records import read_records
 from lightseg.leaderboard.table import groups

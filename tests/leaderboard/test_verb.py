@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from lightseg.cli import main
-from lightseg.verbs.leaderboard import leaderboard
+from lightseg.commands.leaderboard import leaderboard
 
 ERRORS = {
     "folder": (["nowhere"], "error: nowhere is not a folder: give the runs_dir of your runs\n"),

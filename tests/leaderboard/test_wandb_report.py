@@ -13,7 +13,7 @@ from wandb_workspaces.reports import v2
 
 from lightseg.cli import main
 from lightseg.leaderboard.table import groups
-from lightseg.leaderboard.wandb_report import (
+from lightseg.tracking.report import (
     build_artifact,
     build_report,
     publish,
@@ -201,7 +201,7 @@ def service(monkeypatch, tmp_path):
         report.id = report.id or "new"
         sent.reports.append(report)
 
-    monkeypatch.setattr("lightseg.leaderboard.wandb_report.require_online", lambda shows: None)
+    monkeypatch.setattr("lightseg.tracking.report.require_online", lambda shows: None)
     monkeypatch.setattr(wandb, "init", init)
     monkeypatch.setattr(wandb, "Api", lambda: SimpleNamespace(reports=lambda path: sent.known))
     monkeypatch.setattr(v2.Report, "save", save)

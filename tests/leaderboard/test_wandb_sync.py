@@ -9,7 +9,7 @@ import pytest
 import wandb
 
 from lightseg.cli import main
-from lightseg.verbs.sync import sync
+from lightseg.commands.sync import sync
 
 NOT_LOGGED_IN = (
     "error: not logged in to W&B: run `wandb login`, or set WANDB_API_KEY; "
@@ -58,7 +58,7 @@ def uploads(monkeypatch):
                 if "cccc" not in log.name:
                     log.with_suffix(".wandb.synced").touch()
 
-    monkeypatch.setattr("lightseg.leaderboard.wandb_sync.require_online", lambda shows: None)
+    monkeypatch.setattr("lightseg.tracking.sync.require_online", lambda shows: None)
     monkeypatch.setattr(subprocess, "run", run)
     return calls
 

@@ -15,10 +15,10 @@ import torch
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from lightseg.data.coco import CocoDetection
-from lightseg.data.mini import write_coco
+from lightseg.data.datasets.coco import CocoDetection
 from lightseg.errors import LightsegError
 from lightseg.metrics.detection import DetectionMetric
+from lightseg.streets import write_coco
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 KEYS = ("mAP", "mAP50", "mAP75", "mAP_small", "mAP_medium", "mAP_large", "AR1", "AR10", "AR100")

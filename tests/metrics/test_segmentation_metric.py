@@ -10,7 +10,7 @@ import torch
 from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from lightseg.data.cityscapes import Cityscapes, write_submission
+from lightseg.data.datasets.cityscapes import Cityscapes, write_submission
 from lightseg.errors import DataError, LightsegError
 from lightseg.metrics.segmentation import SegmentationMetric
 

@@ -12,7 +12,7 @@ from PIL import Image
 from lightseg.cli import main
 from lightseg.errors import LightsegError
 from lightseg.export.metadata import Metadata
-from lightseg.predict.predicting import predict
+from lightseg.inference.api import predict
 
 
 def write_onnx(path: Path, metadata: Metadata | None, *, ids: bool = False, pool: bool = False) -> Path:
@@ -100,7 +100,7 @@ def test_files_that_do_not_fit_are_one_line(stripes, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["det", "cls"])
 def test_an_export_answers_as_its_checkpoint(checkpoints, picture, tmp_path, task):
-    from lightseg.export.exporting import export
+    from lightseg.export.api import export
 
     Image.fromarray(picture).save(tmp_path / "a.png")
     export(checkpoints[task], tmp_path / "model.onnx", format="onnx")

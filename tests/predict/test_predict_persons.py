@@ -9,8 +9,8 @@ from PIL import Image
 
 from lightseg.cli import main
 from lightseg.errors import LightsegError
-from lightseg.predict.person_list import PersonList
-from lightseg.predict.predicting import predict
+from lightseg.inference.api import predict
+from lightseg.inference.person_list import PersonList
 
 from .test_predict_poses import expected, points_of, read
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from lightseg.data.cityscapes import CLASSES
-from lightseg.model import load_model
-from lightseg.predict.predicting import predict
-from lightseg.predict.results import BoxResults, MaskResults
+from lightseg.checkpoint import load_model
+from lightseg.data.datasets.cityscapes import CLASSES
+from lightseg.inference.api import predict
+from lightseg.inference.results import BoxResults, MaskResults
 
 from .conftest import EVALUATION, NAMES, save_checkpoint
 
@@ -132,7 +132,7 @@ def test_odd_pictures_are_answered_or_named(checkpoints, odd_folder, tmp_path, t
 
 
 def test_a_cut_picture_is_answered_by_what_is_there(odd_folder):
-    from lightseg.predict.reading import read_picture
+    from lightseg.data.io.lenient import read_picture
 
     cut, note = read_picture(odd_folder / "cut.jpg")
     whole, none = read_picture(odd_folder / "whole.jpg")
@@ -158,7 +158,7 @@ def test_without_its_run_a_checkpoint_has_the_defaults(tmp_path, picture):
     Image.fromarray(picture).save(tmp_path / "a.png")
     checkpoint = save_checkpoint(tmp_path / "run", "det", None)
     assert predict(checkpoint, tmp_path / "a.png", output=tmp_path / "out", overlays=False).done == 1
-    from lightseg.predict.runners import CheckpointRunner
+    from lightseg.inference.runners import CheckpointRunner
 
     assert CheckpointRunner(checkpoint).evaluation == {"size": [320, 320], "keep_aspect": False}
     checkpoint = save_checkpoint(tmp_path / "cls", "cls", None)
@@ -172,7 +172,7 @@ def test_without_its_run_a_checkpoint_has_the_defaults(tmp_path, picture):
 
 
 def test_one_failure_in_a_batch_costs_one_picture(checkpoints, picture, tmp_path, monkeypatch):
-    from lightseg.predict import runners
+    from lightseg.inference import runners
 
     for name, value in (("a", 10), ("b", 255), ("c", 20)):
         Image.fromarray(np.full_like(picture, value)).save(tmp_path / f"{name}.png")

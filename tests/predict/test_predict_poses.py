@@ -9,15 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
+from lightseg.checkpoint import load_model
 from lightseg.cli import main
-from lightseg.data.person_transforms import eval_transform
+from lightseg.data.transforms.pose import eval_transform
 from lightseg.draw_pose import draw_pose
 from lightseg.errors import LightsegError
+from lightseg.inference.api import predict
+from lightseg.inference.pipelines import open_answerer
+from lightseg.inference.poses import read_skeleton
 from lightseg.metrics.oks import oks_nms
-from lightseg.model import load_model
-from lightseg.predict.answering import open_answerer
-from lightseg.predict.poses import read_skeleton
-from lightseg.predict.predicting import predict
 
 from .conftest import NAMES, SKELETON, save_checkpoint
 
@@ -162,7 +162,7 @@ def test_the_runs_own_size_and_threshold_hold(checkpoints, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pose", "simcc"])
 def test_an_export_answers_as_its_checkpoint(checkpoints, photo, tmp_path, kind):
-    from lightseg.export.exporting import export
+    from lightseg.export.api import export
 
     pytest.importorskip("onnxscript")
     export(checkpoints[kind], tmp_path / "model.onnx")

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from lightseg.checkpoint import load_model
 from lightseg.cli import main
 from lightseg.errors import LightsegError
-from lightseg.model import load_model
-from lightseg.predict.predicting import predict
+from lightseg.inference.api import predict
 from lightseg.run_config import evaluation_options, read_run_config
 
 from .conftest import save_checkpoint

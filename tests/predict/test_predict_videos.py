@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lightseg.errors import LightsegError
-from lightseg.predict.predicting import predict
+from lightseg.inference.api import predict
 
 
 def frames_of(path: Path) -> tuple[list[np.ndarray], float]:
@@ -110,7 +110,7 @@ def test_a_camera_is_answered_until_it_is_stopped(checkpoints, make_video, tmp_p
 
 MEASURE = """
 import sys, psutil, torch
-from lightseg.predict import predicting, results
+from lightseg.inference import predicting, results
 torch.set_num_threads(1)
 seen, add = [], results.BoxResults.add
 def counted(self, frame, prediction):

@@ -7,7 +7,7 @@ import timm
 import torch
 from torch import nn
 
-from lightseg.backbones.catalog import CATALOG, COUNTED
+from lightseg.catalog.backbones import CATALOG, COUNTED
 from lightseg.model import create_model
 from lightseg.profile import count_madds, count_params, count_shift_max
 from lightseg.profile.layers import count_layers, count_modules, time_layers

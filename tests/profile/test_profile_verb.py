@@ -8,14 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-from lightseg.backbones.catalog import COUNTED
+from lightseg.catalog.backbones import COUNTED
 from lightseg.cli import main
+from lightseg.commands.profile import read_words
 from lightseg.model import create_model
+from lightseg.profile.api import profile
 from lightseg.profile.latency import measure_runtimes
-from lightseg.profile.profiling import profile
+from lightseg.profile.model_args import requested
 from lightseg.profile.report import profile_picture
-from lightseg.profile.request import requested
-from lightseg.verbs.profile import read_words
 
 SMALL = ["backbone=squeezenet1_1", "task=seg", "image_size=64x96", "num_classes=5"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lightseg.arch import Arch, Block, Conv, ConvHead, Skip, Stem
+from lightseg.catalog.arch import Arch, Block, Conv, ConvHead, Skip, Stem
 from lightseg.errors import LightsegError
 from lightseg.search.arch_space import rounded, varied
 

@@ -4,8 +4,8 @@ import pytest
 import timm
 import torch
 
+from lightseg.catalog.scaling import PAPER, Coefficients, Scales, compound
 from lightseg.profile import count_madds
-from lightseg.scaling import PAPER, Coefficients, Scales, compound
 from lightseg.search.compound import Costs, main, product_of, search
 
 COARSE = {"budget": 2.0, "step": 0.25, "tolerance": 0.1}

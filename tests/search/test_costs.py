@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from lightseg.backbones import create_backbone
+from lightseg.backbones.supernet.gumbel import decisions, draw, set_choices
+from lightseg.backbones.supernet.supernet import create_supernet
+from lightseg.catalog.spaces import parse_space
 from lightseg.errors import LightsegError
 from lightseg.profile import count_madds, count_params
-from lightseg.search import latency_table
-from lightseg.search.cost import Costs
-from lightseg.search.extract import choose, found_arch
-from lightseg.search.gumbel import decisions, draw, set_choices
-from lightseg.search.space_file import parse_space
-from lightseg.search.supernet import create_supernet
+from lightseg.search.dmasking import latency_table
+from lightseg.search.dmasking.cost import Costs
+from lightseg.search.dmasking.derive import choose, found_arch
 from tests.search.tiny_space import TINY
 
 SIZE = (96, 160)

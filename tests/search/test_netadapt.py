@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from lightseg.arch import Arch, Block, Conv, ConvHead, IRPoolHead, PoolHead, Skip, Stem
+from lightseg.catalog.arch import Arch, Block, Conv, ConvHead, IRPoolHead, PoolHead, Skip, Stem
 from lightseg.errors import LightsegError
 from lightseg.model import create_model
 from lightseg.profile import count_madds
-from lightseg.search.adapt_cost import Latency, Madds
-from lightseg.search.netadapt import check_target, child, choose, proposals, ratio
-from lightseg.search.truncation import Axes, arch_of, built, sizes, table_model, truncated
-from lightseg.search.widths import adjustable, resized, smallest, wiring
+from lightseg.search.netadapt.channel_graph import adjustable, resized, smallest, wiring
+from lightseg.search.netadapt.channel_selection import Axes, arch_of, built, sizes, table_model, truncated
+from lightseg.search.netadapt.cost import Latency, Madds
+from lightseg.search.netadapt.proposals import check_target, child, choose, proposals, ratio
 
 SMALL = Arch(
     "small",
@@ -186,11 +186,11 @@ def test_latency_is_measured_once_and_kept_in_its_table(tmp_path, monkeypatch):
     first = Latency(model, SIZE, table)
     whole = first(SMALL)
     assert whole > 0 and table.is_file()
-    monkeypatch.setattr("lightseg.search.adapt_cost.measure_latency", lambda *a, **k: pytest.fail("measured again"))
+    monkeypatch.setattr("lightseg.search.netadapt.cost.measure_latency", lambda *a, **k: pytest.fail("measured again"))
     again = Latency(model, SIZE, table)
     assert again(SMALL) == whole
     entries = len(again.entries)
-    monkeypatch.setattr("lightseg.search.adapt_cost.measure_latency", lambda *a, **k: {"latency_ms": 0.0})
+    monkeypatch.setattr("lightseg.search.netadapt.cost.measure_latency", lambda *a, **k: {"latency_ms": 0.0})
     assert again(resized(SMALL, {"stage 2, block 2: expansion": 8})) < whole and len(again.entries) == entries + 1
     table.write_text(table.read_text().replace('"latency_ms"', '"madds"'))
     with pytest.raises(LightsegError, match="is of metric madds, not latency_ms"):

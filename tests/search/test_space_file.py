@@ -2,9 +2,9 @@
 
 import pytest
 
+from lightseg.catalog.search_space import Slot
+from lightseg.catalog.spaces import parse_space, read_space
 from lightseg.errors import LightsegError
-from lightseg.search.space import Slot
-from lightseg.search.space_file import parse_space, read_space
 from tests.search.tiny_space import TINY
 
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from lightseg.backbones import create_backbone
+from lightseg.backbones.supernet.gumbel import decisions, draw, set_choices
+from lightseg.backbones.supernet.supernet import create_supernet, subsample, unpool
+from lightseg.catalog.spaces import parse_space, read_space, shipped
 from lightseg.model import create_model
-from lightseg.search.extract import copy_weights, found_arch, found_model
-from lightseg.search.gumbel import decisions, draw, set_choices
-from lightseg.search.space_file import parse_space, read_space, shipped
-from lightseg.search.supernet import create_supernet, subsample, unpool
+from lightseg.search.dmasking.derive import copy_weights, found_arch, found_model
 from tests.search.tiny_space import TINY
 
 SPACE = parse_space(TINY, "tiny.yaml")

@@ -136,7 +136,7 @@ def write_boxes(root: Path, train: int = 6, val: int = 3) -> Path:
 @pytest.fixture(scope="session")
 def mini_det(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The procedural world as COCO data: 6 + 3 pictures of 64x96; to be read only."""
-    from lightseg.data.mini import write_coco
+    from lightseg.streets import write_coco
 
     root = tmp_path_factory.mktemp("mini") / "mini_det"
     return write_coco(root, seed=0, train=6, val=3, height=64, width=96, workers=1)
@@ -210,7 +210,7 @@ def figures(record: dict) -> dict[str, float | None]:
 @pytest.fixture(scope="session")
 def mini_pose(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The procedural world with keypoints: 4 + 2 pictures of 128x256 with some 15 + 5 persons; to be read only."""
-    from lightseg.data.mini import write_persons
+    from lightseg.streets import write_persons
 
     root = tmp_path_factory.mktemp("mini") / "mini_pose"
     return write_persons(root, seed=1, train=4, val=2, height=128, width=256, workers=1)

@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from tasks.callbacks import EMA
+from tasks.run.callbacks import EMA
 
 
 class Net(pl.LightningModule):

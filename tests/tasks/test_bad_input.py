@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import train
-from configs.compose import compose
-from tasks.checkpoints import AtomicCheckpointIO, SaveError
+from lightseg.config.compose import compose
+from tasks.run.checkpoints import AtomicCheckpointIO, SaveError
 from tests.conftest import only_run
 
 

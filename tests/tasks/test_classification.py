@@ -9,10 +9,10 @@ import timm
 import torch
 
 import train
-from lightseg.data.class_transforms import eval_transform
-from lightseg.data.classification import ClassificationFolder
-from lightseg.heads.classification import ClassificationLoss
-from lightseg.model import load_model
+from lightseg.checkpoint import load_model
+from lightseg.data.datasets.imagefolder import ClassificationFolder
+from lightseg.data.transforms.classification import eval_transform
+from lightseg.losses.classification import ClassificationLoss
 from tasks.classification import ClassificationTask
 from tests.conftest import only_run
 from tests.tasks.conftest import NAMES, write_classes

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 
-from lightseg.data.coco import CocoDetection
-from lightseg.model import load_model
+from lightseg.checkpoint import load_model
+from lightseg.data.datasets.coco import CocoDetection
 from tests.conftest import only_run
 from tests.tasks.conftest import FIGURES, figures, judged
 from tests.tasks.runs import run

@@ -6,7 +6,7 @@ import pytest
 import torch
 import wandb
 
-from lightseg.data.box_transforms import to_original
+from lightseg.data.transforms.detection import to_original
 from tasks.detection import DetectionTask
 
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import train
-from lightseg.arch_file import read_arch
-from lightseg.model import load_model
+from lightseg.catalog.arch_yaml import read_arch
+from lightseg.checkpoint import load_model
 from tests.conftest import only_run
 from tests.search.tiny_space import TINY
 

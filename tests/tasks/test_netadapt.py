@@ -12,9 +12,10 @@ import pytest
 import torch
 
 import train
-from lightseg.arch_file import read_arch
+from lightseg.catalog.arch_yaml import read_arch
+from lightseg.checkpoint import load_model
 from lightseg.cli import main as lightseg
-from lightseg.model import create_model, load_model
+from lightseg.model import create_model
 from lightseg.profile import count_madds
 from tests.conftest import only_run
 
@@ -117,7 +118,7 @@ def test_evolution_and_classification_and_latency(cls_words, tmp_path, monkeypat
     def milliseconds(layer, shape, **_):  # as if a block took as long as it has multiply-adds
         return {"latency_ms": 0.5 if type(layer).__name__ == "_Outside" else count_madds(layer, shape) / 1e5}
 
-    monkeypatch.setattr("lightseg.search.adapt_cost.measure_latency", milliseconds)
+    monkeypatch.setattr("lightseg.search.netadapt.cost.measure_latency", milliseconds)
     table = tmp_path / "table.json"
     words = cls_words(*search, "search.cost=latency_ms", f"search.table={table}", f"runs_dir={tmp_path / 'latency'}")
     assert train.main(words) == 0

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from lightseg.data.keypoints import CocoKeypoints
-from lightseg.data.person_transforms import eval_transform
+from lightseg.checkpoint import load_model
+from lightseg.data.datasets.coco_keypoints import CocoKeypoints
+from lightseg.data.transforms.pose import eval_transform
 from lightseg.draw_pose import SIDES
-from lightseg.model import load_model
 from tests.conftest import only_run
 from tests.tasks.persons import FIGURES, POINTS, SIGMAS, figures, judged, own_words, write_detections, write_figures
 from tests.tasks.runs import run

@@ -14,7 +14,7 @@ import torch
 
 import train
 from lightseg.errors import LightsegError
-from tasks import processes
+from tasks.run import distributed
 from tests.conftest import only_run
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ def alone(monkeypatch):
     for key in list(os.environ):
         if key.startswith(("SLURM_", "TORCHELASTIC_")) or key in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
             monkeypatch.delenv(key)
-    monkeypatch.setattr(processes, "_store", None)
+    monkeypatch.setattr(distributed, "_store", None)
 
 
 def in_torchrun(words: list[str]) -> None:
@@ -107,10 +107,10 @@ def test_as_many_devices_as_processes(environment, trainer, said, monkeypatch):
     for key, value in environment.items():
         monkeypatch.setenv(key, value)
     if said is None:
-        processes.check(trainer)
+        distributed.check(trainer)
         return
     with pytest.raises(LightsegError, match=said):
-        processes.check(trainer)
+        distributed.check(trainer)
 
 
 def test_the_first_process_says_where_and_the_others_hear_it(monkeypatch, tmp_path):
@@ -129,19 +129,19 @@ def test_the_first_process_says_where_and_the_others_hear_it(monkeypatch, tmp_pa
     listener.start()
     for key, value in (TORCHRUN | {"RANK": "0"}).items():
         monkeypatch.setenv(key, value)
-    monkeypatch.setattr(processes, "_store", server)
-    assert processes.agree(lambda: tmp_path) == tmp_path
+    monkeypatch.setattr(distributed, "_store", server)
+    assert distributed.agree(lambda: tmp_path) == tmp_path
     listener.join(60)
     assert heard == {1: str(tmp_path)}
     monkeypatch.setenv("RANK", "1")
-    assert processes.agree(lambda: pytest.fail("only the first one makes it")) == tmp_path
+    assert distributed.agree(lambda: pytest.fail("only the first one makes it")) == tmp_path
 
 
 def test_where_the_first_process_cannot_the_others_end(monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    monkeypatch.setattr(processes, "_store", torch.distributed.TCPStore("127.0.0.1", port, 1, True))
+    monkeypatch.setattr(distributed, "_store", torch.distributed.TCPStore("127.0.0.1", port, 1, True))
     for key, value in (TORCHRUN | {"RANK": "0"}).items():
         monkeypatch.setenv(key, value)
 
@@ -149,15 +149,15 @@ def test_where_the_first_process_cannot_the_others_end(monkeypatch):
         raise LightsegError("no room")
 
     with pytest.raises(LightsegError, match="no room"):
-        processes.agree(cannot)
+        distributed.agree(cannot)
     monkeypatch.setenv("RANK", "1")
     with pytest.raises(SystemExit):
-        processes.agree(cannot)
+        distributed.agree(cannot)
 
 
 def test_a_process_that_lightning_starts_finds_the_folder_of_the_first(monkeypatch, tmp_path):
-    monkeypatch.setenv(processes.FOLDER, "unused")
-    assert processes.agree(lambda: tmp_path) == tmp_path  # the first one
+    monkeypatch.setenv(distributed.FOLDER, "unused")
+    assert distributed.agree(lambda: tmp_path) == tmp_path  # the first one
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert processes.rank() == 1
-    assert processes.agree(lambda: pytest.fail("only the first one makes it")) == tmp_path
+    assert distributed.rank() == 1
+    assert distributed.agree(lambda: pytest.fail("only the first one makes it")) == tmp_path

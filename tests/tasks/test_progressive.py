@@ -6,8 +6,8 @@ from timm.layers import DropPath
 from torch import nn
 
 import train
-from lightseg.data import class_transforms
-from lightseg.data.auto_augment import RandAugment
+from lightseg.data.transforms import classification as class_transforms
+from lightseg.data.transforms.auto_augment import RandAugment
 from lightseg.model import Model, create_model
 from tasks.base import Task, set_drop_path, set_dropout
 from tests.tasks.runs import killed_and_resumed, run

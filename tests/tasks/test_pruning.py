@@ -7,10 +7,11 @@ import pytest
 import torch
 
 import train
+from lightseg.checkpoint import load_model
 from lightseg.cli import main
 from lightseg.compress.pruning import layer_weights
 from lightseg.errors import LightsegError
-from lightseg.model import create_model, load_model
+from lightseg.model import create_model
 from tests.conftest import only_run
 
 
@@ -59,7 +60,7 @@ class Killed(LightsegError):
 
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on_with_the_same_zeros(cls_words, tmp_path, monkeypatch):
-    from tasks.pruning import Pruning
+    from tasks.run.pruning import Pruning
 
     words = cls_words("prune.sparsity=0.5", "prune.scope=global", "trainer.max_epochs=3", "ema.decay=0.0")
     step = Pruning.on_train_batch_end

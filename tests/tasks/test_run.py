@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lightseg.data.cityscapes import Cityscapes
-from lightseg.model import load_model
+from lightseg.checkpoint import load_model
+from lightseg.data.datasets.cityscapes import Cityscapes
 from tests.conftest import only_run
 from tests.tasks.runs import killed_and_resumed, run
 

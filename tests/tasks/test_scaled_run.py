@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import train
-from lightseg.model import load_model
-from tasks.folders import run_folder
+from lightseg.checkpoint import load_model
+from tasks.run.run_folder import run_folder
 from tests.conftest import only_run
 
 

@@ -16,11 +16,11 @@ import wandb
 from wandb.proto.wandb_internal_pb2 import Record
 
 import train
-from configs.compose import compose, plain
+from lightseg.config.compose import compose, plain
 from lightseg.leaderboard.table import groups
 from lightseg.leaderboard.validate import parse
-from lightseg.leaderboard.wandb_report import specification
-from tasks.loggers import close, flat, summary, wandb_logger
+from lightseg.tracking.report import specification
+from tasks.run.loggers import close, flat, summary, wandb_logger
 from tests.conftest import only_run
 from tests.leaderboard.conftest import RECORD
 

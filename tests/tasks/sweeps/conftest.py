@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import launchers
+from tasks.launch import launchers
 
 ROOT = Path(__file__).parents[3]
 FAKE = Path(__file__).with_name("fake_train.py")

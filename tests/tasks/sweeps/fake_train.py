@@ -10,25 +10,25 @@ import sys
 import time
 from pathlib import Path
 
-from configs.compose import compose, plain
-from configs.sweep import identity
 from lightseg import record
-from tasks import folders
+from lightseg.config.compose import compose, plain
+from lightseg.config.sweep import identity
+from tasks.run import run_folder
 
 config = plain(compose(sys.argv[1:]))
 seed, calls = str(config["seed"]), Path(os.environ["CALLS"])
 with open(calls, "a") as file:
     file.write(f"{identity(config)} seed={seed} {'resumed' if config['resume'] else 'begun'} {os.getpid()}\n")
-folder = folders.run_folder(config)
-claimed = folders.claim(folder)
-folders.save_config(config, folder)
+folder = run_folder.run_folder(config)
+claimed = run_folder.claim(folder)
+run_folder.save_config(config, folder)
 print(f"run folder: {folder}", flush=True)
 if seed == os.environ.get("FAIL"):
     print(f"error: seed {seed} is not to be run", file=sys.stderr)
     sys.exit(2)
 if os.environ.get("EPOCHS") != "0":
-    folders.last_checkpoint(folder).parent.mkdir(exist_ok=True)
-    folders.last_checkpoint(folder).touch()
+    run_folder.last_checkpoint(folder).parent.mkdir(exist_ok=True)
+    run_folder.last_checkpoint(folder).touch()
 while seed == os.environ.get("HANG") and calls.with_name("hang").exists():
     (calls.parent / "hanging").touch()
     time.sleep(0.02)
@@ -43,4 +43,4 @@ content = {
     "seed": config["seed"],
 }
 record.write_json(folder / "record.json", content)
-folders.release(claimed)
+run_folder.release(claimed)

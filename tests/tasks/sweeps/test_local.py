@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import train
-from configs.sweep import read_sweep
-from tasks import folders
+from lightseg.config.sweep import read_sweep
+from tasks.run import run_folder
 from tests.tasks.sweeps.conftest import FAKE, ROOT, records, started
 
 QUICK = (
@@ -160,15 +160,15 @@ def test_a_run_that_goes_on_is_neither_resumed_nor_removed(calls, tmp_path, monk
     with subprocess.Popen([sys.executable, str(FAKE), *words], cwd=ROOT) as process:
         wait_for(tmp_path / "hanging", process)
         (run,) = read_sweep(words).runs
-        found = folders.find(run.config)
+        found = run_folder.find(run.config)
         assert found.running is not None and not found.unfinished and found.finished is None
-        folders.last_checkpoint(found.running).parent.mkdir()
-        folders.last_checkpoint(found.running).touch()
+        run_folder.last_checkpoint(found.running).parent.mkdir()
+        run_folder.last_checkpoint(found.running).touch()
         assert train.main([f"resume={found.running}"]) == 2
         assert "goes on in another process" in capsys.readouterr().err
         (tmp_path / "hang").unlink()
         assert process.wait(60) == 0
-    assert folders.find(run.config).finished is not None
+    assert run_folder.find(run.config).finished is not None
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(calls, tmp_path, capsys):

@@ -5,9 +5,9 @@ import json
 import pytest
 
 import train
-from lightseg.arch_file import read_arch, write_arch
 from lightseg.backbones.fbnet_tables import ARCHS
-from tasks import search
+from lightseg.catalog.arch_yaml import read_arch, write_arch
+from tasks.launch import optuna_search as search
 from tests.tasks.sweeps.conftest import records, started
 
 SPACE = "search.space={optimizer.lr: [1e-4, 1e-1, log], backbone: [mobilenetv3_small, mobilenetv3_large]}"

@@ -4,9 +4,9 @@ import os
 import sys
 
 import train
-from configs.sweep import read_sweep
-from tasks import launchers
-from tasks.sweep import MONITORS
+from lightseg.config.sweep import read_sweep
+from tasks.launch import launchers
+from tasks.launch.sweep import MONITORS
 from tests.tasks.sweeps.conftest import ROOT, records, started
 from tests.tasks.sweeps.test_local import sweep, wait_for
 
@@ -77,7 +77,7 @@ def test_a_job_that_slurm_does_not_take_is_one_line(tmp_path, monkeypatch, capsy
 
 
 def test_the_monitors_are_the_tasks_own():
-    from tasks.run import TASKS
+    from tasks.run.build import TASKS
 
     assert {name: task.monitor for name, task in TASKS.items()}.items() <= MONITORS.items()
 

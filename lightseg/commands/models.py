@@ -1,0 +1,67 @@
+"""`lightseg models "shufflenet*"`: the backbones, with what was counted and published of each."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from lightseg.catalog import backbones as catalog
+from lightseg.errors import LightsegError, nearest
+
+HEADINGS = ("name", "params M", "MAdds M", "size", "top-1 %", "maps: channels/stride", "weights", "licence")
+RIGHT = ("params M", "MAdds M", "size", "top-1 %")
+
+
+def models(pattern: str = "*") -> list[dict[str, Any]]:
+    """The catalog's rows whose names match a shell pattern, with what was counted of each.
+
+    Returns:
+        One dict a row: `name`, `family`, `params` and `madds` (counted, with 1000 classes, at `resolution`), for
+        MicroNet `madds_shift_max`, `top1` (published, per cent, or None), `source`, `stages` [[channels, stride], ...],
+        `weights` and their `licence`.
+
+    Raises:
+        LightsegError: no name matches.
+    """
+    rows = catalog
+    counted = json.loads(rows.COUNTED.read_text(encoding="utf-8"))
+    names = rows.list_backbones(pattern)
+    if not names:
+        raise LightsegError(f"no backbone is named {pattern!r}: {nearest(pattern, list(rows.CATALOG))}")
+    published = ("name", "family", "resolution", "top1", "source")
+    return [{**{key: getattr(rows.CATALOG[name], key) for key in published}, **counted[name]} for name in names]
+
+
+def models_table(rows: Sequence[dict[str, Any]]) -> str:
+    lines = [
+        (
+            row["name"],
+            f"{row['params'] / 1e6:.2f}",
+            f"{row['madds'] / 1e6:.1f}",
+            str(row["resolution"]),
+            "-" if row["top1"] is None else f"{row['top1']:.1f}",
+            " ".join(f"{channels}/{stride}" for channels, stride in row["stages"]),
+            row["weights"],
+            row["licence"],
+        )
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(HEADINGS, *lines, strict=True)]
+    padded = [
+        [
+            f"{cell:>{w}}" if head in RIGHT else f"{cell:<{w}}"
+            for cell, w, head in zip(cells, widths, HEADINGS, strict=True)
+        ]
+        for cells in (HEADINGS, *lines)
+    ]
+    return "\n".join("  ".join(cells).rstrip() for cells in padded)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pattern", nargs="?", default="*", help='shell pattern of names, as in "shufflenetv1_g3*"')
+    parser.add_argument("--json", action="store_true", help="as JSON, with every figure")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    rows = models(arguments.pattern)
+    print(json.dumps(rows, indent=1) if arguments.json else models_table(rows))

@@ -1,0 +1,80 @@
+"""`compress`: from a checkpoint to a small file that `load_model` reads back."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from lightseg.checkpoint import load_model
+from lightseg.compress.pruning import layer_weights, prune, share_of_zeros
+from lightseg.compress.sharing import share_weights
+from lightseg.compressed_file import write_compressed
+from lightseg.errors import LightsegError
+from lightseg.model import Model
+
+ENDING = ".compressed"
+
+
+def compress(
+    checkpoint: str | Path,
+    path: str | Path | None = None,
+    *,
+    sparsity: float = 0.0,
+    scope: str = "layer",
+    bits: int = 8,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Prune, share and code the weights of a run's checkpoint.
+
+    Args:
+        checkpoint: of a run, `.../checkpoints/best.ckpt`, at best of one that was fine-tuned with `prune.sparsity`.
+        path: of the file; None: beside the checkpoint, `best.8bit.compressed`.
+        sparsity, scope: as for `lightseg.compress.pruning.prune`; a checkpoint that has as many zeros already keeps
+            them, 0 prunes nothing.
+        bits: at most 2^bits values a layer.
+        overwrite: an existing file.
+
+    Returns:
+        The report of `compress_model`.
+
+    Raises:
+        LightsegError: a checkpoint that cannot be read safely, values out of range, a file that exists or cannot be
+            written.
+    """
+    checkpoint = Path(checkpoint)
+    target = Path(path) if path is not None else checkpoint.with_suffix(f".{bits}bit{ENDING}")
+    if target.is_dir() or (target.exists() and not overwrite):
+        raise LightsegError(f"{target} exists: give another --output{'' if target.is_dir() else ', or --overwrite'}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LightsegError(f"{target.parent} cannot be made ({error.strerror}): give another --output") from error
+    if not os.access(target.parent, os.W_OK):
+        raise LightsegError(f"{target} cannot be written: give another --output")
+    return compress_model(load_model(checkpoint), target, sparsity=sparsity, scope=scope, bits=bits)
+
+
+def compress_model(
+    model: Model, path: str | Path, *, sparsity: float = 0.0, scope: str = "layer", bits: int = 8
+) -> dict[str, Any]:
+    """The same of a model in memory, which is changed in place: `load_model(path)` then gives exactly its outputs.
+
+    Returns:
+        `file`, `bytes`, `bytes_before` (of its state uncompressed: 4 a parameter), `parts` (bytes of `positions`,
+        `codes`, `tables`, `plain`, `header`), `weights` (of convolutions and linear layers), `kept` (share of these
+        that is not zero), `bits`.
+    """
+    state = model.state_dict()
+    before = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+    if sparsity:
+        prune(model, sparsity, scope)
+    share_weights(model, bits)
+    parts = write_compressed(path, model.spec, state)
+    return {
+        "file": str(path),
+        "bytes": sum(parts.values()),
+        "bytes_before": before,
+        "parts": parts,
+        "weights": sum(weight.numel() for weight in layer_weights(model).values()),
+        "kept": 1 - share_of_zeros(model),
+        "bits": bits,
+    }

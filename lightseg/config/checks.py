@@ -1,0 +1,147 @@
+"""What cannot work in a configuration, said in one line before torch is imported."""
+
+import ast
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from lightseg.catalog import backbones as catalog
+from lightseg.catalog.arch_yaml import read_arch
+from lightseg.catalog.spaces import shipped
+from lightseg.config.dmasking import check_dmasking, is_search
+from lightseg.errors import LightsegError, nearest
+
+CHOICES: dict[str, tuple[Any, ...]] = {  # keys with a closed list of values
+    "mode": ("train", "test"),
+    "output_stride": (8, 16, 32),
+    "pixels": ("bgr255",),
+    "schedule.name": ("poly", "cosine", "step", "exponential", "constant"),
+    "evaluation.checkpoint": ("best", "last"),
+    "data.on_error": ("raise", "skip"),
+    "logger.mode": ("auto", "online", "offline"),
+}
+
+CLS_STAGES = ("randaugment", "mixup", "cutmix")  # of `schedule`
+
+ONE_SCALE = ("cls", "det", "pose")
+HEADS: dict[str, dict[str, tuple[str, ...]]] = {  # of a task, with their variants
+    "seg": {"lraspp": ("paper", "torchvision"), "raspp": ()},
+    "cls": {"native": (), "linear": ()},
+    "det": {"ssdlite": ("torchvision",)},
+    "pose": {"heatmap": ("light", "simple"), "simcc": ()},
+}
+
+
+def check(config: DictConfig, default_data: str) -> None:
+    """Raise LightsegError for a whole configuration with which no run can begin.
+
+    default_data: the task's own, which needs no folder.
+    """
+    for key, allowed in CHOICES.items():
+        value = OmegaConf.select(config, key)
+        if value is not None and value not in allowed:
+            raise LightsegError(f"{key}={value}: choose from {', '.join(map(str, allowed))}")
+    if is_search(config):
+        check_dmasking(config)
+    else:
+        _check_backbone(str(config.backbone))
+    heads = HEADS[config.task]
+    if config.head.name not in heads:
+        raise LightsegError(f"head.name={config.head.name} (task={config.task}): choose from {', '.join(heads)}")
+    variant, variants = config.head.get("variant"), heads[config.head.name]
+    if variant is not None and variant not in variants:
+        choices = f"choose from {', '.join(variants)}" if variants else "it has no variants"
+        raise LightsegError(f"head.variant={variant} (head.name={config.head.name}): {choices}")
+    whole = (config.head.name == "native" and config.pretrained) or (
+        config.task == "det" and isinstance(config.pretrained, str)
+    )
+    if config.mode == "test" and config.ckpt is None and not whole:
+        instead = {
+            "cls": "; or pretrained=true with head.name=native",
+            "det": "; or pretrained=<the file of torchvision's SSDLite>",
+        }
+        raise LightsegError(
+            "mode=test needs ckpt=<checkpoint>, for example runs/seg/.../checkpoints/best.ckpt"
+            + instead.get(config.task, "")
+        )
+    if config.task in ONE_SCALE and list(config.evaluation.scales) != [1.0]:
+        raise LightsegError(f"evaluation.scales is not for task={config.task}, which looks once: leave it at [1.0]")
+    if config.task == "det" and config.evaluation.flip:
+        raise LightsegError("evaluation.flip is not for task=det: leave it false")
+    for key in CLS_STAGES if config.task != "cls" else ():
+        if OmegaConf.select(config, f"schedule.{key}") is not None:
+            raise LightsegError(f"schedule.{key} is for task=cls alone: leave it null for task={config.task}")
+    if "root" in config.data:
+        _check_root(config, default_data)
+    boxes = config.data.get("person_boxes")
+    if boxes is not None and not Path(str(boxes)).is_file():
+        raise LightsegError(f"data.person_boxes={boxes}: no such file; give a detector's boxes as COCO results")
+    if isinstance(config.pretrained, str) and not Path(config.pretrained).is_file():
+        raise LightsegError(
+            f"pretrained={config.pretrained}: no such file; give true, false or the path of a weight file"
+        )
+
+
+def _check_root(config: DictConfig, default_data: str) -> None:
+    if config.data.root is None:
+        raise LightsegError(
+            f"data={config.data.name} needs data.root=<folder of the data set>; data={default_data} needs none"
+        )
+    if not config.data.format.startswith("mini") and not Path(config.data.root).is_dir():
+        raise LightsegError(
+            f"data.root={config.data.root}: no such folder ({Path(config.data.root).absolute()}); "
+            f"data={default_data} needs none"
+        )
+
+
+def _check_backbone(name: str) -> None:
+    rows = catalog
+    if name in shipped():
+        raise LightsegError(f"backbone={name} is a space of nets: give search=dmasking search.target=<its cost> too")
+    if not rows.known(name):
+        raise LightsegError(rows.unknown_message(name))
+    if rows.is_arch(name):
+        read_arch(name)
+
+
+def wrong_kind(default: Any, value: Any, key: str) -> str | None:
+    """What the value must be, where it is not of its default's kind; None where it fits."""
+    if (
+        key in ("pretrained",)
+        or default is None
+        or (value is None and not isinstance(default, bool | int | DictConfig))
+    ):
+        return None
+    if value is None and key.startswith("trainer."):
+        return None
+    if isinstance(default, bool):
+        return None if isinstance(value, bool) else "true or false"
+    if isinstance(default, int):
+        return None if isinstance(value, int) and not isinstance(value, bool) else "a whole number"
+    if isinstance(default, float):
+        return None if isinstance(value, int | float) and not isinstance(value, bool) else "a number"
+    if isinstance(default, str):
+        return None if not isinstance(value, list | dict) else "a single word"
+    if isinstance(default, DictConfig):
+        return (
+            None if isinstance(value, dict) else f"given key by key, as in {key}.{next(map(str, default), 'key')}=..."
+        )
+    return None if isinstance(value, list) else "a list, as in [1, 2]"
+
+
+def check_trainer_argument(name: str) -> None:
+    """Against the signature of Lightning's Trainer, read from its source: importing it takes seconds."""
+    spec = importlib.util.find_spec("pytorch_lightning")
+    if spec is None or not spec.submodule_search_locations:
+        raise LightsegError('pytorch-lightning is not installed: pip install -e ".[train]"')
+    source = (Path(spec.submodule_search_locations[0]) / "trainer" / "trainer.py").read_text()
+    trainer = next(n for n in ast.parse(source).body if isinstance(n, ast.ClassDef) and n.name == "Trainer")
+    init = next(n for n in trainer.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
+    names = {arg.arg for arg in (*init.args.args, *init.args.kwonlyargs)} - {"self"}
+    ours = {"logger", "callbacks", "plugins", "default_root_dir", "use_distributed_sampler", "enable_checkpointing"}
+    if name in ours:
+        raise LightsegError(f"trainer.{name} is set by train.py itself: use the keys of configs/train.yaml")
+    if name not in names:
+        raise LightsegError(f"no key 'trainer.{name}': {nearest(name, sorted(names - ours))}")

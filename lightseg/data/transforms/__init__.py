@@ -1,0 +1,1 @@
+"""Augmentation and evaluation transforms, one task a file."""

@@ -1,0 +1,192 @@
+"""`export`: from a checkpoint to a file in another format, verified before it appears."""
+
+import copy
+import json
+import os
+import tempfile
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from lightseg.errors import LightsegError
+from lightseg.export.metadata import Metadata
+from lightseg.export.runner import FORMATS, Runner, format_module
+from lightseg.run_config import evaluation_options, read_run_config
+
+SEG_SIZE = (512, 512)  # where neither the run nor the user says how large pictures are
+INT8_FORMATS = ("onnx", "openvino")
+
+
+def export(
+    checkpoint: str | Path,
+    path: str | Path | None = None,
+    *,
+    format: str = "onnx",
+    size: tuple[int, int] | None = None,
+    static: bool = False,
+    opset: int | None = None,
+    argmax: bool = False,
+    int8: bool = False,
+    calibrate: str | Path | None = None,
+    verify: str | Path | None = None,
+    max_images: int = 64,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Write a run's checkpoint as a file that takes plain uint8 RGB pixels [B, C, H, W], and compare both.
+
+    The file is run on pictures beside the model before it gets its name: one whose outputs differ by more than rounding
+    is not kept. A report lies beside it, `<path>.json`.
+
+    Args:
+        checkpoint: of a run, `.../checkpoints/best.ckpt`.
+        path: of the file; None: beside the checkpoint, its name with the format's ending.
+        format: onnx, openvino, executorch or torch.
+        size: (height, width) of the images. None: what the run evaluated with. Files for seg and of pose's head
+            heatmap take any size all the same, unless `static`.
+        static: one image at a time, of one size. ExecuTorch's always are.
+        opset: of ONNX.
+        argmax: seg: class ids in place of logits.
+        int8: quantise after training (onnx, openvino), with `calibrate`, a folder of pictures of the kind that the
+            model was trained on. The file's outputs then differ by more than rounding, and the report says how much.
+        verify: a folder of pictures to compare on; None: those of `calibrate`, or drawn streets.
+        max_images: of each folder.
+        overwrite: an existing file.
+
+    Returns:
+        The report: `file`, `bytes`, `format`, `pictures`, `comparison` and `latency` (see `lightseg.export.verify`),
+        `metadata`; with `int8` also `float`, the same of the file before quantisation.
+
+    Raises:
+        LightsegError: a checkpoint that cannot be read safely, a task or format that is not known, a package that is
+            not installed, an operator that the format lacks, a file that exists, outputs that differ.
+    """
+    from lightseg.checkpoint import load_model
+    from lightseg.export.exportable import Exportable, task_export, trace
+
+    module = format_module(format)  # its name first: it costs nothing
+    if int8 and format not in INT8_FORMATS:
+        raise LightsegError(f"int8 is for {' and '.join(INT8_FORMATS)}, not for {format}")
+    if int8 and calibrate is None:
+        raise LightsegError("int8 needs pictures to calibrate on: --calibrate FOLDER, of the kind trained on")
+    if calibrate is not None and not int8:
+        raise LightsegError("--calibrate is for --int8: leave it out, or quantise")
+    target = _target(Path(checkpoint), path, format, int8, overwrite)
+    model = load_model(checkpoint)
+    spec = model.spec
+    what = task_export(spec["task"], spec["head"]["name"], argmax=argmax)
+    config = read_run_config(checkpoint)
+    evaluation = evaluation_options(spec, config)
+    size = _image_size(spec["task"], size, evaluation, config)
+    static = static or not FORMATS[format].symbols
+    reference = Exportable(copy.deepcopy(model), what).eval()
+    program, any_size = trace(model, what, size, in_chans=spec["in_chans"], static=static)
+    metadata = Metadata(
+        task=spec["task"],
+        class_names=list(spec["class_names"] or map(str, range(spec["num_classes"]))),
+        image_size=None if any_size else size,
+        example_size=size,
+        batch=1 if static else None,
+        outputs=what.outputs,
+        in_chans=spec["in_chans"],
+        decoding={key.rpartition(".")[2]: attrgetter(key)(model.head) for key in what.decoding},
+        evaluation=evaluation,
+        skeleton=spec.get("skeleton") or {},
+        spec=spec,
+    )
+    pictures, source = _pictures(verify or calibrate, metadata, max_images)
+    calibration = _pictures(calibrate, metadata, max_images)[0] if int8 else []
+    with tempfile.TemporaryDirectory(prefix=".export.", dir=target.parent) as folder:
+        written = Path(folder) / target.name
+        module.write(program, written, metadata, opset)
+        report = _measure(reference, written, module, pictures)
+        if not report["comparison"]["equal"]:
+            worst = max(one["max_difference"] for one in report["comparison"]["outputs"].values())
+            raise LightsegError(f"the {format} file's outputs differ from the model's by up to {worst:.3g}: not kept")
+        if int8:
+            from lightseg.export.quantize import QUANTIZERS
+
+            before, written = written, Path(folder) / "int8" / target.name
+            written.parent.mkdir()
+            QUANTIZERS[format](before, written, calibration, metadata)
+            report = {**_measure(reference, written, module, pictures), "float": report}
+        report = {
+            "file": str(target),
+            "format": format,
+            "int8": int8,
+            "pictures": source,
+            **report,
+            "metadata": {key: _plain(text) for key, text in metadata.to_strings().items()},
+        }
+        for part in sorted(_parts(written), key=lambda part: part == written):
+            os.replace(part, target.with_name(part.name))  # the file itself last: where it is, all is
+    _report_path(target).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return report
+
+
+def _target(checkpoint: Path, path: str | Path | None, format: str, int8: bool, overwrite: bool) -> Path:
+    ending = FORMATS[format].ending
+    target = Path(path) if path is not None else checkpoint.with_suffix(f".int8{ending}" if int8 else ending)
+    if target.suffix != ending:
+        raise LightsegError(f"{target}: a file of format {format} ends in {ending}")
+    if target.exists() and not overwrite:
+        raise LightsegError(f"{target} exists: give another --output, or --overwrite")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LightsegError(f"{target.parent} cannot be made ({error.strerror}): give another --output") from error
+    if target.is_dir() or not os.access(target.parent, os.W_OK):
+        raise LightsegError(f"{target} cannot be written: give another --output")
+    return target
+
+
+def _report_path(target: Path) -> Path:
+    return target.with_name(f"{target.name}.json")
+
+
+def _image_size(
+    task: str, size: tuple[int, int] | None, evaluation: dict[str, Any], config: dict[str, Any]
+) -> tuple[int, int]:
+    """What the user says, else what the run evaluated with; for seg, where pictures keep their size, its crop."""
+    crop = ((config.get("data") or {}).get("augment") or {}).get("crop_size")
+    given: Any = size or evaluation.get("size") or (crop if task == "seg" else None) or SEG_SIZE
+    pair = [given, given] if isinstance(given, int) else list(given)
+    if len(pair) != 2 or not all(isinstance(side, int) and 1 <= side <= 16384 for side in pair):
+        raise LightsegError(f"size is {given}: give height and width in pixels")
+    return pair[0], pair[1]
+
+
+def _pictures(folder: str | Path | None, metadata: Metadata, most: int) -> tuple[list[Any], str]:
+    from lightseg.export.calibration_images import draw_streets, read_folder
+
+    if folder is None:
+        return draw_streets(metadata.example_size, metadata.in_chans), "drawn streets"
+    own = metadata.task == "seg"  # pictures of their own size; people are looked at in crops of one
+    size = metadata.image_size or (None if own else metadata.example_size)
+    return read_folder(folder, size, metadata.in_chans, most), str(folder)
+
+
+def _measure(reference: Any, written: Path, module: Any, pictures: list[Any]) -> dict[str, Any]:
+    import numpy as np
+    import torch
+
+    from lightseg.export.verify import compare, latencies
+
+    runner: Runner = module.Runner(written, threads=torch.get_num_threads())
+    pair = [np.concatenate([pictures[0], pictures[0][..., ::-1]])] if runner.metadata.batch is None else []
+    return {
+        "bytes": sum(part.stat().st_size for part in _parts(written)),
+        "comparison": compare(reference, runner, [*pictures, *pair]),
+        "latency": latencies(reference, runner, pictures[0]),
+    }
+
+
+def _parts(written: Path) -> list[Path]:
+    """The files that an export is made of: OpenVINO's are two."""
+    return [part for part in written.parent.iterdir() if part.is_file() and part.stem == written.stem]
+
+
+def _plain(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,61 @@
+"""Pictures with the answers drawn in: a picture for a picture, in its format where that is JPEG, else PNG; a video for
+a video.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lightseg.errors import LightsegError
+from lightseg.inference.files import temporary, write_picture
+from lightseg.inference.media import Frame, Video
+
+# MPEG-4 part 2 is in every OpenCV; H.264 is in none that pip installs. Motion JPEG is what OpenCV writes by itself.
+CODECS = ((".mp4", "mp4v"), (".avi", "MJPG"))
+
+
+def write_overlay(folder: Path, frame: Frame, picture: np.ndarray) -> None:
+    ending = Path(frame.file_name).suffix.lower()
+    ending = ending if ending in (".jpg", ".jpeg") else ".png"
+    write_picture(folder / "overlays" / f"{frame.name.removesuffix(ending)}{ending}", picture)
+
+
+class OverlayVideo:
+    """A video of the same frame rate, without sound; its codec needs even sides, so an odd one loses a pixel."""
+
+    def __init__(self, folder: Path, video: Video) -> None:
+        self.folder, self.video = folder / "overlays", video
+        self.writer: cv2.VideoWriter | None = None
+        self.path = folder
+        self.size = (0, 0)
+
+    def _open(self, height: int, width: int) -> cv2.VideoWriter:
+        self.size = (width, height)
+        name = Path(self.video.name)
+        for ending, codec in CODECS:
+            path = self.folder / name.with_name(name.name.removesuffix(ending) + ending)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fourcc = cv2.VideoWriter.fourcc(*codec)
+            writer = cv2.VideoWriter(str(temporary(path)), fourcc, self.video.fps, self.size)
+            if writer.isOpened():
+                self.path = path
+                return writer
+        raise LightsegError(f"{self.folder}: OpenCV can write no video of {width}x{height}; leave overlays out")
+
+    def add(self, picture: np.ndarray) -> None:
+        """uint8 RGB [H, W, 3]; a frame of another size than the first is stretched to it."""
+        if self.writer is None:
+            self.writer = self._open(*picture.shape[:2])
+        if picture.shape[1::-1] != self.size:
+            picture = cv2.resize(picture, self.size)
+        self.writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+    def finish(self) -> None:
+        if self.writer is None:
+            return
+        self.writer.release()
+        unfinished = temporary(self.path)
+        if not unfinished.is_file() or not unfinished.stat().st_size:
+            raise LightsegError(f"{self.path}: the video could not be written")
+        unfinished.replace(self.path)

@@ -1,0 +1,1 @@
+"""DMaskingNAS (FBNetV2): costs, derivation of the found net, history."""

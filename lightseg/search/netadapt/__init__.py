@@ -1,0 +1,1 @@
+"""NetAdapt: narrower nets of a trained one."""

@@ -1,0 +1,55 @@
+"""How the runs of a sweep ended, and the table that is printed of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightseg.config.sweep import Run
+
+# the tasks' own `monitor`, known without torch
+MONITORS = {"seg": "val/mIoU", "det": "val/mAP", "cls": "val/top1", "pose": "val/AP"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: with a record, or with the line that says why not."""
+
+    run: Run
+    folder: Path | None
+    record: dict[str, Any] | None
+    error: str = ""
+    log: Path | None = None
+
+
+def figure(record: dict[str, Any]) -> str:
+    key = MONITORS.get(record["task"], "")
+    value = record["metrics"].get(key)
+    return f"{key} {value:.4f}" if isinstance(value, int | float) else f"{key} -"
+
+
+def table(rows: list[tuple[str, Outcome]]) -> str:
+    """One line a run: its name, the task's metric, the cost, and where it lies."""
+    lines = [("run", "metric", "M params", "M MAdds", "ms", "folder")]
+    for name, outcome in rows:
+        if outcome.record is None:
+            lines.append((name, "failed", "", "", "", str(outcome.log or "")))
+            continue
+        cost = outcome.record["cost"]
+        numbers = [(cost.get("params"), 1e6, 2), (cost.get("madds"), 1e6, 1), (cost.get("latency_ms"), 1, 1)]
+        shown = [f"{value / unit:.{digits}f}" if value else "-" for value, unit, digits in numbers]
+        lines.append((name, figure(outcome.record), *shown, str(outcome.folder)))  # type: ignore[arg-type]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    left = (0, 1, 5)  # the others are numbers
+    return "\n".join(
+        "  ".join(
+            text.ljust(w) if i in left else text.rjust(w) for i, (text, w) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def report_failures(outcomes: list[Outcome]) -> int:
+    failed = [outcome for outcome in outcomes if outcome.record is None]
+    for outcome in failed:
+        print(f"failed: {outcome.run.name}: {outcome.error} (log: {outcome.log})", flush=True)
+    return 1 if failed else 0

@@ -1,0 +1,51 @@
+"""One run from its composed configuration to its record."""
+
+import time
+from typing import Any
+
+from lightseg.config.dmasking import is_search
+
+from ..data import DataModule
+from . import distributed, run_folder
+from .build import build_task, data_options
+from .evaluate import evaluate
+from .loggers import close
+from .progressive import Progressive
+from .record import summary, write_record
+from .trainer import build_trainer, quiet, seed_everything
+
+
+def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Data, task, fit, evaluate, record. Returns the record (empty in other processes than the first)."""
+    started = time.time()
+    distributed.check(config["trainer"])
+    quiet()
+    seed_everything(config["seed"])
+    progressive = Progressive(config["schedule"], config["trainer"]["max_epochs"])
+    data = DataModule(data_options(config, progressive), config["seed"], progressive)
+    data.prepare_data()
+    task = build_task(config, data)
+    search = None
+    if is_search(config) and config["mode"] == "train":
+        from ..search.dmasking import DMasking
+
+        search = DMasking(task, data, config)
+    folder = distributed.agree(lambda: run_folder.run_folder(config))
+    claimed = run_folder.claim(folder)  # until this function ends, however it does
+    run_folder.save_config(config, folder)
+    trainer = build_trainer(config, folder, task, data, search)
+
+    if trainer.is_global_zero:
+        print(f"{task.describe()}\n{data.describe()}\nrun folder: {folder}", flush=True)
+    if config["mode"] == "train":
+        trainer.fit(task, datamodule=data, ckpt_path=folder / "checkpoints" / "last.ckpt" if config["resume"] else None)
+    if search is not None:
+        search.finish(folder)  # task.model is then the net that was found
+    metrics = evaluate(trainer, task, data, config, folder)
+    if not trainer.is_global_zero:
+        return {}  # one record a run
+    record = write_record(folder, config, defaults, metrics, task, data, started)
+    close(trainer.loggers, record)
+    run_folder.release(claimed)
+    print(summary(record, folder, data.unit), flush=True)
+    return record

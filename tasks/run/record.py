@@ -1,0 +1,97 @@
+"""`record.json` of a finished run, and the summary that is printed of it."""
+
+import resource
+import sys
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from lightseg import record
+from lightseg.errors import LightsegError
+from lightseg.profile import profile_model
+
+from ..base import Task
+from ..data import DataModule
+
+
+def write_record(
+    folder: Path,
+    config: dict[str, Any],
+    defaults: dict[str, Any],
+    metrics: dict[str, float],
+    task: Task,
+    data: DataModule,
+    started: float,
+) -> dict[str, Any]:
+    """`record.json`, last and atomically; also its content."""
+    spec = task.model.spec
+    height, width = config["profile"]["image_size"] or data.evaluation_size()
+    print(f"measuring the cost at {height}x{width} ...", flush=True)
+    cost = profile_model(task.model, (height, width), runs=config["profile"]["runs"])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+    content = {
+        "schema": record.SCHEMA,
+        "task": config["task"],
+        "data": config["data"]["name"],
+        "backbone": spec["backbone"],
+        "head": spec["head"]["name"],
+        "setting": record.setting(config, defaults),
+        "metrics": record.finite(metrics),
+        "protocol": {
+            "split": data.evaluation_split,
+            "images": len(data.dataset(data.evaluation_split)),
+            "resolution": task.resolution,
+            **({"crop": data.options["eval"]} if "eval" in data.options else {}),
+            "flip": config["evaluation"]["flip"],
+            "scales": config["evaluation"]["scales"],
+            "checkpoint": config["evaluation"]["checkpoint"] if config["mode"] == "train" else config["ckpt"],
+            "ema": bool(config["ema"]["decay"]),
+            "precision": config["trainer"]["precision"],
+            **task.protocol(),
+            "left_out": getattr(data.dataset(data.evaluation_split), "report", []),
+            "skipped": [{"path": path, "reason": reason} for path, reason in data.skipped],
+        },
+        "cost": {**cost, "run_peak_memory_mb": round(peak)},
+        "config": config,
+        "config_hash": record.config_hash(config),
+        "seed": config["seed"],
+        "started": datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds"),
+        "wall_s": round(task.wall_before + time.time() - started, 1),
+        "versions": record.versions(),
+        "git": record.git_state(Path(__file__).parents[2]),
+        "data_fingerprint": data.fingerprint(),
+    }
+    try:
+        record.write_json(folder / "record.json", content)
+    except OSError as error:
+        raise LightsegError(
+            f"cannot write {folder / 'record.json'}: {error.strerror}; resume={folder} writes it again"
+        ) from error
+    return content
+
+
+def summary(content: dict[str, Any], folder: Path, unit: str) -> str:
+    """What a person wants to see at the end of a run; unit: what was evaluated, "images"."""
+    metrics, cost, protocol = content["metrics"], content["cost"], content["protocol"]
+    figures = "  ".join(f"{k} {v:.4f}" for k, v in metrics.items() if v is not None and k.count("/") == 1)
+    tables: dict[str, list[tuple[float, str]]] = {}  # of classes: val/IoU/road
+    for key, value in metrics.items():
+        if key.count("/") > 1 and value is not None:
+            _, kind, name = key.split("/", 2)
+            tables.setdefault(kind, []).append((value, name))
+    return "\n".join(
+        [
+            f"{content['data']} ({protocol['images']} {unit}): {figures}",
+            *(f"{kind} %: {_lowest(values)}" for kind, values in tables.items()),
+            f"cost: {cost['params'] / 1e6:.2f} M parameters, {cost['madds'] / 1e9:.2f} G multiply-adds, "
+            f"{cost['latency_ms']:.1f} ms on CPU; run: {content['wall_s']:.0f} s, {cost['run_peak_memory_mb']} MB",
+            f"pictures: {folder / 'images'}\nrecord: {folder / 'record.json'}",
+        ]
+    )
+
+
+def _lowest(values: list[tuple[float, str]], most: int = 20) -> str:
+    shown = values if len(values) <= most else sorted(values)[:most]
+    text = "  ".join(f"{name} {100 * value:.1f}" for value, name in shown)
+    return text if len(values) <= most else f"{text}  (the lowest {most} of {len(values)})"

@@ -1,0 +1,73 @@
+"""Lightning's Trainer for one run, with its callbacks and loggers."""
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from lightseg import process_tuning
+from lightseg.errors import LightsegError
+
+from ..base import Task
+from ..data import DataModule
+from .callbacks import EMA, Pictures, RunProgress
+from .checkpoints import AtomicCheckpointIO, checkpoint_callbacks
+from .loggers import build_loggers
+from .predictions import WritePredictions
+from .pruning import Pruning
+
+
+def build_trainer(
+    config: dict[str, Any], folder: Path, task: Task, data: DataModule, search: pl.Callback | None = None
+) -> pl.Trainer:
+    options = {key: value for key, value in config["trainer"].items() if key != "name"}
+    prune = config.get("prune", {})  # a run of old has no such group
+    # first, so that the moving average is one of weights that are pruned already
+    callbacks: list[pl.Callback] = [Pruning(**prune)] if prune.get("sparsity") else []
+    callbacks += [
+        RunProgress(task.monitor),
+        Pictures(folder / "images", config["logger"]["pictures"]),
+        *checkpoint_callbacks(folder, task.monitor),
+    ]
+    if search is not None:
+        callbacks.append(search)
+    if config["ema"]["decay"]:
+        callbacks.append(EMA(config["ema"]["decay"], config["ema"]["warmup"]))
+    if config["evaluation"]["predictions"]:
+        callbacks.append(WritePredictions(folder / "predictions"))
+    if "bf16" in str(options["precision"]) and not torch.cuda.is_available() and process_tuning.emulates_bfloat16():
+        print("this CPU has no bfloat16 instructions: trainer.precision=32-true is faster", flush=True)
+    resume_step = None
+    if config["resume"] is not None:
+        resume_step = AtomicCheckpointIO().load_checkpoint(folder / "checkpoints" / "last.ckpt")["global_step"]
+    defaults = {"num_sanity_val_steps": 0, "log_every_n_steps": 10, "enable_model_summary": False}
+    try:
+        return pl.Trainer(
+            **{**defaults, **options},
+            default_root_dir=folder,
+            reload_dataloaders_every_n_epochs=int(data.progressive.grows_batches),  # their number of batches changes
+            logger=build_loggers(config["logger"], folder, config, resume_step),
+            callbacks=callbacks,
+            plugins=[AtomicCheckpointIO()],
+            use_distributed_sampler=False,  # EpochSampler deals the samples out
+        )
+    except (ValueError, TypeError, RuntimeError, pl.utilities.exceptions.MisconfigurationException) as error:
+        raise LightsegError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+def seed_everything(seed: int) -> None:
+    pl.seed_everything(seed, workers=True, verbose=False)
+
+
+def quiet() -> None:
+    """Lightning's advice on GPUs, workers and litmodels is not for the user of train.py."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    advice = (
+        "does not have many workers|Checkpoint directory.*exists and is not empty|LeafSpec|but have no `val_dataloader`"
+    )
+    loading = "loading a checkpoint outside the 'fit' stage|smaller than the logging interval"
+    figures = "could not find the monitored key|sync_dist=True"  # not every epoch has them; metrics join theirs
+    warnings.filterwarnings("ignore", f".*({advice}|{loading}|{figures}).*")

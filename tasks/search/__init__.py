@@ -1,0 +1,1 @@
+"""Searches that train: DMaskingNAS and NetAdapt."""

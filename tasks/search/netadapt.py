@@ -1,0 +1,136 @@
+"""`search=netadapt`: a trained net made narrower until its cost is at the target.
+
+<runs_dir>/<task>/<data>/<backbone>/netadapt-<hash>/
+    steps.json   every net that was tried, and what was chosen; written after each, so a search goes on where it was
+    steps.md     the same as a table, a line a step
+    arch.yaml    the net that was found, for backbone=<this file> pretrained=<the checkpoint below>
+    checkpoints/best.ckpt, config.yaml, record.json    as a run has them
+"""
+
+import hashlib
+import shlex
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from lightseg import process_tuning, record
+from lightseg.catalog.arch_yaml import read_arch, write_arch
+from lightseg.catalog.backbones import is_arch
+from lightseg.checkpoint import load_model
+from lightseg.config.compose import defaults_of, plain
+from lightseg.config.sweep import Sweep
+from lightseg.errors import LightsegError
+from lightseg.model import Model
+from lightseg.search.netadapt.channel_selection import arch_of, built, table_model
+from lightseg.search.netadapt.report import markdown
+
+from ..data import DataModule
+from ..run import run_folder
+from ..run.build import data_options
+from ..run.callbacks import Pictures
+from ..run.checkpoints import AtomicCheckpointIO
+from ..run.evaluate import evaluate
+from ..run.progressive import NAMES, Progressive
+from ..run.record import summary, write_record
+from ..run.trainer import quiet, seed_everything
+from .netadapt_search import Search
+
+
+def run_netadapt(sweep: Sweep) -> int:
+    """Exit code 0: the net is there."""
+    started = time.time()
+    config, options = sweep.runs[0].config, sweep.search
+    process_tuning.tune_process()
+    quiet()
+    wide = trained_model(config)
+    folder = run_folder.parent_of(config) / f"netadapt-{search_hash(sweep)}"
+    if (folder / "record.json").is_file():
+        print(f"there already: {folder / 'arch.yaml'}\n{(folder / 'steps.md').read_text()}", flush=True)
+        return 0
+    progressive = Progressive({**config["schedule"], **dict.fromkeys(NAMES), "images_per_step": False}, None)
+    data = DataModule(data_options(config, progressive), config["seed"], progressive)
+    data.prepare_data()
+    data.check()
+    if (classes := data.dataset(data.evaluation_split).num_classes) != wide.spec["num_classes"]:
+        raise LightsegError(
+            f"{config['pretrained']} knows {wide.spec['num_classes']} classes, "
+            f"data={config['data']['name']} has {classes}"
+        )
+    seed_everything(config["seed"])
+    search = Search(table_model(wide), data, config, options, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    claimed = run_folder.claim(folder)
+    found = search.evolve() if options["variant"] == "evolution" else search.adapt()
+    write_result(search, found, plain(defaults_of(sweep.first)), started)
+    run_folder.release(claimed)
+    return 0
+
+
+def trained_model(config: dict[str, Any]) -> Model:
+    """The model of `pretrained`. LightsegError unless it is one of this task and backbone."""
+    path = config["pretrained"]
+    model = load_model(path)
+    backbone = str(config["backbone"])
+    wanted = {
+        "task": config["task"],
+        "backbone": read_arch(backbone).name if is_arch(backbone) else backbone,
+        "output_stride": config["output_stride"],
+        "head.name": config["head"]["name"],
+    }
+    has = {**model.spec, "head.name": model.spec["head"]["name"]}
+    for key, value in wanted.items():
+        if has[key] != value:
+            raise LightsegError(
+                f"{path} is of {key}={has[key]}, not {value}: give {key}={has[key]}, or another checkpoint"
+            )
+    return model
+
+
+def search_hash(sweep: Sweep) -> str:
+    """12 hex digits of all that the found net depends on, the weights of the trained one included."""
+    run = sweep.runs[0]
+    weights = hashlib.sha256(Path(run.config["pretrained"]).read_bytes()).hexdigest()
+    kept = {key: value for key, value in sweep.search.items() if key != "table"}
+    return record.config_hash({"run": run.identity, "weights": weights, "netadapt": kept})
+
+
+def write_result(search: Search, model: Model, defaults: dict[str, Any], started: float) -> None:
+    """arch.yaml, checkpoint, configuration and record, which is last."""
+    folder, options = search.folder, search.options
+    share = search.cost(arch_of(model)) / search.whole
+    arch = replace(arch_of(model), name=f"{search.arch.name}_{options['variant']}{round(100 * share)}")
+    found = built(model.spec, arch)
+    found.load_state_dict(model.state_dict())
+    write_arch(arch, folder / "arch.yaml")
+    # the record is that of the net, found from the weights that were given: evaluated like any run's
+    config = {**search.config, "backbone": str(folder / "arch.yaml")}
+    run_folder.save_config(config, folder)
+    task = search.bench.task(found)
+    parts = ("model", "optimizer", "schedule", "freeze_bn")
+    AtomicCheckpointIO().save_checkpoint(
+        {
+            "state_dict": task.state_dict(),
+            "hyper_parameters": {key: task.hparams[key] for key in parts},
+            "pytorch-lightning_version": pl.__version__,
+            "epoch": 0,
+            "global_step": 0,
+        },
+        folder / "checkpoints" / "best.ckpt",
+    )
+    pictures = Pictures(folder / "images", config["logger"]["pictures"])
+    metrics = evaluate(search.bench.trainer([pictures]), task, search.data, config, folder)
+    content = write_record(folder, config, defaults, metrics, task, search.data, started)
+    for path in (folder / "checkpoints").glob("step-*.ckpt"):
+        path.unlink()
+    print(f"{markdown(search.content)}\n{summary(content, folder, search.data.unit)}", flush=True)
+    print(f"  python train.py {command(search.config, folder)}", flush=True)
+
+
+def command(config: dict[str, Any], folder: Path) -> str:
+    """The words that train the net that was found, with the weights it has."""
+    best = folder / "checkpoints" / "best.ckpt"
+    words = [f"task={config['task']}", f"data={config['data']['name']}", f"backbone={folder / 'arch.yaml'}"]
+    return shlex.join([*words, f"pretrained={best}"])
