@@ -6,7 +6,7 @@ import sys
 import train
 from lightseg.config.sweep import read_sweep
 from tasks.launch import launchers
-from tasks.launch.sweep import MONITORS
+from tasks.launch.outcomes import MONITORS
 from tests.tasks.sweeps.conftest import ROOT, records, started
 from tests.tasks.sweeps.test_local import sweep, wait_for
 
