@@ -27,9 +27,7 @@ def main(words: list[str], warmup: int = 5, steps: int = 60) -> None:
     process_tuning.tune_process()
     import pytorch_lightning as pl
 
-    from tasks.data import DataModule
-    from tasks.run.build import build_task
-    from tasks.run.progressive import Progressive
+    from tasks.run.build import set_up
     from tasks.run.trainer import build_trainer, quiet, seed_everything
 
     class Clock(pl.Callback):
@@ -52,11 +50,9 @@ def main(words: list[str], warmup: int = 5, steps: int = 60) -> None:
 
     quiet()
     seed_everything(config["seed"])
-    data = DataModule(config["data"], config["seed"], Progressive(config["schedule"], 1000))
-    data.prepare_data()
     with TemporaryDirectory() as folder:
         config["trainer"] |= {"max_epochs": 1000, "max_steps": warmup + steps, "limit_val_batches": 0}
-        task = build_task(config, data)
+        config, data, task = set_up(config)
         trainer: Any = build_trainer(config, Path(folder), task, data)
         clock = Clock()
         trainer.callbacks = [clock]

@@ -169,7 +169,8 @@ def peer_jobs(arguments: argparse.Namespace):
 
 
 def our_model():
-    from lightseg.model import create_model, load_torchvision_ssdlite
+    from lightseg.model import create_model
+    from lightseg.torchvision_ssdlite import load as load_torchvision_ssdlite
 
     model = create_model("mobilenetv3_large_reduced", "det", CLASSES, head={"variant": "torchvision"})
     load_torchvision_ssdlite(model, torchvision_net().state_dict())

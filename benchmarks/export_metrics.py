@@ -49,15 +49,11 @@ def measure(
     from lightseg.export.api import export
     from lightseg.export.exported_model import answer_from
     from lightseg.export.runner import FORMATS, open_exported
-    from tasks.data import DataModule
-    from tasks.run.build import build_task, data_options
-    from tasks.run.progressive import Progressive
+    from tasks.run.build import set_up
 
     config = plain(compose(["mode=test", f"ckpt={checkpoint}", "data.workers=0"]))
-    progressive = Progressive(config["schedule"], config["trainer"]["max_epochs"])
-    data = DataModule(data_options(config, progressive), config["seed"], progressive)
-    data.prepare_data()
-    task = build_task(config, data).eval()
+    config, data, task = set_up(config)
+    task.eval()
     key = task.monitor.removeprefix("val/")
     eager = evaluated(task, data)
     spec = task.model.spec
@@ -74,7 +70,7 @@ def measure(
     size = data.evaluation_size()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        train = data.format.dataset(data.options, "train", data.format.evaluation(data.options))
+        train = data.open("train", data.spec.eval_transform(data.options))
         write_pictures(train, folder / "train", calibration)
         write_pictures(data.dataset(data.evaluation_split), folder / "val", compared)
         for title, form, int8 in files:

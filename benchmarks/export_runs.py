@@ -40,9 +40,10 @@ def load(folder: Path) -> tuple[Any, Any]:
     import torch
 
     from lightseg.checkpoint import load_model
-    from lightseg.export.exportable import Exportable, task_export
+    from lightseg.export.exportable import Exportable
+    from lightseg.task_specs import task_spec
 
-    model = Exportable(load_model(folder / "best.ckpt"), task_export("seg")).eval()
+    model = Exportable(load_model(folder / "best.ckpt"), task_spec("seg").export("lraspp")).eval()
     return model, torch.from_numpy(np.load(folder / "image.npy"))
 
 
@@ -74,7 +75,7 @@ def channels_last(folder: Path, *, autocast: bool = False, bfloat16: bool = Fals
 
     def run() -> Any:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            outputs = model.head(model.backbone(model.normalise(image).to(dtype)), size)
+            outputs = model.head(model.backbone(model.normalize(image).to(dtype)), size)
             return wrapped.what.of_head(outputs, size)[0].float().numpy()
 
     return run

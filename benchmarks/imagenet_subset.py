@@ -27,12 +27,15 @@ def predictions(
     """(logits [B, 1000], labels [B]) of the pictures in the class folders."""
     # the publisher's size, crop and interpolation, and what the model itself declares of pixels
     config = resolve_data_config(model=model.net)
-    transform = create_transform(**{**config, "mean": model.pixels.mean, "std": model.pixels.std})
+    transform = create_transform(**{**config, "mean": model.input_format.mean, "std": model.input_format.std})
     files = [(path, label) for name, label in classes.items() for path in sorted((root / name).glob("*"))]
     for start in range(0, len(files), batch_size):
         batch = files[start : start + batch_size]
         images = torch.stack([transform(Image.open(path).convert("RGB")) for path, _ in batch])  # type: ignore[operator]
-        yield model(images.flip(1) if model.pixels.bgr else images)[0], torch.tensor([label for _, label in batch])
+        yield (
+            model(images.flip(1) if model.input_format.bgr else images)[0],
+            torch.tensor([label for _, label in batch]),
+        )
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,32 @@ import torch
 from torch import Tensor
 
 from lightseg.catalog.backbones import is_arch
-from lightseg.compressed_file import is_compressed, read_compressed
+from lightseg.compressed_file import Compressed, is_compressed, read_compressed
 from lightseg.errors import LightsegError
+from lightseg.legacy import upgrade_spec
 from lightseg.model import Model, create_model
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file that was read, its model not yet built.
+
+    Attributes:
+        spec: the arguments of `create_model`, with the input contract.
+    """
+
+    path: Path
+    spec: dict[str, Any]
+    weights: Mapping[str, Tensor] | Compressed
+
+    def load_into(self, model: Model) -> None:
+        """Raises LightsegError for weights that do not fit the model."""
+        state = self.weights.state(model.state_dict()) if isinstance(self.weights, Compressed) else self.weights
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            first = " ".join(str(error).splitlines()[1:2]).strip()
+            raise LightsegError(f"{self.path} does not fit the model that it names: {first}") from error
 
 
 def load_model(checkpoint: str | Path) -> Model:
@@ -24,26 +48,20 @@ def load_model(checkpoint: str | Path) -> Model:
     Raises:
         LightsegError: no such file, not a checkpoint of lightseg, damaged, or holding code.
     """
+    loaded = read_checkpoint(checkpoint)
+    model = _rebuild(loaded.spec, loaded.path)
+    loaded.load_into(model)
+    return model.eval()
+
+
+def read_checkpoint(checkpoint: str | Path) -> Checkpoint:
+    """Spec and weights of a run's checkpoint or of a compressed file. Raises LightsegError as `load_model`."""
     path = Path(checkpoint)
     if not path.is_file():
         raise LightsegError(f"{path}: no such checkpoint")
     if is_compressed(path):
         compressed = read_compressed(path)
-        model = _rebuild(compressed.spec, path)
-        state = compressed.state(model.state_dict())
-    else:
-        spec, state = _read_checkpoint(path)
-        model = _rebuild(spec, path)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        first = str(error).splitlines()[1:2]
-        raise LightsegError(f"{path} does not fit the model that it names: {' '.join(first).strip()}") from error
-    return model.eval()
-
-
-def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The model's spec and state in a checkpoint of a run."""
+        return Checkpoint(path, upgrade_spec(compressed.spec, path), compressed)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # every way a foreign or damaged file can fail: one line for all
@@ -53,8 +71,12 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not isinstance(spec, dict) or not isinstance(content.get("state_dict"), dict):
         raise LightsegError(f"{path} is not a checkpoint of a lightseg run (it names no model)")
     prefix = "model."
-    named = content["state_dict"].items()
-    return spec, {key.removeprefix(prefix): value for key, value in named if key.startswith(prefix)}
+    state = content["state_dict"].items()
+    return Checkpoint(
+        path,
+        upgrade_spec(spec, path),
+        {key.removeprefix(prefix): value for key, value in state if key.startswith(prefix)},
+    )
 
 
 def _rebuild(spec: Mapping[str, Any], path: Path) -> Model:

@@ -35,12 +35,14 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def config_hash(config: dict[str, Any]) -> str:
     """12 hex digits that two runs share when they differ in the seed, their place and their logging alone."""
+    config = composed(config)
     kept = {key: value for key, value in config.items() if key not in NOT_HASHED or _searches(key, value)}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def setting(config: dict[str, Any], defaults: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """The dotted keys in which a configuration differs from its defaults; task, data, backbone stand elsewhere."""
+    config = composed(config)
     ignored = ("task", "backbone", "data.name", "data.root", "head.name", *NOT_HASHED)
     changed: dict[str, Any] = {}
     for key, value in config.items():
@@ -53,6 +55,19 @@ def setting(config: dict[str, Any], defaults: dict[str, Any], prefix: str = "") 
         elif key not in defaults or value != default:
             changed[name] = value
     return changed
+
+
+def composed(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration before a run filled in its nulls: those that `resolved` lists are null again."""
+    plain = {key: value for key, value in config.items() if key != "resolved"}
+    for dotted in config.get("resolved") or ():
+        *parents, last = dotted.split(".")
+        node = plain
+        for parent in parents:  # copied on the way down, the caller's stay as they are
+            node[parent] = dict(node[parent])
+            node = node[parent]
+        node[last] = None
+    return plain
 
 
 def _searches(key: str, value: Any) -> bool:

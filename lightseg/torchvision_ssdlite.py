@@ -19,7 +19,7 @@ CLASS_PREDICTORS = "head.classification_head.module_list."
 COCO_IDS = [i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]
 
 
-def read_detector(pretrained: bool | str) -> dict[str, Tensor] | None:
+def read(pretrained: bool | str) -> dict[str, Tensor] | None:
     """The state dict of torchvision's SSDLite, if that is what the file holds."""
     if isinstance(pretrained, bool) or not pretrained:
         return None
@@ -27,7 +27,7 @@ def read_detector(pretrained: bool | str) -> dict[str, Tensor] | None:
     return state if CLASS_BIAS in state else None
 
 
-def load_torchvision_ssdlite(model: Any, state: Mapping[str, Tensor]) -> None:
+def load(model: Any, state: Mapping[str, Tensor]) -> None:
     """Load the state dict of torchvision's `ssdlite320_mobilenet_v3_large` (classes counted with the background) into a
     detector on `mobilenetv3_large_reduced`, or on `mobilenetv3_large` where torchvision's began with ImageNet weights.
 
@@ -56,7 +56,7 @@ def load_torchvision_ssdlite(model: Any, state: Mapping[str, Tensor]) -> None:
     norms = [module for module in model.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
     if any(norm.eps != 1e-3 for norm in norms):
         log.warning("torchvision's SSDLite was trained with batch norm eps 1e-3: give head.variant=torchvision")
-    if any(value != 0.5 for value in (*model.backbone.mean, *model.backbone.std)):
+    if any(value != 0.5 for value in (*model.contract.mean, *model.contract.std)):
         log.warning(
             f"torchvision's SSDLite was trained on pixels with mean and std 0.5, {model.backbone.name} normalises "
             "otherwise: the weights are a start, their published accuracy is not to be had"

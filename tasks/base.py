@@ -9,6 +9,7 @@ import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 
+from lightseg.catalog.tasks import get_task
 from lightseg.cpu_training import optimise_for_cpu
 from lightseg.errors import LightsegError
 from lightseg.model import create_model
@@ -29,15 +30,13 @@ class Task(pl.LightningModule):
     Args:
         model: the arguments of `lightseg.model.create_model`.
         optimizer, schedule: the groups of configs/train.yaml.
-        palette: an RGB colour a class, for pictures.
         progressive: the stages of the run, where settings change during it.
         freeze_bn: keep the backbone's batch-norm layers as they were loaded.
         channels_last: NHWC memory format.
     """
 
-    monitor: str  # the metric that picks the best checkpoint, larger is better
     headings: tuple[str, ...]  # of the pictures that `draw` gives
-    colours_mean_classes = True  # in its pictures
+    colors_mean_classes = True  # in its pictures
     one_results_file = False  # predictions go into one COCO file, where others are a file a picture
     resolution = "the label's own"  # at which the metric is taken: part of the record's protocol
     metric: Any  # a torchmetrics.Metric whose compute() gives {"mIoU": ...}
@@ -48,15 +47,16 @@ class Task(pl.LightningModule):
         optimizer: dict[str, Any],
         schedule: dict[str, Any],
         *,
-        palette: list[list[int]],
         progressive: Progressive,
         freeze_bn: bool = False,
         channels_last: bool = True,
     ) -> None:
         super().__init__()
         self.model = create_model(**model)
-        self.class_names: list[str] = model["class_names"]
-        self.palette = palette
+        contract = self.model.contract
+        self.class_names = list(contract.class_names or map(str, range(model["num_classes"])))
+        self.palette = [list(color) for color in contract.palette or ()]
+        self.monitor = get_task(model["task"]).monitor  # picks the best checkpoint
         # a checkpoint rebuilds the net from its own weights: it must not ask for the pretrained ones again
         self.save_hyperparameters(
             {"model": self.model.spec, "optimizer": optimizer, "schedule": schedule, "freeze_bn": freeze_bn}

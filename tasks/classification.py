@@ -16,9 +16,8 @@ SHOWN = 5  # most likely classes in a picture
 
 
 class ClassificationTask(Task):
-    monitor = "val/top1"
     headings = ("image", "prediction")
-    colours_mean_classes = False
+    colors_mean_classes = False
     resolution = "the evaluation crop's"
 
     @staticmethod

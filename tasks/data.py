@@ -6,12 +6,13 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
+from lightseg.catalog.tasks import formats, resolve
 from lightseg.data.io.integrity import verify
 from lightseg.data.io.sampling import EpochSampler, StageBatches
 from lightseg.data.transforms.stage_transform import StagedTransform
-from lightseg.errors import DataError, LightsegError
+from lightseg.errors import DataError, LightsegError, nearest
+from lightseg.task_specs import task_spec
 
-from .formats import format_of
 from .run.progressive import Progressive
 
 
@@ -26,21 +27,28 @@ class DataModule(pl.LightningDataModule):
     def __init__(self, options: dict[str, Any], seed: int, progressive: Progressive) -> None:
         super().__init__()
         self.options, self.seed, self.progressive = options, seed, progressive
-        self.format = format_of(options)
+        tasks = formats()
+        if options["format"] not in tasks:
+            raise LightsegError(f"data.format={options['format']}: {nearest(options['format'], tasks)}")
+        self.format = tasks[options["format"]].formats[options["format"]]
+        self.spec = task_spec(tasks[options["format"]])
         self.skipped: list[tuple[str, str]] = []
         self.evaluation_split = "val"
         self.part: list[int] | None = None
+        self.class_order: list[str] = []
         self._sets: dict[str, Any] = {}
 
     def prepare_data(self) -> None:
         """Draw the mini world where it is not there yet (one process does)."""
-        if self.format.prepare is not None:
-            self.format.prepare(self.options)
+        if self.format.prepare:
+            resolve(self.format.prepare)(self.options)
 
     def dataset(self, split: str) -> Any:
         """`train` or `val`, read once."""
         if split not in self._sets:
             dataset = self._build(split)
+            if self.class_order:
+                dataset.reorder_classes(self.class_order)
             self.skipped += [(str(path), str(reason)) for path, reason in verify(dataset, self.options["on_error"])]
             if len(dataset) == 0:
                 raise DataError(f"no readable image is left in split {split} of {self.options['root']}")
@@ -49,10 +57,15 @@ class DataModule(pl.LightningDataModule):
             self._sets[split] = dataset
         return self._sets[split]
 
+    def use_class_order(self, names: list[str]) -> None:
+        """Number the classes of every split in this order; `names` are the same ones."""
+        self.class_order = names
+        for dataset in self._sets.values():
+            dataset.reorder_classes(names)
+
     def check(self) -> None:
         """What must agree between the splits that training needs: DataError names what does not."""
-        if self.format.agree is not None:
-            self.format.agree(self.dataset("train"), self.dataset(self.evaluation_split))
+        self.spec.check_splits(self.dataset("train"), self.dataset(self.evaluation_split))
 
     @property
     def unit(self) -> str:
@@ -76,13 +89,18 @@ class DataModule(pl.LightningDataModule):
         return {split: dataset.fingerprint() for split, dataset in sorted(self._sets.items())}
 
     def _build(self, split: str) -> Any:
-        transform = self.format.evaluation(self.options)
+        transform: Any = self.spec.eval_transform(self.options)
         if split == "train":
             # sizes and strengths of a stage travel to the workers as the stage's number, in the sample's key
-            transform = StagedTransform(lambda stage: self.format.train(self.options, self.progressive.at(stage)))
+            at = self.progressive.at
+            transform = StagedTransform(lambda stage: self.spec.train_transform(self.options, at(stage)))
             for stage in range(self.progressive.stages):  # what a late stage cannot do is said before the first
                 transform.at(stage)
-        return self.format.dataset(self.options, split, transform)
+        return self.open(split, transform)
+
+    def open(self, split: str, transform: Any) -> Any:
+        """The data set of a split, its files not yet checked."""
+        return resolve(self.format.path)(self.options, split, transform)
 
     def train_dataloader(self) -> DataLoader:
         return self.training_loader(self.part)
@@ -130,7 +148,7 @@ class DataModule(pl.LightningDataModule):
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
-            collate_fn=self.format.batch,
+            collate_fn=self.spec.collate,
             worker_init_fn=_one_thread,
             **options,
         )

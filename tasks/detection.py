@@ -18,10 +18,9 @@ STEP = 32  # pixels: sizes of multi-scale training are multiples of it
 
 
 class DetectionTask(Task):
-    monitor = "val/mAP"
     headings = ("truth", "prediction")
     one_results_file = True
-    colours_mean_classes = False  # boxes carry their names
+    colors_mean_classes = False  # boxes carry their names
     resolution = "boxes in pixels of the pictures on disk"
 
     @staticmethod

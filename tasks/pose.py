@@ -19,9 +19,8 @@ LEAST_SIGMA = 1.0  # in cells: on smaller Gaussians the peak between two cells c
 
 
 class PoseTask(Task):
-    monitor = "val/AP"
     one_results_file = True
-    colours_mean_classes = False  # but sides of the body
+    colors_mean_classes = False  # but sides of the body
     resolution = "keypoints in pixels of the pictures on disk"
 
     @staticmethod

@@ -14,7 +14,6 @@ from .base import Batch, Task
 
 
 class SegmentationTask(Task):
-    monitor = "val/mIoU"
     headings = ("image", "truth", "prediction")
 
     def __init__(self, model: dict[str, Any], *args: Any, **options: Any) -> None:

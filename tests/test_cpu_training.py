@@ -80,7 +80,7 @@ def test_a_whole_network_keeps_its_state_dict_outputs_and_gradients(name):
     truth = copy.deepcopy(plain).double()
     gradients = {}
     for label, model in (("truth", truth), ("plain", plain), ("fast", fast)):
-        features = model.backbone(model.normalise(images).to(next(model.parameters()).dtype))
+        features = model.backbone(model.normalize(images).to(next(model.parameters()).dtype))
         model.head.loss(model.head(features), targets)["loss"].backward()
         gradients[label] = torch.cat([parameter.grad.double().flatten() for parameter in model.parameters()])
     scale = gradients["truth"].norm()

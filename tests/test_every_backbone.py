@@ -83,8 +83,8 @@ def test_native_is_timms_own_classifier(name):
     mean, std = (torch.tensor(config[key]).view(3, 1, 1) for key in ("mean", "std"))
     images = torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8)
     normalised = (images / 255 - mean) / std
-    assert (model.normalise(images) - normalised).abs().max() <= 1e-6  # other roundings, which depth makes larger
+    assert (model.normalize(images) - normalised).abs().max() <= 1e-6  # other roundings, which depth makes larger
     with torch.no_grad():
-        ours, theirs = model(images), net(model.normalise(images))
+        ours, theirs = model(images), net(model.normalize(images))
     assert theirs.shape == (2, 1000) and theirs.std() > 0
     assert (ours - theirs).abs().max() <= 1e-6

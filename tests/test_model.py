@@ -30,7 +30,7 @@ def test_the_torchvision_variant_gives_torchvisions_logits(size):
     ours.load_state_dict(state)
     images = IMAGES[..., : size[0], : size[1]]
     with torch.no_grad():
-        expected = theirs(ours.normalise(images))["out"]
+        expected = theirs(ours.normalize(images))["out"]
         logits = ours(images)
         full = F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
     assert expected.std() > 0.01
@@ -42,8 +42,8 @@ def test_pixels_are_normalised_with_the_backbones_own_statistics():
     lite = create_model("efficientnet_lite0", "seg", 3)
     large = create_model("mobilenetv3_small_050", "seg", 3)
     white = torch.full((1, 3, 2, 2), 255, dtype=torch.uint8)
-    assert torch.allclose(lite.normalise(white), torch.ones(1, 3, 2, 2))  # (1 - 0.5) / 0.5
-    assert torch.allclose(large.normalise(white)[0, :, 0, 0], torch.tensor([2.2489, 2.4286, 2.64]), atol=1e-4)
+    assert torch.allclose(lite.normalize(white), torch.ones(1, 3, 2, 2))  # (1 - 0.5) / 0.5
+    assert torch.allclose(large.normalize(white)[0, :, 0, 0], torch.tensor([2.2489, 2.4286, 2.64]), atol=1e-4)
     with pytest.raises(LightsegError, match="uint8"):
         lite(torch.rand(1, 3, 32, 32))
 
@@ -114,7 +114,7 @@ def test_a_checkpoint_keeps_the_architecture_it_was_made_of(tmp_path):
 def test_pixels_of_the_weights_are_kept_too():
     rgb = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
     model = create_model("shufflenetv1_g3_x0_5", "seg", 3, pixels="bgr255")
-    torch.testing.assert_close(model.normalise(rgb), rgb.flip(1).float())
+    torch.testing.assert_close(model.normalize(rgb), rgb.flip(1).float())
     assert create_model(**model.spec).backbone.pixels.bgr
 
 

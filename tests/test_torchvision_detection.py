@@ -11,7 +11,8 @@ from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from lightseg.errors import LightsegError
 from lightseg.model import create_model
 from lightseg.streets import render
-from lightseg.torchvision_ssdlite import COCO_IDS, load_torchvision_ssdlite
+from lightseg.torchvision_ssdlite import COCO_IDS
+from lightseg.torchvision_ssdlite import load as load_torchvision_ssdlite
 
 PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "coco128"
 VARIANT = {"name": "ssdlite", "variant": "torchvision"}

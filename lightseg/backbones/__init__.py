@@ -6,13 +6,13 @@ Importing this registers the nets that timm lacks into timm: `timm.create_model(
 from lightseg.backbones import fbnet, micronet, mobilenet, shufflenetv1, shufflenetv2, squeezenet  # noqa: F401
 from lightseg.backbones.classifier import Classifier, create_classifier
 from lightseg.backbones.create import create_backbone
-from lightseg.backbones.pyramid import FeaturePyramid, Pixels, Stage
+from lightseg.backbones.pyramid import FeaturePyramid, InputFormat, Stage
 from lightseg.catalog.backbones import list_backbones
 
 __all__ = [
     "Classifier",
     "FeaturePyramid",
-    "Pixels",
+    "InputFormat",
     "Stage",
     "create_backbone",
     "create_classifier",

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lightseg.backbones.build import build_net
-from lightseg.backbones.pyramid import Pixels, Stage
+from lightseg.backbones.pyramid import InputFormat, Stage
 from lightseg.catalog.arch import Arch
 
 
@@ -17,15 +17,17 @@ class Classifier(nn.Module):
         net: timm's classification net; its parameters keep timm's names.
         name: the name it was asked for by.
         stages: one `Stage`: as many channels as classes; a stride of 0, because nothing of the image's plane is left.
-        pixels: what its weights want of an image.
+        input_format: what its weights want of an image.
     """
 
-    def __init__(self, net: nn.Module, name: str, num_classes: int, in_chans: int, pixels: str | None = None) -> None:
+    def __init__(
+        self, net: nn.Module, name: str, num_classes: int, in_chans: int, input_format: str | None = None
+    ) -> None:
         super().__init__()
         self.net = net
         self.name = name
         self.stages = (Stage(num_classes, 0),)
-        self.pixels = Pixels.of(net, in_chans, pixels)
+        self.input_format = InputFormat.of(net, in_chans, input_format)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """x: normalised images [B, in_chans, H, W]. Returns a list of one entry, the logits [B, num_classes]."""
@@ -41,12 +43,12 @@ def create_classifier(
     bn_eps: float | None = None,
     drop_rate: float | None = None,
     drop_path_rate: float = 0.0,
-    pixels: str | None = None,
+    input_format: str | None = None,
 ) -> Classifier:
     """Build a net with its published classifier.
 
     Args:
-        name, in_chans, bn_eps, drop_path_rate, pixels: as for `create_backbone`.
+        name, in_chans, bn_eps, drop_path_rate, input_format: as for `create_backbone`.
         num_classes: of the classifier. Weights of another number of classes are loaded without their classifier, and a
             log line says so.
         pretrained: False; True, official weights; or the path of a weight file.
@@ -59,4 +61,4 @@ def create_classifier(
     if drop_rate is not None:
         options["drop_rate"] = drop_rate
     net, name = build_net(name, pretrained, bn_eps=bn_eps, drop_path_rate=drop_path_rate, **options)
-    return Classifier(net, name, num_classes, in_chans, pixels)
+    return Classifier(net, name, num_classes, in_chans, input_format)

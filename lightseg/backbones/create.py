@@ -31,7 +31,7 @@ def create_backbone(
     dilate_strided: bool = False,
     bn_eps: float | None = None,
     drop_path_rate: float = 0.0,
-    pixels: str | None = None,
+    input_format: str | None = None,
 ) -> FeaturePyramid:
     """Build a net as a feature pyramid.
 
@@ -51,8 +51,8 @@ def create_backbone(
         dilate_strided: dilate the layers that lost their stride too, as torchvision's MobileNetV3 does.
         bn_eps: epsilon of every batch norm, instead of the net's own.
         drop_path_rate: stochastic depth, the rate of the deepest block.
-        pixels: None, the normalisation that timm knows for the net; "bgr255", BGR in 0..255, on which megvii trained
-            its released ShuffleNets. It is declared (`FeaturePyramid.pixels`), not done.
+        input_format: None, the normalization that timm knows for the net; "bgr255", BGR in 0..255, on which megvii
+            trained its released ShuffleNets. It is declared (`FeaturePyramid.input_format`), not done.
 
     Raises:
         LightsegError: an unknown name, a stride, tap or option that the net cannot give, or weights that cannot be had.
@@ -69,7 +69,7 @@ def create_backbone(
     tapped = find_taps(net, name, wanted, size, in_chans)
     if output_stride < 32:
         dilate(net, name, output_stride, size, in_chans, dilate_strided)
-    pyramid = FeaturePyramid(net, name, in_chans, tapped, pixels)
+    pyramid = FeaturePyramid(net, name, in_chans, tapped, input_format)
     if name not in CATALOG or output_stride < 32 or tapped:
         try:
             pyramid.stages = real_stages(pyramid, size, in_chans)

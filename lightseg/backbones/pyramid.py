@@ -25,24 +25,24 @@ class FeaturePyramid(nn.Module):
         name: the name it was asked for by.
         stages: one `Stage` for each map of `forward`.
         output_stride: stride of the deepest map.
-        pixels: the pixels that the net's weights were trained on: their order and normalisation.
+        input_format: the pixels that the net's weights were trained on: their order and normalisation.
         mean, std: the normalisation, one value an input channel, for pixels in 0..1.
     """
 
     def __init__(
-        self, net: nn.Module, name: str, in_chans: int, taps: Sequence[str | None] = (), pixels: str | None = None
+        self, net: nn.Module, name: str, in_chans: int, taps: Sequence[str | None] = (), input_format: str | None = None
     ) -> None:
         """
         Args:
             taps: modules of `net` whose outputs stand in for its own maps, one for each; None: the map itself.
-            pixels: see `Pixels.of`.
+            input_format: see `InputFormat.of`.
         """
         super().__init__()
         info: Any = net.feature_info
         self.net = net
         self.name = name
         self.stages = tuple(Stage(c, s) for c, s in zip(info.channels(), info.reduction(), strict=True))
-        self.pixels = Pixels.of(net, in_chans, pixels)
+        self.input_format = InputFormat.of(net, in_chans, input_format)
         self._channels_last = getattr(net, "output_fmt", "NCHW") == "NHWC"  # timm's Swin
         self._taps = list(taps)
         self._tapped: dict[str, Tensor] = {}
@@ -52,11 +52,11 @@ class FeaturePyramid(nn.Module):
 
     @property
     def mean(self) -> tuple[float, ...]:
-        return self.pixels.mean
+        return self.input_format.mean
 
     @property
     def std(self) -> tuple[float, ...]:
-        return self.pixels.std
+        return self.input_format.std
 
     @property
     def output_stride(self) -> int:
@@ -74,7 +74,7 @@ class FeaturePyramid(nn.Module):
         self._tapped[tap] = output
 
 
-class Pixels(NamedTuple):
+class InputFormat(NamedTuple):
     """What weights want of an image: values in 0..1, less `mean`, over `std`; with `bgr`, BGR in place of RGB."""
 
     mean: tuple[float, ...]
@@ -82,14 +82,14 @@ class Pixels(NamedTuple):
     bgr: bool = False
 
     @classmethod
-    def of(cls, net: nn.Module, in_chans: int, pixels: str | None) -> "Pixels":
+    def of(cls, net: nn.Module, in_chans: int, input_format: str | None) -> "InputFormat":
         """timm's statistics for a net, or with "bgr255" those of Caffe's children: BGR in 0..255, as it is."""
-        if pixels == "bgr255":
+        if input_format == "bgr255":
             if in_chans != 3:
-                raise LightsegError(f"pixels=bgr255 is for 3 channels, not {in_chans}")
+                raise LightsegError(f"input_format=bgr255 is for 3 channels, not {in_chans}")
             return cls((0.0,) * 3, (1 / 255,) * 3, bgr=True)
-        if pixels is not None:
-            raise LightsegError(f"no pixels {pixels!r}: choose bgr255, or None for what timm says of the net")
+        if input_format is not None:
+            raise LightsegError(f"no input_format {input_format!r}: choose bgr255, or None for what timm knows of it")
         config: dict[str, Any] = net.pretrained_cfg  # type: ignore[assignment]
         return cls(per_channel(config["mean"], in_chans), per_channel(config["std"], in_chans))
 

@@ -40,7 +40,7 @@ def load_weights(net: nn.Module, name: str, path: Path, source: State, whole: St
     if "first_conv.0.weight" in source:
         log.warning(
             f"{path} has the layout of megvii's ShuffleNets, whose released weights want BGR pixels in 0..255: "
-            "for those, give pixels=bgr255"
+            "for those, give input_format=bgr255"
         )
     if shufflenetv2.is_megvii(source):
         source = shufflenetv2.from_megvii(source)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from lightseg.catalog.choices import PRUNING_SCOPES
 from lightseg.errors import LightsegError, nearest
 
-SCOPES = ("layer", "global")
 TINY = 1e-30  # of a layer without any weight but zeros
 Masks = dict[str, Tensor]  # name of a weight -> bool of its shape, True where it is kept
 
@@ -61,8 +61,8 @@ def prune(model: nn.Module, sparsity: float, scope: str = "layer") -> Masks:
 def check_pruning(sparsity: float, scope: str) -> None:
     if not 0 <= sparsity < 1:
         raise LightsegError(f"a sparsity is a share of the weights from 0 up to 1 (0.67 is usual), not {sparsity}")
-    if scope not in SCOPES:
-        raise LightsegError(f"no pruning scope '{scope}': {nearest(scope, SCOPES)}")
+    if scope not in PRUNING_SCOPES:
+        raise LightsegError(f"no pruning scope '{scope}': {nearest(scope, PRUNING_SCOPES)}")
 
 
 def _largest(magnitudes: Tensor, sparsity: float) -> Tensor:

@@ -9,28 +9,20 @@ from omegaconf import DictConfig, OmegaConf
 
 from lightseg.catalog import backbones as catalog
 from lightseg.catalog.arch_yaml import read_arch
+from lightseg.catalog.choices import SCHEDULES
 from lightseg.catalog.spaces import shipped
+from lightseg.catalog.tasks import TASKS, TaskInfo, formats, get_task
 from lightseg.config.dmasking import check_dmasking, is_search
 from lightseg.errors import LightsegError, nearest
 
 CHOICES: dict[str, tuple[Any, ...]] = {  # keys with a closed list of values
     "mode": ("train", "test"),
     "output_stride": (8, 16, 32),
-    "pixels": ("bgr255",),
-    "schedule.name": ("poly", "cosine", "step", "exponential", "constant"),
+    "input_format": ("bgr255",),
+    "schedule.name": SCHEDULES,
     "evaluation.checkpoint": ("best", "last"),
     "data.on_error": ("raise", "skip"),
     "logger.mode": ("auto", "online", "offline"),
-}
-
-CLS_STAGES = ("randaugment", "mixup", "cutmix")  # of `schedule`
-
-ONE_SCALE = ("cls", "det", "pose")
-HEADS: dict[str, dict[str, tuple[str, ...]]] = {  # of a task, with their variants
-    "seg": {"lraspp": ("paper", "torchvision"), "raspp": ()},
-    "cls": {"native": (), "linear": ()},
-    "det": {"ssdlite": ("torchvision",)},
-    "pose": {"heatmap": ("light", "simple"), "simcc": ()},
 }
 
 
@@ -45,34 +37,19 @@ def check(config: DictConfig, default_data: str) -> None:
             raise LightsegError(f"{key}={value}: choose from {', '.join(map(str, allowed))}")
     if is_search(config):
         check_dmasking(config)
-    else:
+    elif config.backbone is not None:  # of `ckpt`
         _check_backbone(str(config.backbone))
-    heads = HEADS[config.task]
-    if config.head.name not in heads:
-        raise LightsegError(f"head.name={config.head.name} (task={config.task}): choose from {', '.join(heads)}")
-    variant, variants = config.head.get("variant"), heads[config.head.name]
-    if variant is not None and variant not in variants:
-        choices = f"choose from {', '.join(variants)}" if variants else "it has no variants"
-        raise LightsegError(f"head.variant={variant} (head.name={config.head.name}): {choices}")
-    whole = (config.head.name == "native" and config.pretrained) or (
-        config.task == "det" and isinstance(config.pretrained, str)
-    )
-    if config.mode == "test" and config.ckpt is None and not whole:
-        instead = {
-            "cls": "; or pretrained=true with head.name=native",
-            "det": "; or pretrained=<the file of torchvision's SSDLite>",
-        }
-        raise LightsegError(
-            "mode=test needs ckpt=<checkpoint>, for example runs/seg/.../checkpoints/best.ckpt"
-            + instead.get(config.task, "")
-        )
-    if config.task in ONE_SCALE and list(config.evaluation.scales) != [1.0]:
-        raise LightsegError(f"evaluation.scales is not for task={config.task}, which looks once: leave it at [1.0]")
-    if config.task == "det" and config.evaluation.flip:
-        raise LightsegError("evaluation.flip is not for task=det: leave it false")
-    for key in CLS_STAGES if config.task != "cls" else ():
-        if OmegaConf.select(config, f"schedule.{key}") is not None:
-            raise LightsegError(f"schedule.{key} is for task=cls alone: leave it null for task={config.task}")
+    info = get_task(config.task)
+    _check_head(config, info)
+    if not info.scales and list(config.evaluation.scales) != [1.0]:
+        raise LightsegError(f"evaluation.scales is not for task={info.name}, which evaluates at one: leave it at [1.0]")
+    if not info.flip and config.evaluation.flip:
+        raise LightsegError(f"evaluation.flip is not for task={info.name}: leave it false")
+    for key, tasks in _schedules().items():
+        if info.name not in tasks and OmegaConf.select(config, f"schedule.{key}") is not None:
+            raise LightsegError(
+                f"schedule.{key} is for task={' and '.join(tasks)} alone: leave it null for task={info.name}"
+            )
     if "root" in config.data:
         _check_root(config, default_data)
     boxes = config.data.get("person_boxes")
@@ -84,12 +61,38 @@ def check(config: DictConfig, default_data: str) -> None:
         )
 
 
+def _check_head(config: DictConfig, info: TaskInfo) -> None:
+    if config.head.name is None:  # that of `ckpt`
+        return
+    head = info.head(config.head.name)
+    variant = config.head.get("variant")
+    if variant is not None and variant not in head.variants:
+        choices = f"choose from {', '.join(head.variants)}" if head.variants else "it has no variants"
+        raise LightsegError(f"head.variant={variant} (head.name={config.head.name}): {choices}")
+    trained = bool(config.pretrained) and isinstance(config.pretrained, head.pretrained)
+    if config.mode == "test" and config.ckpt is None and not trained:
+        hints = [f"; or {head.pretrained_hint}" for head in info.heads.values() if head.pretrained_hint]
+        raise LightsegError(
+            "mode=test needs ckpt=<checkpoint>, for example runs/seg/.../checkpoints/best.ckpt" + "".join(hints)
+        )
+
+
+def _schedules() -> dict[str, list[str]]:
+    """Keys of the `schedule` group that only some tasks have, with those tasks."""
+    tasks: dict[str, list[str]] = {}
+    for info in TASKS.values():
+        for key in info.schedules:
+            tasks.setdefault(key, []).append(info.name)
+    return tasks
+
+
 def _check_root(config: DictConfig, default_data: str) -> None:
     if config.data.root is None:
         raise LightsegError(
             f"data={config.data.name} needs data.root=<folder of the data set>; data={default_data} needs none"
         )
-    if not config.data.format.startswith("mini") and not Path(config.data.root).is_dir():
+    made_here = formats()[config.data.format].formats[config.data.format].prepare
+    if not made_here and not Path(config.data.root).is_dir():
         raise LightsegError(
             f"data.root={config.data.root}: no such folder ({Path(config.data.root).absolute()}); "
             f"data={default_data} needs none"
@@ -97,12 +100,11 @@ def _check_root(config: DictConfig, default_data: str) -> None:
 
 
 def _check_backbone(name: str) -> None:
-    rows = catalog
     if name in shipped():
         raise LightsegError(f"backbone={name} is a space of nets: give search=dmasking search.target=<its cost> too")
-    if not rows.known(name):
-        raise LightsegError(rows.unknown_message(name))
-    if rows.is_arch(name):
+    if not catalog.known(name):
+        raise LightsegError(catalog.unknown_message(name))
+    if catalog.is_arch(name):
         read_arch(name)
 
 

@@ -19,6 +19,7 @@ from lightseg.config.pruning import check_prune
 from lightseg.config.scaling import scale
 from lightseg.errors import LightsegError, nearest
 
+RENAMED = {"pixels": "input_format"}  # keys of older releases
 # a choice of these is a file configs/<group>/<choice>.yaml
 GROUPS = ("task", "data", "trainer", "logger", "launcher", "search")
 
@@ -40,12 +41,26 @@ def compose(overrides: list[str]) -> DictConfig:
         config = _defaults({**experiment, **words})
         _apply(config, experiment, f"configs/experiment/{words.get('experiment')}.yaml")
     _apply(config, words, "the command line")
+    if config.mode == "test" and config.ckpt is not None:
+        leave_to_checkpoint(config, set(_dotted(words)))
+    elif config.get("resolved"):
+        config.resolved = [key for key in config.resolved if key not in _dotted(words)]
     scale(config, _dotted({**experiment, **words}))
     if is_search(config):
         settle(config, _dotted({**experiment, **words}))
     check(config, default_data=str(_read(_choose("task", config.task)).data))
     check_prune(config)
     return config
+
+
+def leave_to_checkpoint(config: DictConfig, given: set[str]) -> None:
+    """Set to null what the checkpoint of `mode=test ckpt=` decides, unless it is among the `given` dotted keys."""
+    for prefix, group in (("", config), ("head.", config.head), ("data.eval.", config.data.get("eval") or {})):
+        keys = list(group) if prefix else ["backbone", "output_stride", "drop_path_rate", "input_format"]
+        for key in keys:
+            if f"{prefix}{key}" not in given:
+                group[key] = None
+    config.pop("resolved", None)
 
 
 def defaults_of(config: DictConfig) -> DictConfig:
@@ -169,6 +184,9 @@ def _saved_config(words: dict[str, Any]) -> DictConfig | None:
     if not all(isinstance(saved.get(group), DictConfig) for group in ("data", "trainer", "logger", "evaluation")):
         raise LightsegError(f"{folder / 'config.yaml'} is not the configuration of a run")
     saved.resume = saved.ckpt = None
+    for old, new in RENAMED.items():
+        if old in saved:
+            saved[new] = saved.pop(old)
     origin = f"{folder / 'config.yaml'} (data)"
     for group in ("task", "data", "trainer", "logger"):
         if isinstance(words.get(group), str) and words[group] != (saved.task if group == "task" else saved[group].name):
@@ -182,7 +200,7 @@ def _saved_config(words: dict[str, Any]) -> DictConfig | None:
 
 
 def _apply(config: DictConfig, values: dict[str, Any], origin: str) -> None:
-    for key, value in values.items():
+    for key, value in ((RENAMED.get(key, key), value) for key, value in values.items()):
         if key in GROUPS and isinstance(value, str | None):
             continue  # the choice is made already
         *parents, last = key.split(".")

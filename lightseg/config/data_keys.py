@@ -5,22 +5,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from lightseg.catalog.tasks import formats
 from lightseg.config.checks import wrong_kind
 from lightseg.config.paths import SHIPPED as CONFIGS
 from lightseg.errors import LightsegError, nearest
 
 SHIPPED = CONFIGS / "data"
-FORMATS = {  # its task, and the shipped file that shows every key
-    "cityscapes": ("seg", "cityscapes"),
-    "folder": ("seg", "folder"),
-    "mini_seg": ("seg", "mini_seg"),
-    "imagefolder": ("cls", "imagefolder"),
-    "mini_cls": ("cls", "mini_cls"),
-    "coco": ("det", "coco"),
-    "mini_det": ("det", "mini_det"),
-    "coco_keypoints": ("pose", "coco_pose"),
-    "mini_pose": ("pose", "mini_pose"),
-}
 NEEDED = ("augment.size", "augment.crop_size", "augment.multi_scale", "eval.size", "eval.keep_aspect")
 OPTIONAL = ("coarse", "colors", "image_end", "mask_end")  # besides the rest of these tables, which transforms fill in:
 FILLED = ("augment", "eval", "skeleton")
@@ -34,13 +24,15 @@ def check_data(data: DictConfig, task: str, where: str) -> None:
     """
     given: dict[str, Any] = OmegaConf.to_container(data)  # type: ignore[assignment]
     form = given.get("format")
+    tasks = formats()
     if form is None:
-        raise LightsegError(f"{where} lacks format: choose from {', '.join(FORMATS)}")
-    if form not in FORMATS:
-        raise LightsegError(f"{where}: no format named '{form}': {nearest(str(form), FORMATS)}")
-    own_task, shipped = FORMATS[form]
-    if own_task != task:
-        raise LightsegError(f"data={given['name']} is for task={own_task} (format: {form}), not task={task}")
+        raise LightsegError(f"{where} lacks format: choose from {', '.join(tasks)}")
+    if form not in tasks:
+        raise LightsegError(f"{where}: no format named '{form}': {nearest(str(form), tasks)}")
+    info = tasks[form]
+    if info.name != task:
+        raise LightsegError(f"data={given['name']} is for task={info.name} (format: {form}), not task={task}")
+    shipped = info.formats[form].example
     example = _example(shipped)
     shown = f"configs/data/{shipped}.yaml shows every key of format: {form}"
     lacking = _lacking(example, given, where, "")

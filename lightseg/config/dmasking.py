@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lightseg.catalog.cost_table import METRIC, check_table
 from lightseg.catalog.spaces import read_space, shipped
+from lightseg.catalog.tasks import get_task
 from lightseg.errors import LightsegError
 
 COSTS = ("madds", "params", METRIC)
@@ -23,8 +24,8 @@ def settle(config: DictConfig, given: dict[str, Any]) -> None:
         "ema.decay": (0.0, "an average over it is no net"),
         "evaluation.checkpoint": ("last", "it ends with one net"),
     }
-    if config.task == "cls":
-        fixed["head.name"] = ("linear", "a super-network has no classifier of its own")
+    if head := get_task(config.task).search_head:
+        fixed["head.name"] = (head, "a super-network has no classifier of its own")
     for key, (value, reason) in fixed.items():
         if key in given and given[key] != value:
             raise LightsegError(f"search=dmasking needs {key}={value} ({reason}), not {given[key]}")
@@ -66,7 +67,7 @@ def _check_trainer(config: DictConfig) -> None:
         raise LightsegError("search=dmasking is one process: leave trainer.devices at 1")
     if config.trainer.max_epochs is None or config.trainer.max_epochs < 1:
         raise LightsegError("search=dmasking anneals over the run: give trainer.max_epochs")
-    for key in ("pretrained", "freeze_bn", "drop_path_rate", "pixels", "compile"):
+    for key in ("pretrained", "freeze_bn", "drop_path_rate", "input_format", "compile"):
         if config[key]:
             raise LightsegError(f"search=dmasking takes no {key}={config[key]}: leave it out")
 

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from lightseg.catalog.cost_table import METRIC, check_table
+from lightseg.catalog.tasks import TASKS
 from lightseg.errors import LightsegError
 
 VARIANTS = ("netadapt", "evolution")
 COSTS = ("madds", METRIC)
-TASKS = ("seg", "cls")
 
 
 def check_netadapt(search: dict[str, Any], config: dict[str, Any]) -> None:
@@ -24,8 +24,9 @@ def check_netadapt(search: dict[str, Any], config: dict[str, Any]) -> None:
             raise LightsegError(f"search.{key}={search[key]}: must be 1 or more")
     if not search["lr"] > 0:
         raise LightsegError(f"search.lr={search['lr']}: a learning rate is above 0")
-    if config["task"] not in TASKS:
-        raise LightsegError(f"search=netadapt is for task={' and task='.join(TASKS)}, not task={config['task']}")
+    tasks = [info.name for info in TASKS.values() if "netadapt" in info.searches]
+    if config["task"] not in tasks:
+        raise LightsegError(f"search=netadapt is for task={' and task='.join(tasks)}, not task={config['task']}")
     if not isinstance(config["pretrained"], str):
         raise LightsegError(
             "search=netadapt begins with a trained net: give pretrained=<run folder>/checkpoints/best.ckpt"

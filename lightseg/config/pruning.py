@@ -2,9 +2,8 @@
 
 from omegaconf import DictConfig
 
+from lightseg.catalog.choices import PRUNING_SCOPES
 from lightseg.errors import LightsegError, nearest
-
-SCOPES = ("layer", "global")  # of lightseg.compress.pruning, whose import brings torch
 
 
 def check_prune(config: DictConfig) -> None:
@@ -15,5 +14,5 @@ def check_prune(config: DictConfig) -> None:
         raise LightsegError(
             f"prune.sparsity={prune.sparsity}: give the share of the weights that become zero, from 0 up to 1 (0.67)"
         )
-    if prune.scope not in SCOPES:
-        raise LightsegError(f"prune.scope={prune.scope}: {nearest(str(prune.scope), SCOPES)}")
+    if prune.scope not in PRUNING_SCOPES:
+        raise LightsegError(f"prune.scope={prune.scope}: {nearest(str(prune.scope), PRUNING_SCOPES)}")

@@ -42,7 +42,8 @@ def scale(config: DictConfig, given: dict[str, Any]) -> None:
 def _compound(config: DictConfig, phi: float, given: dict[str, Any]) -> None:
     width, depth, image_size = compound(phi)
     config.backbone = scaled_name(width, depth)
-    if config.task == "cls" and "data.augment.size" not in given:
+    square = isinstance(config.data.augment.get("size"), int)  # classification
+    if square and "data.augment.size" not in given:
         config.data.augment.size = image_size
         if "data.eval.size" not in given:
             config.data.eval.size = image_size

@@ -11,9 +11,9 @@ from typing import Any
 from lightseg.errors import LightsegError
 from lightseg.export.metadata import Metadata
 from lightseg.export.runner import FORMATS, Runner, format_module
-from lightseg.run_config import evaluation_options, read_run_config
+from lightseg.input_contract import InputContract, Size
 
-SEG_SIZE = (512, 512)  # where neither the run nor the user says how large pictures are
+DEFAULT_SIZE = (512, 512)  # where neither the run nor the user says how large images are
 INT8_FORMATS = ("onnx", "openvino")
 
 
@@ -61,7 +61,8 @@ def export(
             not installed, an operator that the format lacks, a file that exists, outputs that differ.
     """
     from lightseg.checkpoint import load_model
-    from lightseg.export.exportable import Exportable, task_export, trace
+    from lightseg.export.exportable import Exportable, trace
+    from lightseg.task_specs import task_spec
 
     module = format_module(format)  # its name first: it costs nothing
     if int8 and format not in INT8_FORMATS:
@@ -72,33 +73,29 @@ def export(
         raise LightsegError("--calibrate is for --int8: leave it out, or quantise")
     target = _target(Path(checkpoint), path, format, int8, overwrite)
     model = load_model(checkpoint)
-    spec = model.spec
-    what = task_export(spec["task"], spec["head"]["name"], argmax=argmax)
-    config = read_run_config(checkpoint)
-    evaluation = evaluation_options(spec, config)
-    size = _image_size(spec["task"], size, evaluation, config)
+    task = task_spec(model.spec["task"])
+    contract = task.complete(model.contract, model.spec["num_classes"], checkpoint)
+    what = task.export(model.spec["head"]["name"], argmax=argmax)
+    size = _image_size(size, contract)
     static = static or not FORMATS[format].symbols
     reference = Exportable(copy.deepcopy(model), what).eval()
-    program, any_size = trace(model, what, size, in_chans=spec["in_chans"], static=static)
+    program, any_size = trace(model, what, size, in_chans=contract.channels, static=static)
     metadata = Metadata(
-        task=spec["task"],
-        class_names=list(spec["class_names"] or map(str, range(spec["num_classes"]))),
+        task=task.info.name,
+        contract=contract,
         image_size=None if any_size else size,
         example_size=size,
         batch=1 if static else None,
         outputs=what.outputs,
-        in_chans=spec["in_chans"],
         decoding={key.rpartition(".")[2]: attrgetter(key)(model.head) for key in what.decoding},
-        evaluation=evaluation,
-        skeleton=spec.get("skeleton") or {},
-        spec=spec,
+        spec=model.spec,
     )
-    pictures, source = _pictures(verify or calibrate, metadata, max_images)
-    calibration = _pictures(calibrate, metadata, max_images)[0] if int8 else []
+    images, source = _images(verify or calibrate, metadata, max_images)
+    calibration = _images(calibrate, metadata, max_images)[0] if int8 else []
     with tempfile.TemporaryDirectory(prefix=".export.", dir=target.parent) as folder:
         written = Path(folder) / target.name
         module.write(program, written, metadata, opset)
-        report = _measure(reference, written, module, pictures)
+        report = _measure(reference, written, module, images)
         if not report["comparison"]["equal"]:
             worst = max(one["max_difference"] for one in report["comparison"]["outputs"].values())
             raise LightsegError(f"the {format} file's outputs differ from the model's by up to {worst:.3g}: not kept")
@@ -108,7 +105,7 @@ def export(
             before, written = written, Path(folder) / "int8" / target.name
             written.parent.mkdir()
             QUANTIZERS[format](before, written, calibration, metadata)
-            report = {**_measure(reference, written, module, pictures), "float": report}
+            report = {**_measure(reference, written, module, images), "float": report}
         report = {
             "file": str(target),
             "format": format,
@@ -143,40 +140,37 @@ def _report_path(target: Path) -> Path:
     return target.with_name(f"{target.name}.json")
 
 
-def _image_size(
-    task: str, size: tuple[int, int] | None, evaluation: dict[str, Any], config: dict[str, Any]
-) -> tuple[int, int]:
-    """What the user says, else what the run evaluated with; for seg, where pictures keep their size, its crop."""
-    crop = ((config.get("data") or {}).get("augment") or {}).get("crop_size")
-    given: Any = size or evaluation.get("size") or (crop if task == "seg" else None) or SEG_SIZE
-    pair = [given, given] if isinstance(given, int) else list(given)
+def _image_size(size: Size | None, contract: InputContract) -> Size:
+    """What the user says, else what the run evaluated with, else the size that it trained at."""
+    pair = tuple(size or contract.size or contract.train_size or DEFAULT_SIZE)
     if len(pair) != 2 or not all(isinstance(side, int) and 1 <= side <= 16384 for side in pair):
-        raise LightsegError(f"size is {given}: give height and width in pixels")
+        raise LightsegError(f"size is {size}: give height and width in pixels")
     return pair[0], pair[1]
 
 
-def _pictures(folder: str | Path | None, metadata: Metadata, most: int) -> tuple[list[Any], str]:
+def _images(folder: str | Path | None, metadata: Metadata, count: int) -> tuple[list[Any], str]:
     from lightseg.export.calibration_images import draw_streets, read_folder
 
+    channels = metadata.contract.channels
     if folder is None:
-        return draw_streets(metadata.example_size, metadata.in_chans), "drawn streets"
-    own = metadata.task == "seg"  # pictures of their own size; people are looked at in crops of one
-    size = metadata.image_size or (None if own else metadata.example_size)
-    return read_folder(folder, size, metadata.in_chans, most), str(folder)
+        return draw_streets(metadata.example_size, channels), "drawn streets"
+    own_size = metadata.contract.size is None  # images are evaluated at their own size
+    size = metadata.image_size or (None if own_size else metadata.example_size)
+    return read_folder(folder, size, channels, count), str(folder)
 
 
-def _measure(reference: Any, written: Path, module: Any, pictures: list[Any]) -> dict[str, Any]:
+def _measure(reference: Any, written: Path, module: Any, images: list[Any]) -> dict[str, Any]:
     import numpy as np
     import torch
 
     from lightseg.export.verify import compare, latencies
 
     runner: Runner = module.Runner(written, threads=torch.get_num_threads())
-    pair = [np.concatenate([pictures[0], pictures[0][..., ::-1]])] if runner.metadata.batch is None else []
+    pair = [np.concatenate([images[0], images[0][..., ::-1]])] if runner.metadata.batch is None else []
     return {
         "bytes": sum(part.stat().st_size for part in _parts(written)),
-        "comparison": compare(reference, runner, [*pictures, *pair]),
-        "latency": latencies(reference, runner, pictures[0]),
+        "comparison": compare(reference, runner, [*images, *pair]),
+        "latency": latencies(reference, runner, images[0]),
     }
 
 

@@ -1,9 +1,9 @@
-"""What an exported file says of itself: the task, the classes, which pixels go in and what comes out.
+"""What an exported file says of itself: the task, what goes in, and what comes out.
 
 It is a table of strings in every format: ONNX's `metadata_props`, OpenVINO's runtime information, an extra file in a
-`.pt2`, a constant method of a `.pte`. Keys: `lightseg`, the version that wrote it; `task`; and as JSON `class_names`,
-`input`, `outputs`, `decoding`, `evaluation`, `spec`, for pose also `skeleton`. Neither torch nor a format's package
-is needed to read it:
+`.pt2`, a constant method of a `.pte`. Keys: `lightseg`, the version that wrote it; `task`; and as JSON `input` (the
+`InputContract`, and the name, type and layout of the one input), `outputs`, `decoding`, `spec`. Neither torch nor a
+format's package is needed to read it:
 
     session = onnxruntime.InferenceSession("model.onnx")
     metadata = Metadata.from_strings(session.get_modelmeta().custom_metadata_map, "model.onnx")
@@ -17,62 +17,48 @@ from typing import Any, ClassVar
 
 from lightseg import __version__
 from lightseg.errors import LightsegError
+from lightseg.input_contract import InputContract, Size
 
 INPUT = "images"  # the name of the one input
-_JSON = ("class_names", "input", "outputs", "decoding", "evaluation", "spec")
+FILE_KEYS = ("name", "dtype", "layout", "normalization", "fixed_size", "example_size", "batch")  # beside the contract's
 
 
 @dataclass(frozen=True)
 class Metadata:
     """
     Attributes:
-        task: seg, cls, det or pose.
-        class_names: in the order of the ids; det's logits have the background before them; pose: of the keypoints.
-        image_size: (height, width) in pixels that the file takes, None: any (seg, pose).
+        task: its name.
+        contract: with class names, in the order of the ids; det's logits have the background before them.
+        image_size: (height, width) in pixels that the file takes, None: any.
         example_size: (height, width) that it was exported and verified with; equal to `image_size` where that is fixed.
         batch: images at a time, None: any number.
         outputs: name -> meaning, shape and unit, in the order of the file's outputs.
-        decoding: what the numpy decoding takes: det's thresholds for `lightseg.export.nms.detections`, pose's codec for
-            `lightseg.export.pose`.
-        evaluation: how evaluation made the picture fit, the run's `data.eval`: cls `size, crop_pct, interpolation`;
-            det `size, keep_aspect`; pose `size, oks_nms`; the defaults where the run's configuration was not beside the
-            checkpoint.
-        skeleton: pose: `edges` to draw and `pairs` of left and right, places in class_names, and OKS's `sigmas`.
+        decoding: what the task's `TaskSpec.decode` takes: thresholds, a codec.
         spec: what the model was built of, the arguments of `lightseg.model.create_model`.
     """
 
     task: str
-    class_names: list[str]
-    image_size: tuple[int, int] | None
-    example_size: tuple[int, int]
+    contract: InputContract
+    image_size: Size | None
+    example_size: Size
     batch: int | None
     outputs: dict[str, str]
-    in_chans: int = 3
     decoding: dict[str, Any] = field(default_factory=dict)
-    evaluation: dict[str, Any] = field(default_factory=dict)
-    skeleton: dict[str, Any] = field(default_factory=dict)
     spec: dict[str, Any] = field(default_factory=dict)
     version: str = __version__
 
-    KEYS: ClassVar[tuple[str, ...]] = ("lightseg", "task", *_JSON)
+    KEYS: ClassVar[tuple[str, ...]] = ("lightseg", "task", "input", "outputs", "decoding", "spec")
 
     def to_strings(self) -> dict[str, str]:
         """What is written into the file."""
-        contract = {
-            "name": INPUT,
-            "dtype": "uint8",
-            "layout": "NCHW",
-            "channels": "RGB" if self.in_chans == 3 else self.in_chans,
-            "range": [0, 255],
-            "size": self.image_size,
-            "example_size": self.example_size,
-            "batch": self.batch,
-            "normalisation": "inside the model",
+        file = (INPUT, "uint8", "NCHW", "inside the model", self.image_size, self.example_size, self.batch)
+        values = {
+            "input": {**dict(zip(FILE_KEYS, file, strict=True)), **self.contract.to_dict()},
+            "outputs": self.outputs,
+            "decoding": self.decoding,
+            "spec": self.spec,
         }
-        values = (self.class_names, contract, self.outputs, self.decoding, self.evaluation, self.spec)
-        texts = {key: json.dumps(value) for key, value in zip(_JSON, values, strict=True)}
-        skeleton = {"skeleton": json.dumps(self.skeleton)} if self.skeleton else {}
-        return {"lightseg": self.version, "task": self.task, **texts, **skeleton}
+        return {"lightseg": self.version, "task": self.task} | {k: json.dumps(value) for k, value in values.items()}
 
     @classmethod
     def from_strings(cls, strings: Mapping[str, str], where: str | Path) -> "Metadata":
@@ -90,29 +76,47 @@ class Metadata:
                 f"export it again with this version, {__version__}"
             )
         try:
-            class_names, contract, outputs, decoding, evaluation, spec = (json.loads(strings[key]) for key in _JSON)
-            size = contract["size"]
+            values, outputs, decoding, spec = (json.loads(strings[key]) for key in cls.KEYS[2:])
+            if "evaluation" in strings:
+                spec, values = _upgraded(strings, spec, values)
+            file = {key: values.pop(key, None) for key in FILE_KEYS}
             return cls(
                 task=strings["task"],
-                class_names=[str(name) for name in class_names],
-                image_size=None if size is None else _size(size),
-                example_size=_size(contract["example_size"]),
-                batch=contract["batch"],
-                in_chans=3 if contract["channels"] == "RGB" else int(contract["channels"]),
+                contract=InputContract.from_dict(values, str(where)),
+                image_size=None if file["fixed_size"] is None else _size(file["fixed_size"]),
+                example_size=_size(file["example_size"]),
+                batch=file["batch"],
                 outputs=dict(outputs),
                 decoding=dict(decoding),
-                evaluation=dict(evaluation),
-                skeleton=dict(json.loads(strings.get("skeleton", "{}"))),
                 spec=dict(spec),
                 version=strings["lightseg"],
             )
-        except (ValueError, TypeError, KeyError) as error:
+        except LightsegError:
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise LightsegError(f"{where}: its metadata is damaged ({error}): export it again") from error
 
 
-def _size(pair: Any) -> tuple[int, int]:
+def _size(pair: Any) -> Size:
     height, width = (int(side) for side in pair)
     return height, width
+
+
+def _upgraded(
+    strings: Mapping[str, str], spec: dict[str, Any], values: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Spec and input of a file that a release before 0.2 exported: the contract stood in several keys."""
+    from lightseg.legacy import with_names
+
+    file = {key: values.get(key) for key in FILE_KEYS} | {"fixed_size": values["size"]}
+    channels = 3 if values["channels"] == "RGB" else int(values["channels"])
+    skeleton = json.loads(strings["skeleton"]) if "skeleton" in strings else None
+    contract = {"channels": channels, **json.loads(strings["evaluation"])}
+    contract |= {"class_names": json.loads(strings["class_names"]), "skeleton": skeleton}
+    if "pixels" in spec:
+        spec["input_format"] = spec.pop("pixels")
+    spec = with_names(spec, dict(contract))
+    return spec, {**file, **contract}
 
 
 def read_onnx(path: str | Path) -> Metadata:

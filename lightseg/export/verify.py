@@ -9,12 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from lightseg.export.decode import decode
 from lightseg.export.runner import Runner
+from lightseg.task_specs import task_spec
 
 ATOL, RTOL = 1e-3, 1e-5  # of outputs in float32; relative to the largest value of an output
-CLEAR_SCORE, SAME_IOU = 0.3, 0.9  # detections that count, and how much two must share to be the same
-SAME_PX = 1.0  # how far apart keypoints may be to be the same
 LATENCY_BUDGET_S = 10.0  # of all rounds; at least three are run
 
 
@@ -32,10 +30,11 @@ def compare(model: nn.Module, runner: Runner, batches: Iterable[np.ndarray]) -> 
 
     Returns:
         `images`; `outputs`: for each `max_difference`, `mean_difference` and `largest`, the largest eager value;
-        `agreement`, the share of pixels (seg), images (cls), clear detections (det) or clear keypoints (pose) with the
-        same answer; `equal`, whether every difference is within rounding.
+        `agreement`, the share of predictions that are the same (`TaskSpec.agreement`); `equal`, whether every
+        difference is within rounding.
     """
     metadata = runner.metadata
+    spec = task_spec(metadata.task)
     sums: dict[str, float] = dict.fromkeys(metadata.outputs, 0.0)
     counts, most, largest = dict.fromkeys(sums, 0), dict.fromkeys(sums, 0.0), dict.fromkeys(sums, 0.0)
     agreeing, looked_at, images = 0.0, 0, 0
@@ -48,7 +47,8 @@ def compare(model: nn.Module, runner: Runner, batches: Iterable[np.ndarray]) -> 
             sums[name] += float(difference.sum(dtype=np.float64))
             counts[name] += difference.size
         size = (batch.shape[-2], batch.shape[-1])
-        same, of = AGREEMENTS[metadata.task](*(decode(outputs, metadata, size) for outputs in (expected, found)))
+        decoded = (spec.decode(outputs, metadata.decoding, size) for outputs in (expected, found))
+        same, of = spec.agreement(*decoded)
         agreeing, looked_at, images = agreeing + same, looked_at + of, images + len(batch)
     agreement = agreeing / looked_at if looked_at else None
     within = all(most[name] <= ATOL + RTOL * largest[name] for name in sums)
@@ -92,54 +92,3 @@ def latencies(model: nn.Module, runner: Runner, images: np.ndarray, rounds: int 
         "threads": torch.get_num_threads(),
         "input": "x".join(map(str, images.shape)) + " uint8",
     }
-
-
-# -- agreement: (predictions of the model, of the file) -> how many are the same, of how many --------------------------
-
-
-def _same_pixels(a: np.ndarray, b: np.ndarray) -> tuple[float, int]:
-    return float((a == b).sum()), a.size
-
-
-def _same_classes(a: np.ndarray, b: np.ndarray) -> tuple[float, int]:
-    return float((a.argmax(1) == b.argmax(1)).sum()), len(a)
-
-
-def _same_boxes(a: list[dict[str, np.ndarray]], b: list[dict[str, np.ndarray]]) -> tuple[float, int]:
-    """Of the clear detections of either, those that the other has too, each matched once."""
-    same, of = 0, 0
-    for one, other in zip(a, b, strict=True):
-        first, second = ({k: v[d["scores"] > CLEAR_SCORE] for k, v in d.items()} for d in (one, other))
-        free = list(range(len(second["labels"])))
-        for box, label in zip(first["boxes"], first["labels"], strict=True):
-            match = next(
-                (i for i in free if second["labels"][i] == label and _iou(box, second["boxes"][i]) > SAME_IOU), None
-            )
-            if match is not None:
-                free.remove(match)
-                same += 1
-        of += max(len(first["labels"]), len(second["labels"]))
-    return float(same), of
-
-
-def _iou(a: np.ndarray, b: np.ndarray) -> float:
-    shared = (np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])).clip(0).prod()
-    return float(shared / max(1e-9, (a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - shared))
-
-
-def _same_keypoints(a: list[dict[str, np.ndarray]], b: list[dict[str, np.ndarray]]) -> tuple[float, int]:
-    """Of the keypoints that are clear to either, those that both have in the same place."""
-    same, of = 0, 0
-    for one, other in zip(a, b, strict=True):
-        clear = np.maximum(one["scores"], other["scores"]) > CLEAR_SCORE
-        near = np.linalg.norm(one["keypoints"] - other["keypoints"], axis=1) <= SAME_PX
-        same, of = same + int((clear & near).sum()), of + int(clear.sum())
-    return float(same), of
-
-
-AGREEMENTS: dict[str, Callable[[Any, Any], tuple[float, int]]] = {
-    "seg": _same_pixels,
-    "cls": _same_classes,
-    "det": _same_boxes,
-    "pose": _same_keypoints,
-}

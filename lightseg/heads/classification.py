@@ -61,6 +61,8 @@ class NativeHead(_ClassificationHead):
     Raises LightsegError where that is not the number of classes.
     """
 
+    WHOLE_NET = True  # built on the whole classification net, not on its pyramid
+
     def __init__(
         self,
         stages: Sequence[tuple[int, int]],

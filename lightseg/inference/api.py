@@ -1,4 +1,4 @@
-"""`predict`: a model's answers on pictures and videos, written as they come."""
+"""`predict`: a model's predictions on images and videos, written as they come."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from lightseg.data.io.frame import Frame
 from lightseg.errors import LightsegError, one_line
-from lightseg.inference.media import Frame, Stream, Video, open_source, without_path
+from lightseg.inference.media import Stream, Video, open_source, without_path
 from lightseg.inference.overlays import OverlayVideo, write_overlay
-from lightseg.inference.person_list import PersonList
-from lightseg.inference.pipelines import Answerer, open_answerer
-from lightseg.inference.preprocess import together
-from lightseg.inference.progress import Report
-from lightseg.inference.results import Results, open_results
+from lightseg.inference.person_boxes import BoxFile
+from lightseg.inference.pipelines import Pipeline, open_pipeline
+from lightseg.inference.preprocess import batch_size as default_batch_size
+from lightseg.inference.progress import PredictionProgress
+from lightseg.task_specs import Results
 
 
 @dataclass
@@ -61,7 +62,7 @@ def predict(
 
     Pictures are prepared as the evaluation in training does; answers are in pixels of the original as displayed. A
     picture that cannot be read or answered is named and left out, and nothing else stops. Memory does not grow with the
-    number of pictures or frames. `lightseg.inference.results` lists the files.
+    number of pictures or frames. The task's `TaskSpec` lists the files.
 
     Args:
         checkpoint: `<run>/checkpoints/best.ckpt`, whose run's `config.yaml` gives sizes and colours where it is there,
@@ -75,8 +76,8 @@ def predict(
             score of the boxes that `person_detector` or `persons` gives.
         person_detector: of pose, a checkpoint or exported file of task det whose class `person` is looked for first;
             None: the whole picture is one person's box.
-        persons: of pose, instead of a detector a JSON of COCO results, see `lightseg.inference.person_list`. What of it
-            cannot be used is named; pictures that it does not have are answered with nobody.
+        persons: of pose, instead of a detector a JSON of COCO results, see `lightseg.inference.person_boxes`. What
+            cannot be used of it is named; images that it does not have are predicted without persons.
         overlays: also draw the answers, which takes longer than the network does where that is small.
         most_frames: of each video or camera.
         device: a torch device; None: the first GPU, or the CPU.
@@ -93,8 +94,8 @@ def predict(
     folder = Path(output)
     _refuse_used(folder, overwrite)
     found = open_source(source, leave_out=folder, most_frames=most_frames)
-    listed = None if persons is None else PersonList(persons)
-    answerer = open_answerer(
+    listed = None if persons is None else BoxFile(persons)
+    pipeline = open_pipeline(
         checkpoint, device, size=size, person_detector=person_detector, persons=listed, score=score
     )
     odd_list = None if listed is None else listed.check(found.file_names)
@@ -102,15 +103,15 @@ def predict(
     started = time.monotonic()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        results = open_results(folder, answerer.runner, score)
-        with ExitStack() as files, Report(progress) as report:
+        results = pipeline.runner.task.results(folder, pipeline.runner.contract, score)
+        with ExitStack() as files, PredictionProgress(progress) as report:
             files.callback(results.finish)
             if found.note:
                 report.say(found.note)
             if odd_list:
                 summary.notes.append((str(persons), odd_list))
                 report.say(f"note: {persons}: {odd_list}")
-            job = _Job(answerer, results, folder, overlays, batch_size, summary, report)
+            job = _Job(pipeline, results, folder, overlays, batch_size, summary, report)
             try:
                 for stream in found.streams:
                     job.run(stream)
@@ -137,13 +138,13 @@ def _refuse_used(folder: Path, overwrite: bool) -> None:
 class _Job:
     """What goes from one picture to the next."""
 
-    answerer: Answerer
+    pipeline: Pipeline
     results: Results
     folder: Path
     overlays: bool
     batch_size: int | None
     summary: Summary
-    report: Report
+    report: PredictionProgress
 
     def run(self, stream: Stream) -> None:
         if isinstance(stream, Video):
@@ -169,7 +170,7 @@ class _Job:
                 self._fail(frame.file_name, frame.note or "no picture")
                 continue
             try:
-                pixels = self.answerer.prepare(frame.image)
+                pixels = self.pipeline.preprocess(frame.image)
             except (LightsegError, MemoryError) as error:
                 self._fail(frame.file_name, one_line(error))
                 continue
@@ -181,14 +182,14 @@ class _Job:
             yield batch
 
     def _room(self, pixels: np.ndarray) -> int:
-        wanted = self.batch_size or together((pixels.shape[0], pixels.shape[1]))
-        return min(wanted, self.answerer.most_images or wanted)
+        wanted = self.batch_size or default_batch_size((pixels.shape[0], pixels.shape[1]))
+        return min(wanted, self.pipeline.max_images or wanted)
 
     def _answers(self, batch: Sequence[tuple[Frame, np.ndarray]]) -> list[Any]:
         """One a picture; None where the network failed on it, which is tried for each alone before it is said."""
         inputs = torch.from_numpy(np.stack([pixels for _, pixels in batch])).permute(0, 3, 1, 2)
         try:
-            return self.answerer.answer(inputs, [frame for frame, _ in batch])
+            return self.pipeline.predict(inputs, [frame for frame, _ in batch])
         except Exception as error:  # too small for the net, out of memory: torch's and ONNX Runtime's own kinds
             if len(batch) > 1:
                 return [answer for one in batch for answer in self._answers([one])]

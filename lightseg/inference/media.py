@@ -1,6 +1,6 @@
-"""What can be looked at: a picture, a folder, a glob, a video file, a camera; as a list of streams of frames.
+"""The sources of predictions: an image, a folder, a glob, a video file, a camera; as a list of streams of frames.
 
-A folder or glob may hold pictures and videos; every video is a stream of its own, all pictures together are one. Frames
+A folder or glob may hold images and videos; every video is a stream of its own, all images together are one. Frames
 come one at a time and nothing is kept, so a video of any length takes the same memory.
 """
 
@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from lightseg.data.io.frame import Frame
 from lightseg.data.io.images import check_picture
-from lightseg.data.io.lenient import read_picture
+from lightseg.data.io.lenient import read_image_leniently
 from lightseg.errors import DataError, LightsegError, one_line
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: what cannot be decoded is said in one line of ours
@@ -27,30 +27,7 @@ VIDEO_ENDINGS = frozenset(
 )
 
 
-@dataclass
-class Frame:
-    """
-    Attributes:
-        name: of its results, relative, without ending, unique in a run.
-        file_name: of its picture or video, relative to what was given.
-        image: uint8 RGB [H, W, 3] as displayed; None where it cannot be had.
-        note: what is odd about it, or why there is no image.
-        index: place in a video, from 0; None for pictures.
-    """
-
-    name: str
-    file_name: str
-    image: np.ndarray | None
-    note: str | None = None
-    index: int | None = None
-
-    @property
-    def origin(self) -> dict[str, Any]:
-        """What every entry of the results says of where it comes from."""
-        return {"file_name": self.file_name} | ({} if self.index is None else {"frame": self.index})
-
-
-class Pictures:
+class ImageFiles:
     """Files in order. file_names: as results name them; paths: where they are."""
 
     def __init__(self, file_names: list[str], paths: list[Path]) -> None:
@@ -66,7 +43,7 @@ class Pictures:
     def __iter__(self) -> Iterator[Frame]:
         for name, file_name, path in zip(self.names, self.file_names, self.paths, strict=True):
             try:
-                image, note = read_picture(path)
+                image, note = read_image_leniently(path)
             except DataError as error:
                 yield Frame(name, file_name, None, without_path(error, path))
             except MemoryError:
@@ -141,7 +118,7 @@ class Video:
             self._capture.release()
 
 
-Stream = Pictures | Video
+Stream = ImageFiles | Video
 
 
 @dataclass
@@ -153,7 +130,7 @@ class Source:
     def file_names(self) -> dict[str, bool]:
         """Of pictures, videos and cameras, and whether they have frames with numbers."""
         videos = {one.file_name: True for one in self.streams if isinstance(one, Video)}
-        return {name: False for one in self.streams if isinstance(one, Pictures) for name in one.file_names} | videos
+        return {name: False for one in self.streams if isinstance(one, ImageFiles) for name in one.file_names} | videos
 
 
 def open_source(source: str | Path | int, *, leave_out: Path, most_frames: int | None = None) -> Source:
@@ -194,7 +171,7 @@ def open_source(source: str | Path | int, *, leave_out: Path, most_frames: int |
         what = f"{len(found)} files, but no picture or video among them" if found else "no picture or video there"
         raise LightsegError(f"{text}: {what}")
     relative = {one: one.relative_to(base).as_posix() for one in (*pictures, *videos)}
-    stills = [Pictures([relative[one] for one in pictures], pictures)] if pictures else []
+    stills = [ImageFiles([relative[one] for one in pictures], pictures)] if pictures else []
     films = [Video(one, relative[one], relative[one], most_frames) for one in videos]
     if found == [path] and films:
         films[0].open()

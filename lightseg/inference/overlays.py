@@ -1,4 +1,4 @@
-"""Pictures with the answers drawn in: a picture for a picture, in its format where that is JPEG, else PNG; a video for
+"""Images with the predictions drawn in: an image for an image, in its format where that is JPEG, else PNG; a video for
 a video.
 """
 
@@ -7,18 +7,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from lightseg.data.io.frame import Frame
 from lightseg.errors import LightsegError
-from lightseg.inference.files import temporary, write_picture
-from lightseg.inference.media import Frame, Video
+from lightseg.inference.media import Video
+from lightseg.result_files import temporary, write_picture
 
 # MPEG-4 part 2 is in every OpenCV; H.264 is in none that pip installs. Motion JPEG is what OpenCV writes by itself.
 CODECS = ((".mp4", "mp4v"), (".avi", "MJPG"))
 
 
-def write_overlay(folder: Path, frame: Frame, picture: np.ndarray) -> None:
+def write_overlay(folder: Path, frame: Frame, image: np.ndarray) -> None:
     ending = Path(frame.file_name).suffix.lower()
     ending = ending if ending in (".jpg", ".jpeg") else ".png"
-    write_picture(folder / "overlays" / f"{frame.name.removesuffix(ending)}{ending}", picture)
+    write_picture(folder / "overlays" / f"{frame.name.removesuffix(ending)}{ending}", image)
 
 
 class OverlayVideo:
@@ -43,13 +44,13 @@ class OverlayVideo:
                 return writer
         raise LightsegError(f"{self.folder}: OpenCV can write no video of {width}x{height}; leave overlays out")
 
-    def add(self, picture: np.ndarray) -> None:
+    def add(self, image: np.ndarray) -> None:
         """uint8 RGB [H, W, 3]; a frame of another size than the first is stretched to it."""
         if self.writer is None:
-            self.writer = self._open(*picture.shape[:2])
-        if picture.shape[1::-1] != self.size:
-            picture = cv2.resize(picture, self.size)
-        self.writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+            self.writer = self._open(*image.shape[:2])
+        if image.shape[1::-1] != self.size:
+            image = cv2.resize(image, self.size)
+        self.writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 
     def finish(self) -> None:
         if self.writer is None:

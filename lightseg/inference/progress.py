@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
-class Report:
+class PredictionProgress:
     """Use as a context. shown: False is silence."""
 
     def __init__(self, shown: bool) -> None:
@@ -22,7 +22,7 @@ class Report:
             disable=not (shown and console.is_terminal),
         )
 
-    def __enter__(self) -> "Report":
+    def __enter__(self) -> "PredictionProgress":
         self.bar.start()
         return self
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from lightseg.catalog.tasks import TASKS
 from lightseg.errors import LightsegError
 from lightseg.leaderboard.conditions import places, short_places
 from lightseg.leaderboard.sanitize import plain
@@ -29,12 +30,6 @@ SCRIPTS = ("elements.js", "table.js", "plot.js", "matrix.js", "page.js")  # one 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 FILES = ("config.yaml", "metrics.csv", "record.json")  # linked of every run that has them, after its pictures
 MOST_PICTURES = 12  # links a run
-TASK_NAMES = {
-    "seg": "Semantic segmentation",
-    "det": "Object detection",
-    "pose": "Pose estimation",
-    "cls": "Image classification",
-}
 
 
 def write_page(groups: Sequence[Group], path: str | Path, notes: Sequence[str] = ()) -> None:
@@ -102,7 +97,7 @@ def page_data(groups: Sequence[Group], folder: Path, notes: Sequence[str]) -> di
 
 def group_data(group: Group, folder: Path) -> dict[str, Any]:
     others = [key for key in group.metrics if key != group.metric]
-    task = TASK_NAMES.get(group.task, group.task)
+    task = TASKS[group.task].title
     order, (shorts, _) = places(group.rows), short_places(group.rows)
     _, _, number = group.label.partition(" #")  # of two protocols of the same task and data
     return {

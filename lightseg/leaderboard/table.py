@@ -5,9 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, stdev
 
+from lightseg.catalog.tasks import TASKS
 from lightseg.leaderboard.pareto import front
 from lightseg.leaderboard.protocol import say_protocol
-from lightseg.leaderboard.validate import MAIN_METRIC, Record
+from lightseg.leaderboard.validate import Record
 
 # MnasNet (arXiv:1807.11626), section 3.1: accuracy * (latency / target)^w, w = -0.07 as twice the latency buys 5 %
 REWARD_EXPONENT = -0.07
@@ -85,7 +86,7 @@ def groups(
     for record in records:
         key = (record.task, record.data, record.fingerprint, frozenset(record.protocol.items()))
         found.setdefault(key, []).append(record)
-    tasks = list(MAIN_METRIC)
+    tasks = list(TASKS)
     # of several protocols on one data set that of the most runs is the first
     ordered = sorted(found.values(), key=lambda runs: (tasks.index(runs[0].task), runs[0].data, -len(runs)))
     names = Counter((runs[0].task, runs[0].data) for runs in ordered)
@@ -112,7 +113,7 @@ def _group(label: str, runs: Sequence[Record], target_ms: float | None, exponent
         configurations.setdefault(key, {}).setdefault((run.seed, run.checkpoint), run)
     seeds = [tuple(runs.values()) for runs in configurations.values()]
     first = runs[0]
-    metric = MAIN_METRIC[first.task]
+    metric = TASKS[first.task].monitor
     shared = dict(set.intersection(*(set(records[0].setting.items()) for records in seeds)))
     shared = {key: shared[key] for key in sorted(shared)}
     latencies = [_latency(records) for records in seeds]

@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from lightseg.catalog.tasks import TASKS
 from lightseg.leaderboard.protocol import read_protocol
 from lightseg.leaderboard.sanitize import (
     MOST_KEYS,
@@ -21,8 +22,6 @@ from lightseg.leaderboard.sanitize import (
     plain,
 )
 from lightseg.record import SCHEMA
-
-MAIN_METRIC = {"seg": "val/mIoU", "det": "val/mAP", "pose": "val/AP", "cls": "val/top1"}
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,8 @@ def parse(content: bytes, folder: Path) -> Record:
         advice = "newer: update lightseg" if newer > SCHEMA else "older: run it again"
         raise Refused(f"of schema {newer:.0f} ({advice})")
     task = name(record, "task")
-    if task not in MAIN_METRIC:
-        raise Refused(f"of task {task}, which is none of {', '.join(MAIN_METRIC)}")
+    if task not in TASKS:
+        raise Refused(f"of task {task}, which is none of {', '.join(TASKS)}")
     config, cost = mapping(record, "config"), mapping(record, "cost")
     given, measured, fingerprints = mapping(record, "protocol"), cost.get("measured"), record.get("data_fingerprint")
     measured = measured if isinstance(measured, dict) else {}
@@ -86,7 +85,7 @@ def parse(content: bytes, folder: Path) -> Record:
         head=name(record, "head"),
         weights=_weights(config.get("pretrained")),
         setting=_setting(mapping(record, "setting")),
-        metrics=_metrics(mapping(record, "metrics"), MAIN_METRIC[task]),
+        metrics=_metrics(mapping(record, "metrics"), TASKS[task].monitor),
         protocol=read_protocol(given, data or {}),
         fingerprint=plain(fingerprints.get(str(given.get("split")), "")),
         params=count(cost, "params", "cost."),

@@ -1,21 +1,13 @@
-"""The model that `lightseg profile` is asked for: a checkpoint, or words as train.py takes them."""
+"""The model that `lightseg profile` is asked for: a checkpoint, or overrides as `lightseg train` takes them."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from lightseg.backbones.build import publishers_evaluation
+from lightseg.catalog.tasks import get_task
 from lightseg.checkpoint import load_model
-from lightseg.errors import LightsegError, nearest, one_line
-from lightseg.model import HEADS, Model, create_model
-from lightseg.run_config import evaluation_options, read_run_config
-
-# Classes and pixels of the data that a task's figures are published on: Cityscapes, COCO, ImageNet, COCO's persons.
-USUAL: dict[str, tuple[int, tuple[int, int] | None]] = {
-    "seg": (19, (512, 1024)),
-    "det": (80, (320, 320)),
-    "cls": (1000, None),  # the size that the backbone's accuracy was published at
-    "pose": (17, (256, 192)),
-}
+from lightseg.errors import LightsegError, one_line
+from lightseg.model import Model, create_model
 
 
 def requested(checkpoint: str | None, values: Mapping[str, Any]) -> tuple[Model, tuple[int, int]]:
@@ -37,16 +29,11 @@ def requested(checkpoint: str | None, values: Mapping[str, Any]) -> tuple[Model,
                 f"{next(iter(given))}= is for a new model: a checkpoint has its own, image_size alone goes"
             )
         model = load_model(checkpoint)
-        config = read_run_config(checkpoint)
-        kept = evaluation_options(model.spec, config).get("size")
-        return model, size or _pair(kept) or _usual_size(model.spec["task"], str(model.spec["backbone"]))
+        return model, size or model.contract.size or _usual_size(model.spec["task"], str(model.spec["backbone"]))
     if "backbone" not in given:
         raise LightsegError("give a checkpoint, or backbone=NAME and task=seg, det or cls")
     backbone, task = given.pop("backbone"), given.pop("task", "seg")
-    if task not in HEADS:
-        raise LightsegError(f"no task named '{task}': {nearest(str(task), HEADS)}")
-    if "num_classes" not in given:
-        given["num_classes"] = USUAL[task][0]
+    given.setdefault("num_classes", get_task(str(task)).num_classes)
     try:
         model = create_model(str(backbone), task, **given)
     except LightsegError:
@@ -57,15 +44,9 @@ def requested(checkpoint: str | None, values: Mapping[str, Any]) -> tuple[Model,
 
 
 def _usual_size(task: str, backbone: str) -> tuple[int, int]:
-    usual = USUAL[task][1]
+    """Height and width of the images that the task's figures are published on."""
+    usual = get_task(task).image_size
     if usual is None:
         side = int(publishers_evaluation(backbone)["size"])
         return side, side
     return usual
-
-
-def _pair(size: Any) -> tuple[int, int] | None:
-    if not size:
-        return None
-    height, width = size if isinstance(size, list | tuple) else (size, size)
-    return int(height), int(width)

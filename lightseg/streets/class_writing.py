@@ -47,7 +47,7 @@ def write_imagefolder(
     """
     root = Path(root)
     settings = {
-        "generator": "lightseg.streets", "version": VERSION, "layout": "imagefolder",
+        "generator": "lightseg.data.mini", "version": VERSION, "layout": "imagefolder",
         "cuts": CUTS, "seed": seed, "train": train, "val": val, "size": size,
     }  # fmt: skip
     classes = len(CLASS_FOLDERS)

@@ -79,7 +79,7 @@ def _write_set(
 ) -> Path:
     root = Path(root)
     settings = {
-        "generator": "lightseg.streets", "version": VERSION, "layout": "coco",
+        "generator": "lightseg.data.mini", "version": VERSION, "layout": "coco",
         "boxes": BOXES, "seed": seed, "train": train, "val": val, "height": height, "width": width, **kind,
     }  # fmt: skip
     if min(train, val) < 1 or seed < 0 or min(height, width) < 32:

@@ -42,7 +42,7 @@ def write_cityscapes(
     """
     root = Path(root)
     settings = {
-        "generator": "lightseg.streets", "version": VERSION, "layout": "cityscapes",
+        "generator": "lightseg.data.mini", "version": VERSION, "layout": "cityscapes",
         "seed": seed, "train": train, "val": val, "height": height, "width": width,
     }  # fmt: skip
     if train < 0 or val < 0 or train + val == 0 or seed < 0 or min(height, width) < 32:

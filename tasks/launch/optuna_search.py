@@ -12,13 +12,14 @@ from typing import Any
 
 from lightseg import record
 from lightseg.catalog.arch_yaml import format_arch, read_arch, write_arch
+from lightseg.catalog.tasks import get_task
 from lightseg.config.compose import compose, plain
 from lightseg.config.sweep import Run, Sweep
 from lightseg.errors import LightsegError
 from lightseg.search.arch_space import KEYS, varied
 
 from .launchers import Launcher
-from .outcomes import MONITORS, Outcome, report_failures, table
+from .outcomes import Outcome, report_failures, table
 from .sweep import run_all
 
 
@@ -68,7 +69,7 @@ def study_hash(sweep: Sweep) -> str:
 
 def objective(content: dict[str, Any], options: dict[str, Any]) -> float | None:
     """The task's metric, or MnasNet's reward: metric * (latency / target) ** exponent. None without a value."""
-    value = content["metrics"].get(MONITORS[content["task"]])
+    value = content["metrics"].get(get_task(content["task"]).monitor)
     if value is None or options["objective"] == "monitor":
         return value
     latency = content["cost"].get("latency_ms")

@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lightseg.catalog.tasks import TASKS
 from lightseg.config.sweep import Run
-
-# the tasks' own `monitor`, known without torch
-MONITORS = {"seg": "val/mIoU", "det": "val/mAP", "cls": "val/top1", "pose": "val/AP"}
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class Outcome:
 
 
 def figure(record: dict[str, Any]) -> str:
-    key = MONITORS.get(record["task"], "")
+    key = TASKS[record["task"]].monitor if record["task"] in TASKS else ""
     value = record["metrics"].get(key)
     return f"{key} {value:.4f}" if isinstance(value, int | float) else f"{key} -"
 

@@ -1,107 +1,140 @@
-"""One run: its folder, its trainer, its evaluation and its record. `train.py` calls these in order."""
+"""The task of one run: over a new model, or over the model of a checkpoint or exported file that is evaluated."""
 
-from typing import Any
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import torch
 
-from lightseg.backbones.build import publishers_evaluation
 from lightseg.catalog.spaces import read_space
+from lightseg.catalog.tasks import get_task, resolve
 from lightseg.config.dmasking import is_search
 from lightseg.errors import LightsegError
-from lightseg.export.exported_model import answer_from
-from lightseg.export.runner import is_exported, open_exported
-from lightseg.model import HEADS, create_model
+from lightseg.input_contract import InputContract
+from lightseg.model import create_model
+from lightseg.text import shorten
 
 from ..base import Task
-from ..classification import ClassificationTask
 from ..data import DataModule
-from ..detection import DetectionTask
-from ..pose import PoseTask
-from ..segmentation import SegmentationTask
-from .checkpoints import AtomicCheckpointIO
 from .progressive import Progressive
+from .resolve import Evaluated, open_evaluated, resolve_config, train_size, with_image_size
 
-TASKS: dict[str, type[Task]] = {
-    "seg": SegmentationTask, "cls": ClassificationTask, "det": DetectionTask, "pose": PoseTask,
-}  # fmt: skip
-
-
-def data_options(config: dict[str, Any], progressive: Progressive) -> dict[str, Any]:
-    """The `data` group, with what it leaves to the backbone's publisher filled in: how evaluation pictures are cut.
-
-    A run that trains evaluates at the (largest) size it trains at, one of pretrained weights at their publisher's.
-    """
-    options = config["data"]
-    if None not in options.get("eval", {}).values():
-        return options
-    published = publishers_evaluation(str(config["backbone"]))
-    if config["mode"] == "train" or config["ckpt"] is not None:
-        published["size"] = int(progressive.most("image_size", options["augment"]["size"]))
-    return {**options, "eval": {k: published[k] if v is None else v for k, v in options["eval"].items()}}
+TASKS_PACKAGE = __package__.removesuffix(".run")  # "tasks", or "lightseg.tasks" in the wheel
 
 
-def build_task(config: dict[str, Any], data: DataModule) -> Task:
-    """The task over a new model, or over the model of `ckpt` in test mode. Reads the data's lists of files first."""
-    dataset = data.dataset(data.evaluation_split)
+class SetUp(NamedTuple):
+    """A run that can begin: its resolved configuration, its data and its task."""
+
+    config: dict[str, Any]
+    data: DataModule
+    task: Task
+
+
+def set_up(config: dict[str, Any]) -> SetUp:
+    """Resolve a composed configuration, prepare the data, and build the task."""
+    progressive = Progressive(config["schedule"], config["trainer"]["max_epochs"])
+    evaluated = open_evaluated(config)
+    config = resolve_config(config, progressive, evaluated)
+    data = DataModule(config["data"], config["seed"], progressive)
+    data.prepare_data()
+    task = build_task(config, data, evaluated)
+    return SetUp(with_image_size(config, data), data, task)
+
+
+def task_class(name: str) -> type[Task]:
+    """The LightningModule of a task."""
+    path = get_task(name).module
+    if not path.startswith("."):
+        return resolve(path)
+    module, _, attribute = path.partition(":")
+    return getattr(import_module(module, TASKS_PACKAGE), attribute)
+
+
+def build_task(config: dict[str, Any], data: DataModule, evaluated: Evaluated | None = None) -> Task:
+    """config: resolved. evaluated: what `ckpt` names. Reads the data's lists of files first."""
     if config["mode"] == "train":
         data.check()
         for split in ("train", data.evaluation_split):
             if not data.dataset(split).has_labels:
                 raise LightsegError(f"the {split} split has no labels: it serves mode=test evaluation.predictions=true")
-    if config["mode"] == "test" and config["ckpt"] is not None:
-        path, classes = config["ckpt"], dataset.num_classes
-        exported = open_exported(path) if is_exported(path) else None
-        if exported is not None:
-            model = {**exported.metadata.spec, "pretrained": False}
-        else:
-            checkpoint = AtomicCheckpointIO().load_checkpoint(path)
-            model = checkpoint.get("hyper_parameters", {}).get("model")
-        if not isinstance(model, dict):
-            raise LightsegError(f"{path} is not a checkpoint of a lightseg run")
-        if model["task"] != config["task"]:
-            raise LightsegError(f"{path} is of task={model['task']}, not task={config['task']}")
-        if model["num_classes"] != classes:
-            raise LightsegError(
-                f"{path} knows {model['num_classes']} classes, data={config['data']['name']} has {classes}"
-            )
-        # how answers are read is the evaluation's to say, and the configuration is what the record will show of it
-        decoding = getattr(HEADS[model["task"]][model["head"]["name"]], "DECODING", ())
-        model = {**model, "head": {**model["head"], **{key: config["head"][key] for key in decoding}}}
+    if evaluated is not None:
+        match_class_names(evaluated.path, evaluated.spec, evaluated.contract, data)
+        # how predictions are decoded is the evaluation's to say
+        model = {**evaluated.spec, "head": config["head"], "pretrained": False}
     else:
-        model = {
-            "backbone": str(config["backbone"]),
-            "task": config["task"],
-            "num_classes": dataset.num_classes,
-            "pretrained": config["pretrained"] if config["resume"] is None else False,
-            "output_stride": config["output_stride"],
-            "drop_path_rate": data.progressive.most("drop_path", config["drop_path_rate"]),
-            "pixels": config["pixels"],
-            "head": config["head"],
-            "loss": config["loss"],
-            "class_names": list(dataset.class_names),
-            **({"space": read_space(str(config["backbone"])).content} if is_search(config) else {}),
-            **TASKS[config["task"]].model_options(config, dataset),
-        }
-    task = TASKS[config["task"]](
-        model,
-        config["optimizer"],
-        config["schedule"],
-        freeze_bn=config["freeze_bn"],
-        channels_last=config["channels_last"],
-        palette=[list(map(int, colour)) for colour in dataset.palette],
-        progressive=data.progressive,
-        **TASKS[config["task"]].own_options(config, dataset),
-    )
-    if config["mode"] == "test" and config["ckpt"] is not None:
-        if exported is not None:
-            answer_from(task.model, exported)
-        else:
-            task.load_state_dict(checkpoint["state_dict"])
+        model = model_options(config, data)
+    task = over_model(model, config, data)
+    if evaluated is not None:
+        evaluated.load(task.model)
     elif config["mode"] == "test":
         refuse_random_weights(task, model, config)
     if config["compile"]:
         task.model.compile()
     return task
+
+
+def over_model(model: dict[str, Any], config: dict[str, Any], data: DataModule) -> Task:
+    """The run's task over a new model of these arguments of `create_model`."""
+    kind = task_class(config["task"])
+    return kind(
+        model,
+        config["optimizer"],
+        config["schedule"],
+        freeze_bn=config["freeze_bn"],
+        channels_last=config["channels_last"],
+        progressive=data.progressive,
+        **kind.own_options(config, data.dataset(data.evaluation_split)),
+    )
+
+
+def model_options(config: dict[str, Any], data: DataModule) -> dict[str, Any]:
+    """The arguments of `create_model` for a resolved configuration."""
+    dataset = data.dataset(data.evaluation_split)
+    contract = {
+        **config["data"].get("eval", {}),
+        "train_size": train_size(config["data"], data.progressive),
+        "palette": [list(map(int, color)) for color in dataset.palette],
+    }
+    if "oks_nms" in config["data"]:
+        contract["oks_nms"] = config["data"]["oks_nms"]
+    return {
+        "backbone": str(config["backbone"]),
+        "task": config["task"],
+        "num_classes": dataset.num_classes,
+        "pretrained": config["pretrained"] if config["resume"] is None else False,
+        "output_stride": config["output_stride"],
+        "drop_path_rate": data.progressive.most("drop_path", config["drop_path_rate"]),
+        "input_format": config["input_format"],
+        "head": config["head"],
+        "loss": config["loss"],
+        "class_names": list(dataset.class_names),
+        "input": contract,
+        **({"space": read_space(str(config["backbone"])).content} if is_search(config) else {}),
+        **task_class(config["task"]).model_options(config, dataset),
+    }
+
+
+def match_class_names(path: str, spec: dict[str, Any], contract: InputContract, data: DataModule) -> None:
+    """Make the data's labels those of a checkpoint: the same names in another order are renumbered.
+
+    Raises:
+        LightsegError: another number of classes, or other names.
+    """
+    dataset = data.dataset(data.evaluation_split)
+    names, here = list(contract.class_names or ()), list(dataset.class_names)
+    if spec["num_classes"] != len(here):
+        raise LightsegError(
+            f"{path} has {spec['num_classes']} classes, data={data.options['name']} has {len(here)}: "
+            f"{shorten(names)} / {shorten(here)}"
+        )
+    if not names or names == here:
+        return
+    if sorted(names) != sorted(here):
+        raise LightsegError(
+            f"{path} was trained on other classes than data={data.options['name']} has: "
+            f"{shorten(names)} / {shorten(here)}"
+        )
+    data.use_class_order(names)
+    print(f"the classes of data={data.options['name']} are in another order: mapped by name", flush=True)
 
 
 def refuse_random_weights(task: Task, model: dict[str, Any], config: dict[str, Any]) -> None:
@@ -111,6 +144,6 @@ def refuse_random_weights(task: Task, model: dict[str, Any], config: dict[str, A
     random = [key for key, again in create_model(**model).named_parameters() if not torch.equal(again, built[key])]
     if random:
         raise LightsegError(
-            f"mode=test pretrained={config['pretrained']}: it does not answer with the {model['num_classes']} "
+            f"mode=test pretrained={config['pretrained']}: it does not predict the {model['num_classes']} "
             f"classes of data={config['data']['name']} ({random[0]} would be random): train it, or give other data"
         )

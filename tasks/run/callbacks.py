@@ -167,7 +167,7 @@ class Pictures(Callback):
         for name, chart in charts.items():
             save_picture(chart, self.folder / f"{name}.png")
         rows = [module.draw(sample, prediction) for sample, prediction in self._samples]
-        legend = list(zip(module.class_names, module.palette, strict=False)) if module.colours_mean_classes else []
+        legend = list(zip(module.class_names, module.palette, strict=False)) if module.colors_mean_classes else []
         sheet = contact_sheet(rows, module.headings, legend)
         save_picture(sheet, self.folder / f"{trainer.datamodule.evaluation_split}.png")  # type: ignore[attr-defined]
         for logger in trainer.loggers:

@@ -5,12 +5,10 @@ from typing import Any
 
 from lightseg.config.dmasking import is_search
 
-from ..data import DataModule
 from . import distributed, run_folder
-from .build import build_task, data_options
+from .build import set_up
 from .evaluate import evaluate
 from .loggers import close
-from .progressive import Progressive
 from .record import summary, write_record
 from .trainer import build_trainer, quiet, seed_everything
 
@@ -21,10 +19,7 @@ def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     distributed.check(config["trainer"])
     quiet()
     seed_everything(config["seed"])
-    progressive = Progressive(config["schedule"], config["trainer"]["max_epochs"])
-    data = DataModule(data_options(config, progressive), config["seed"], progressive)
-    data.prepare_data()
-    task = build_task(config, data)
+    config, data, task = set_up(config)
     search = None
     if is_search(config) and config["mode"] == "train":
         from ..search.dmasking import DMasking

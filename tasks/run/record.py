@@ -26,7 +26,7 @@ def write_record(
 ) -> dict[str, Any]:
     """`record.json`, last and atomically; also its content."""
     spec = task.model.spec
-    height, width = config["profile"]["image_size"] or data.evaluation_size()
+    height, width = config["profile"]["image_size"]
     print(f"measuring the cost at {height}x{width} ...", flush=True)
     cost = profile_model(task.model, (height, width), runs=config["profile"]["runs"])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)

@@ -139,7 +139,9 @@ def find(config: dict[str, Any]) -> Found:
     """Look for runs of this configuration and seed below its `runs_dir`."""
     wanted, parent = identity(config), parent_of(config)
     finished, unfinished, running = None, [], None
-    folders = sorted((f for f in parent.iterdir() if f.is_dir()), reverse=True) if parent.is_dir() else []
+    # the backbone of mode=test is the checkpoint's
+    parents = [parent] if config["backbone"] is not None else [p for p in parent.parent.glob("*") if p.is_dir()]
+    folders = sorted((f for p in parents if p.is_dir() for f in p.iterdir() if f.is_dir()), reverse=True)
     for folder in folders:
         content = read_record(folder)
         if content is not None:

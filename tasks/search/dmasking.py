@@ -44,7 +44,7 @@ class DMasking(pl.Callback):
         self.task, self.data, self.config = task, data, config
         self.options, self.seed = config["search"], config["seed"]
         self.net: SuperNet = task.model.backbone.net  # type: ignore[assignment]
-        self.image_size = tuple(config["profile"]["image_size"] or data.evaluation_size())
+        self.image_size = tuple(config["profile"]["image_size"])
         self.costs = Costs(self.net, self.image_size, self.options["cost"], self._latency())
         self.costs.check_target(self.options["target"], self.net.space.name)
         count = len(data.dataset("train"))

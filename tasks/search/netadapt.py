@@ -29,12 +29,13 @@ from lightseg.search.netadapt.report import markdown
 
 from ..data import DataModule
 from ..run import run_folder
-from ..run.build import data_options
+from ..run.build import match_class_names
 from ..run.callbacks import Pictures
 from ..run.checkpoints import AtomicCheckpointIO
 from ..run.evaluate import evaluate
 from ..run.progressive import NAMES, Progressive
 from ..run.record import summary, write_record
+from ..run.resolve import resolve_config, with_image_size
 from ..run.trainer import quiet, seed_everything
 from .netadapt_search import Search
 
@@ -51,14 +52,12 @@ def run_netadapt(sweep: Sweep) -> int:
         print(f"there already: {folder / 'arch.yaml'}\n{(folder / 'steps.md').read_text()}", flush=True)
         return 0
     progressive = Progressive({**config["schedule"], **dict.fromkeys(NAMES), "images_per_step": False}, None)
-    data = DataModule(data_options(config, progressive), config["seed"], progressive)
+    config = resolve_config(config, progressive, None)
+    data = DataModule(config["data"], config["seed"], progressive)
     data.prepare_data()
     data.check()
-    if (classes := data.dataset(data.evaluation_split).num_classes) != wide.spec["num_classes"]:
-        raise LightsegError(
-            f"{config['pretrained']} knows {wide.spec['num_classes']} classes, "
-            f"data={config['data']['name']} has {classes}"
-        )
+    config = with_image_size(config, data)
+    match_class_names(config["pretrained"], wide.spec, wide.contract, data)
     seed_everything(config["seed"])
     search = Search(table_model(wide), data, config, options, folder)
     folder.mkdir(parents=True, exist_ok=True)

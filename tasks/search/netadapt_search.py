@@ -31,7 +31,7 @@ class Search:
         self.model, self.data, self.config, self.options, self.folder = model, data, config, options, folder
         self.axes = Axes(model)
         self.arch = self.axes.arch
-        height, width = config["profile"]["image_size"] or data.evaluation_size()
+        height, width = config["profile"]["image_size"]
         table = Path(options["table"] or folder / "latency_table.json")
         self.cost: Madds | Latency = (
             Latency(model, (height, width), table, self.axes)

@@ -15,7 +15,7 @@ from lightseg.search.netadapt.channel_selection import arch_of, built
 
 from ..base import Task
 from ..data import DataModule
-from ..run.build import TASKS
+from ..run.build import over_model
 from ..run.trainer import seed_everything
 
 TRAINER = ("accelerator", "precision", "gradient_clip_val", "accumulate_grad_batches")  # what short trainings share
@@ -38,7 +38,7 @@ class Bench:
         schedule["warmup_steps"] = min(schedule["warmup_steps"], steps // 10)
         self.schedule, self.optimizer = schedule, {**config["optimizer"], "lr": lr}
         self.trained = data.dataset("train")
-        self.measured = data.format.dataset(data.options, "train", data.format.evaluation(data.options))
+        self.measured = data.open("train", data.spec.eval_transform(data.options))
         verify(self.measured, data.options["on_error"])
         order = np.random.default_rng([config["seed"], 1]).permutation(len(self.trained))
         count = round(holdout * len(order))
@@ -52,17 +52,8 @@ class Bench:
 
     def task(self, model: Model) -> Task:
         """The run's task over the model's weights; it is another model with the same spec."""
-        dataset = self.data.dataset(self.data.evaluation_split)
-        kind = TASKS[self.config["task"]]
-        task = kind(
-            model.spec,
-            self.optimizer,
-            self.schedule,
-            freeze_bn=self.config["freeze_bn"],
-            channels_last=self.config["channels_last"],
-            palette=[list(map(int, colour)) for colour in dataset.palette],
-            progressive=self.data.progressive,
-            **kind.own_options(self.config, dataset),
+        task = over_model(
+            model.spec, {**self.config, "optimizer": self.optimizer, "schedule": self.schedule}, self.data
         )
         task.model.load_state_dict(model.state_dict())
         return task

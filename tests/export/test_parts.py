@@ -8,11 +8,11 @@ from timm.layers import Conv2dSame
 from torch import nn
 from torch.nn import functional as F
 
+from lightseg.decoding.boxes import detections
 from lightseg.errors import LightsegError
 from lightseg.export.calibration_images import as_input, draw_streets, read_folder
 from lightseg.export.dynamic_shapes import AnySizeConv2dSame, make_any_size, window_matrices
 from lightseg.export.metadata import Metadata
-from lightseg.export.nms import detections
 from lightseg.export.verify import AGREEMENTS
 from lightseg.heads.ssdlite import SSDLite
 from lightseg.model import create_model

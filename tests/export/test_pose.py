@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from lightseg.export.decode import decode
 
 from lightseg.checkpoint import load_model
+from lightseg.decoding.keypoints import heatmap_keypoints, simcc_keypoints
 from lightseg.export.api import export
-from lightseg.export.decode import decode
 from lightseg.export.exportable import Exportable, task_export
 from lightseg.export.metadata import read_onnx
-from lightseg.export.pose import heatmap_keypoints, simcc_keypoints
 from lightseg.export.runner import open_exported
 from lightseg.export.verify import AGREEMENTS
 from lightseg.heads.heatmap import HeatmapHead

@@ -6,6 +6,7 @@ The 34 label ids are mapped to the 19 training classes while loading, so the arc
 """
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -119,3 +120,10 @@ def _table() -> np.ndarray:
     table[list(IGNORED_LABEL_IDS)] = IGNORE
     table[_LABEL_ID] = np.arange(len(CLASSES))
     return table
+
+
+def from_options(options: dict[str, Any], split: str, transform: Transform | None) -> Cityscapes:
+    """Of the `data` options."""
+    return Cityscapes(
+        options["root"], options["split"][split], coarse=options.get("coarse", False), transform=transform
+    )

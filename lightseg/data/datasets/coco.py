@@ -223,3 +223,9 @@ def check_same_categories(train: CocoDetection, val: CocoDetection) -> None:
         raise DataError(f"{train.file} and {val.file} differ in their categories: {few(differ, 4)}")
     if train._all.crowd.all():
         raise DataError(f"{train.file}: no box is left to train on ({len(train._all.labels)} annotations, all crowds)")
+
+
+def from_options(options: dict[str, Any], split: str, transform: Transform | None) -> CocoDetection:
+    """Of the `data` options."""
+    files = options["split"][split]
+    return CocoDetection(options["root"], images=files["images"], annotations=files["annotations"], transform=transform)

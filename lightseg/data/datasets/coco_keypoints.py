@@ -297,3 +297,18 @@ def check_same_skeletons(train: CocoKeypoints, val: CocoKeypoints) -> None:
     what = train.skeleton.difference(val.skeleton)
     if what:
         raise DataError(f"{train.file} and {val.file} differ in their {what}")
+
+
+def from_options(options: dict[str, Any], split: str, transform: Transform | None) -> CocoKeypoints:
+    """Of the `data` options. A detector's boxes serve evaluation alone."""
+    files = options["split"][split]
+    return CocoKeypoints(
+        options["root"],
+        images=files["images"],
+        annotations=files["annotations"],
+        transform=transform,
+        person_boxes=None if split == "train" else options["person_boxes"],
+        least_score=options["least_box_score"],
+        category=options["category"],
+        skeleton=options["skeleton"],
+    )

@@ -8,6 +8,7 @@ Per split there is a folder of pictures and one of labels with the same relative
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -159,3 +160,22 @@ def _pack(rgb: np.ndarray) -> np.ndarray:
     """Colours [..., 3] as single int32 numbers 0xRRGGBB."""
     red, green, blue = (rgb[..., channel].astype(np.int32) for channel in range(3))
     return red << 16 | green << 8 | blue
+
+
+def from_options(options: dict[str, Any], split: str, transform: Transform | None) -> SegmentationFolder:
+    """Of the `data` options."""
+    folders = options["split"][split]
+    if not options["classes"]:
+        raise LightsegError("data.classes is not set: give the class names, as in data.classes=[road, car]")
+    return SegmentationFolder(
+        options["root"],
+        images=folders["images"],
+        labels=folders["masks"],
+        classes=options["classes"],
+        ignore=options["ignore"],
+        palette=options["palette"],
+        colors=options.get("colors"),
+        image_end=options.get("image_end", ""),
+        label_end=options.get("mask_end", ""),
+        transform=transform,
+    )

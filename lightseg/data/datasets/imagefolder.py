@@ -180,3 +180,9 @@ def _files(folder: Path) -> Iterator[str]:
 
 def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def from_options(options: dict[str, Any], split: str, transform: Transform | None) -> ClassificationFolder:
+    """Of the `data` options."""
+    folder = options["split"][split]
+    return ClassificationFolder(options["root"], folder, class_names=options["classes"], transform=transform)

@@ -17,7 +17,7 @@ from lightseg.errors import DataError
 ANIMATED = (b"GIF8", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*")  # GIF, APNG, WebP, TIFF of several pages
 
 
-def read_picture(path: Path) -> tuple[np.ndarray, str | None]:
+def read_image_leniently(path: Path) -> tuple[np.ndarray, str | None]:
     """uint8 RGB [H, W, 3], upright as its EXIF data say, and a note on what is not as it should be, or None.
 
     Raises:

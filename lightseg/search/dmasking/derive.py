@@ -139,7 +139,7 @@ class Subsampled(nn.Module):
     def __init__(self, pyramid: FeaturePyramid, share: float) -> None:
         super().__init__()
         self.pyramid, self.share = pyramid, share
-        self.name, self.stages, self.pixels = pyramid.name, pyramid.stages, pyramid.pixels
+        self.name, self.stages, self.input_format = pyramid.name, pyramid.stages, pyramid.input_format
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps: list[Tensor] = self.pyramid(subsample(x, self.share))

@@ -125,14 +125,14 @@ class _Outside(nn.Module):
         self.model, self.image_size = model, image_size
         net: Any = model.backbone.net
         self.whole = hasattr(net, "forward_head")
-        blank = model.normalise(torch.zeros(1, model.spec["in_chans"], *image_size, dtype=torch.uint8))
+        blank = model.normalize(torch.zeros(1, model.spec["in_chans"], *image_size, dtype=torch.uint8))
         with torch.no_grad():
             self.maps = net.stages(net.stem(blank)) if self.whole else model.backbone(blank)
         stem = [net.stem] if self.whole else [m for name, m in net.named_children() if name.startswith("stem_")]
         self.stem = nn.Sequential(*stem)
 
     def forward(self, images: Tensor) -> Any:
-        self.stem(self.model.normalise(images))
+        self.stem(self.model.normalize(images))
         if self.whole:
             net: Any = self.model.backbone.net
             return net.forward_head(net.head(self.maps))

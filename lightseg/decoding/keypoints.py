@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from lightseg.export.nms import softmax
+from lightseg.decoding.boxes import softmax
 
 LEAST = 1e-3  # of the peak, before DARK's logarithm
 Found = list[dict[str, np.ndarray]]  # of each image `keypoints` float32 [K, 2] px and `scores` float32 [K] in 0..1

@@ -1,0 +1,242 @@
+"""What is known of each task without torch: its name, heads, data formats, metric, and where its code stands.
+
+A task is one `TaskInfo` here (or one that another package gives to `register_task`), one `TaskSpec`
+(lightseg/task_specs/), one LightningModule (tasks/) and one YAML file (configs/task/). Whatever depends on the task
+asks its `TaskInfo` or its `TaskSpec`; nothing else compares task names.
+
+Import paths are written `package.module:attribute`. A path that begins with a dot is relative to `tasks/`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from lightseg.errors import LightsegError, nearest
+
+PUBLISHED = "published"  # an evaluation value that the publisher of the backbone's weights decides
+
+
+@dataclass(frozen=True)
+class HeadInfo:
+    """One head of a task.
+
+    Attributes:
+        path: of its class.
+        variants: the values of `head.variant`.
+        pretrained: the kinds of `pretrained=` whose weights hold the head too, so that the model needs no training:
+            bool for official weights, str for a weight file.
+        pretrained_hint: such a choice, as a user types it.
+        whole_weights: module with `read(pretrained)` and `load(model, state)` for weight files of backbone and head
+            together.
+    """
+
+    path: str
+    variants: tuple[str, ...] = ()
+    pretrained: tuple[type, ...] = ()
+    pretrained_hint: str = ""
+    whole_weights: str = ""
+
+
+@dataclass(frozen=True)
+class FormatInfo:
+    """One data format of a task.
+
+    Attributes:
+        path: of the function (`data` options, split, transform) -> data set.
+        example: the file configs/data/<example>.yaml that shows every key.
+        prepare: path of a function that makes the data on this machine, of the `data` options; "": they are there.
+    """
+
+    path: str
+    example: str
+    prepare: str = ""
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """One task.
+
+    Attributes:
+        name: as in `task=seg`.
+        title: for tables and pages.
+        monitor: the metric that picks the best checkpoint; larger is better.
+        spec: path of the `TaskSpec`.
+        module: path of the LightningModule.
+        loss: path of the loss.
+        heads: by name; the first one is the default.
+        formats: by name, as in `data.format`.
+        output_stride: of the backbones of published nets.
+        num_classes, image_size: of the data that the task's figures are published on, for `lightseg profile`. Height
+            and width in pixels; None: those that the backbone's accuracy was published at.
+        input: how evaluation makes an image fit where no run says otherwise: fields of `InputContract`, PUBLISHED for
+            what the backbone's publisher decides.
+        square_input: whether the size of its input is one side, as configurations say it.
+        flip, scales: whether the evaluation can average over mirror images, over scales.
+        schedules: keys of the `schedule` group that only some tasks have.
+        searches: the searches that work on it.
+        search_head: the head that a super-network needs; "": any.
+    """
+
+    name: str
+    title: str
+    monitor: str
+    spec: str
+    module: str
+    loss: str
+    heads: Mapping[str, HeadInfo]
+    formats: Mapping[str, FormatInfo]
+    output_stride: int = 32
+    num_classes: int = 1000
+    image_size: tuple[int, int] | None = None
+    input: Mapping[str, Any] = field(default_factory=dict)
+    square_input: bool = False
+    flip: bool = True
+    scales: bool = False
+    schedules: tuple[str, ...] = ()
+    searches: tuple[str, ...] = ("dmasking",)
+    search_head: str = ""
+
+    @property
+    def default_head(self) -> str:
+        return next(iter(self.heads))
+
+    def head(self, name: str) -> HeadInfo:
+        """Raises LightsegError for a name that is none of the task's heads."""
+        if name not in self.heads:
+            raise LightsegError(f"head.name={name} (task={self.name}): {nearest(name, self.heads)}")
+        return self.heads[name]
+
+
+_CITYSCAPES = "lightseg.data.datasets.cityscapes:from_options"
+_IMAGEFOLDER = "lightseg.data.datasets.imagefolder:from_options"
+_COCO = "lightseg.data.datasets.coco:from_options"
+_KEYPOINTS = "lightseg.data.datasets.coco_keypoints:from_options"
+
+TASKS: dict[str, TaskInfo] = {}
+
+
+def register_task(info: TaskInfo) -> None:
+    """Make a task known by its name. A task of the same name is replaced."""
+    TASKS[info.name] = info
+
+
+register_task(
+    TaskInfo(
+        name="seg",
+        title="Semantic segmentation",
+        monitor="val/mIoU",
+        spec="lightseg.task_specs.segmentation:SegmentationSpec",
+        module=".segmentation:SegmentationTask",
+        loss="lightseg.losses.segmentation:SegmentationLoss",
+        heads={
+            "lraspp": HeadInfo("lightseg.heads.lraspp:LRASPP", variants=("paper", "torchvision")),
+            "raspp": HeadInfo("lightseg.heads.lraspp:RASPP"),
+        },
+        formats={
+            "cityscapes": FormatInfo(_CITYSCAPES, "cityscapes"),
+            "folder": FormatInfo("lightseg.data.datasets.folder:from_options", "folder"),
+            "mini_seg": FormatInfo(_CITYSCAPES, "mini_seg", "lightseg.streets.prepare:mini_seg"),
+        },
+        output_stride=16,
+        num_classes=19,
+        image_size=(512, 1024),
+        scales=True,
+        searches=("dmasking", "netadapt"),
+    )
+)
+register_task(
+    TaskInfo(
+        name="cls",
+        title="Image classification",
+        monitor="val/top1",
+        spec="lightseg.task_specs.classification:ClassificationSpec",
+        module=".classification:ClassificationTask",
+        loss="lightseg.losses.classification:ClassificationLoss",
+        heads={
+            "native": HeadInfo(
+                "lightseg.heads.classification:NativeHead",
+                pretrained=(bool, str),
+                pretrained_hint="pretrained=true with head.name=native",
+            ),
+            "linear": HeadInfo("lightseg.heads.classification:LinearHead"),
+        },
+        formats={
+            "imagefolder": FormatInfo(_IMAGEFOLDER, "imagefolder"),
+            "mini_cls": FormatInfo(_IMAGEFOLDER, "mini_cls", "lightseg.streets.prepare:mini_cls"),
+        },
+        input={"size": PUBLISHED, "crop_pct": PUBLISHED, "interpolation": PUBLISHED},
+        square_input=True,
+        schedules=("randaugment", "mixup", "cutmix"),
+        searches=("dmasking", "netadapt"),
+        search_head="linear",
+    )
+)
+register_task(
+    TaskInfo(
+        name="det",
+        title="Object detection",
+        monitor="val/mAP",
+        spec="lightseg.task_specs.detection:DetectionSpec",
+        module=".detection:DetectionTask",
+        loss="lightseg.losses.detection:DetectionLoss",
+        heads={
+            "ssdlite": HeadInfo(
+                "lightseg.heads.ssdlite:SSDLite",
+                variants=("torchvision",),
+                pretrained=(str,),
+                pretrained_hint="pretrained=<the file of torchvision's SSDLite>",
+                whole_weights="lightseg.torchvision_ssdlite",
+            )
+        },
+        formats={
+            "coco": FormatInfo(_COCO, "coco"),
+            "mini_det": FormatInfo(_COCO, "mini_det", "lightseg.streets.prepare:mini_det"),
+        },
+        num_classes=80,
+        image_size=(320, 320),
+        input={"size": (320, 320), "keep_aspect": False},  # what SSDLite was published at
+        flip=False,
+    )
+)
+register_task(
+    TaskInfo(
+        name="pose",
+        title="Pose estimation",
+        monitor="val/AP",
+        spec="lightseg.task_specs.pose:PoseSpec",
+        module=".pose:PoseTask",
+        loss="lightseg.losses.pose:PoseLoss",
+        heads={
+            "heatmap": HeadInfo("lightseg.heads.heatmap:HeatmapHead", variants=("light", "simple")),
+            "simcc": HeadInfo("lightseg.heads.simcc:SimCCHead"),
+        },
+        formats={
+            "coco_keypoints": FormatInfo(_KEYPOINTS, "coco_pose"),
+            "mini_pose": FormatInfo(_KEYPOINTS, "mini_pose", "lightseg.streets.prepare:mini_pose"),
+        },
+        num_classes=17,
+        image_size=(256, 192),
+        # the size of crops is SimpleBaseline's (arXiv:1804.06208), so is the padding of a person's box
+        input={"size": (256, 192), "oks_nms": 0.9, "person_padding": 1.25},
+    )
+)
+
+
+def get_task(name: str) -> TaskInfo:
+    """Raises LightsegError for a name that is no task's, with the nearest ones."""
+    if name not in TASKS:
+        raise LightsegError(f"no task named '{name}': {nearest(name, TASKS)}")
+    return TASKS[name]
+
+
+def formats() -> dict[str, TaskInfo]:
+    """The task of every data format, by the format's name."""
+    return {name: info for info in TASKS.values() for name in info.formats}
+
+
+def resolve(path: str) -> Any:
+    """The attribute that an import path names."""
+    module, _, attribute = path.partition(":")
+    loaded = import_module(module)
+    return getattr(loaded, attribute) if attribute else loaded

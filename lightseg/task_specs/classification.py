@@ -1,0 +1,143 @@
+"""Classification: a class for every image.
+
+Batches have `labels` int64 [B], or float [B, C] once mixed. A prediction is probabilities [C].
+"""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from lightseg.data.datasets.imagefolder import check_same_classes
+from lightseg.data.datasets.segmentation import collate
+from lightseg.data.io.frame import Frame
+from lightseg.data.transforms.classification import eval_transform, train_transform
+from lightseg.data.transforms.stage_transform import Transform
+from lightseg.decoding.boxes import softmax
+from lightseg.errors import LightsegError
+from lightseg.input_contract import InputContract
+from lightseg.result_files import GrowingFile, GrowingList
+from lightseg.task_specs.base import Options, Outputs, Preprocessing, Results, Size, TaskExport, TaskSpec, class_names
+
+TOP = 5  # classes that a result names
+MAX_ASPECT = 16  # sides' ratio beyond which the ends of an image, which the crop drops anyway, are cut off first
+
+
+class ClassificationSpec(TaskSpec):
+    def train_transform(self, options: Options, scheduled: Mapping[str, float]) -> Transform:
+        augment = dict(options["augment"])
+        if "image_size" in scheduled:
+            augment["size"] = int(scheduled["image_size"])
+        if "randaugment" in scheduled:
+            augment["randaugment"] = scheduled["randaugment"]
+        return train_transform(**augment)
+
+    def eval_transform(self, options: Options) -> Transform:
+        return eval_transform(**options["eval"])
+
+    def collate(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = collate([{key: sample[key] for key in ("image", "name")} for sample in samples])
+        labels = torch.tensor([sample["label"] for sample in samples])
+        return {"images": batch["image"], "names": batch["name"], "labels": labels}
+
+    def check_splits(self, train: Any, val: Any) -> None:
+        check_same_classes(train, val)
+
+    def export(self, head: str, *, argmax: bool = False) -> TaskExport:
+        self.refuse_argmax(argmax)
+        return LOGITS
+
+    def decode(self, outputs: Outputs, decoding: Mapping[str, Any], image_size: Size) -> np.ndarray:
+        """Probabilities float32 [B, C]."""
+        return softmax(outputs["logits"])
+
+    def agreement(self, a: np.ndarray, b: np.ndarray) -> tuple[float, int]:
+        """Images."""
+        return float((a.argmax(1) == b.argmax(1)).sum()), len(a)
+
+    def preprocessing(self, contract: InputContract, size: Size | None = None) -> Preprocessing:
+        height, width = size or contract.size or (0, 0)
+        if height != width:
+            raise LightsegError(f"a classifier looks at a square: give one side, not {height}x{width}")
+        if not height or contract.crop_pct is None or contract.interpolation is None:
+            raise LightsegError("the input contract lacks size, crop_pct or interpolation")
+        return CenterCrop(height, contract.crop_pct, contract.interpolation)
+
+    def predict(self, head: Any, outputs: Tensor, image_size: Size, sizes: Sequence[Size]) -> list[np.ndarray]:
+        return list(head.decode(outputs, image_size).cpu().numpy())
+
+    def results(self, folder: Path, contract: InputContract, score: float) -> Results:
+        return ClassResults(folder, class_names(contract))
+
+
+LOGITS = TaskExport(
+    {"logits": "float32 [B, classes]; softmax makes probabilities of them"}, lambda logits, size: (logits,)
+)
+
+
+class CenterCrop:
+    """`lightseg.data.transforms.classification.eval_transform`: the shorter side resized, the center cut out."""
+
+    def __init__(self, size: int, crop_pct: float, interpolation: str) -> None:
+        self.crop = eval_transform(size, crop_pct, interpolation)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        longest = MAX_ASPECT * min(image.shape[:2])
+        top, left = (max(0, (side - longest) // 2) for side in image.shape[:2])
+        return self.crop(0, image=image[top : top + longest, left : left + longest])["image"]
+
+    def restore(self, prediction: np.ndarray, size: Size) -> np.ndarray:
+        return prediction
+
+
+class ClassResults:
+    """results.json: [{file_name, class, top: [{class, probability}, ... five]}]. results.csv: the same as a table."""
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self.class_names = names
+        self.list = GrowingList(folder / "results.json")
+        self.table = GrowingFile(folder / "results.csv")
+        ranks = range(1, min(TOP, len(names)) + 1)
+        self._row(["file_name", "frame", *(f"{key}_{rank}" for rank in ranks for key in ("class", "probability"))])
+
+    def _row(self, cells: Sequence[Any]) -> None:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\n").writerow(cells)
+        self.table.write(line.getvalue())
+
+    def _top(self, prediction: np.ndarray) -> list[tuple[str, float]]:
+        order = np.argsort(-prediction, kind="stable")[:TOP]
+        return [(self.class_names[i], round(float(prediction[i]), 6)) for i in order]
+
+    def add(self, frame: Frame, prediction: np.ndarray) -> None:
+        top = self._top(prediction)
+        named = [{"class": name, "probability": probability} for name, probability in top]
+        self.list.append({**frame.origin, "class": top[0][0], "top": named})
+        number = "" if frame.index is None else frame.index
+        self._row([frame.file_name, number, *(cell for pair in top for cell in pair)])
+
+    def draw(self, image: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+        """The classes at the upper left, as many as there is room for."""
+        canvas = Image.fromarray(image)
+        letters = max(10, round(canvas.width / 32))
+        draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(letters)
+        line = letters + 4
+        for row, (name, probability) in enumerate(self._top(prediction)):
+            text = f"{100 * probability:.1f} % {name}"
+            if row and (row + 1) * line > canvas.height:
+                break
+            draw.rectangle((0, row * line, font.getlength(text) + 8, (row + 1) * line), fill=(24, 24, 24))
+            draw.text((4, (row + 0.5) * line), text, "white", font, anchor="lm")
+        return np.array(canvas)
+
+    def finish(self) -> None:
+        try:
+            self.list.finish()
+        finally:
+            self.table.finish()

@@ -1,0 +1,159 @@
+"""Detection: a box and a class for every object.
+
+Batches have `boxes`, a list of float32 [N, 4] x1, y1, x2, y2 in pixels of the images, and `labels`, a list of int64
+[N]. A prediction has `boxes` [n, 4], `labels` [n] and `scores` [n], best first.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lightseg.data.datasets.coco import bright_palette, check_same_categories, collate
+from lightseg.data.io.frame import Frame
+from lightseg.data.transforms.detection import eval_transform, to_original, train_transform
+from lightseg.data.transforms.stage_transform import Transform
+from lightseg.decoding.boxes import detections
+from lightseg.draw import draw_boxes
+from lightseg.errors import LightsegError
+from lightseg.input_contract import InputContract
+from lightseg.result_files import GrowingList
+from lightseg.task_specs.base import Options, Outputs, Preprocessing, Results, Size, TaskExport, TaskSpec, class_names
+
+CLEAR_SCORE, SAME_IOU = 0.3, 0.9  # detections that count for the agreement, and their overlap
+
+
+class DetectionSpec(TaskSpec):
+    detects_boxes = True
+
+    def train_transform(self, options: Options, scheduled: Mapping[str, float]) -> Transform:
+        """`image_size` is the shorter side of the network's input."""
+        augment = {key: value for key, value in options["augment"].items() if key != "multi_scale"}  # of whole batches
+        if "image_size" in scheduled:
+            factor = scheduled["image_size"] / min(augment["size"])
+            augment["size"] = [round(side * factor) for side in augment["size"]]
+        return train_transform(**augment)
+
+    def eval_transform(self, options: Options) -> Transform:
+        return eval_transform(**options["eval"])
+
+    def collate(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        return collate(samples)
+
+    def check_splits(self, train: Any, val: Any) -> None:
+        check_same_categories(train, val)
+
+    def export(self, head: str, *, argmax: bool = False) -> TaskExport:
+        self.refuse_argmax(argmax)
+        return RAW_BOXES
+
+    def decode(self, outputs: Outputs, decoding: Mapping[str, Any], image_size: Size) -> list[dict[str, np.ndarray]]:
+        """See `lightseg.decoding.boxes.detections`."""
+        raw = (outputs[name] for name in ("class_logits", "box_deltas", "default_boxes"))
+        return detections(*raw, image_size=image_size, **decoding)
+
+    def agreement(self, a: list[dict[str, np.ndarray]], b: list[dict[str, np.ndarray]]) -> tuple[float, int]:
+        """Of the clear detections of either, those that the other has too, each matched once."""
+        same, total = 0, 0
+        for first, second in zip(a, b, strict=True):
+            first, second = ({k: v[d["scores"] > CLEAR_SCORE] for k, v in d.items()} for d in (first, second))
+            free = list(range(len(second["labels"])))
+            for box, label in zip(first["boxes"], first["labels"], strict=True):
+                match = next(
+                    (i for i in free if second["labels"][i] == label and _iou(box, second["boxes"][i]) > SAME_IOU), None
+                )
+                if match is not None:
+                    free.remove(match)
+                    same += 1
+            total += max(len(first["labels"]), len(second["labels"]))
+        return float(same), total
+
+    def preprocessing(self, contract: InputContract, size: Size | None = None) -> Preprocessing:
+        size = size or contract.size
+        if size is None:
+            raise LightsegError("the input contract has no size: give --size")
+        return FixedSize(size, bool(contract.keep_aspect))
+
+    def predict(self, head: Any, outputs: Any, image_size: Size, sizes: Sequence[Size]) -> list[dict[str, np.ndarray]]:
+        decoded = head.decode(outputs, image_size)
+        return [{key: value.cpu().numpy() for key, value in image.items()} for image in decoded]
+
+    def results(self, folder: Path, contract: InputContract, score: float) -> Results:
+        return BoxResults(folder, class_names(contract), contract.palette, score)
+
+
+RAW_BOXES = TaskExport(
+    {
+        "class_logits": "float32 [B, N, 1 + classes], the background first; softmax makes scores of them",
+        "box_deltas": "float32 [B, N, 4], offsets of the boxes' center and log size from the default boxes, times 10, "
+        "10, 5, 5",
+        "default_boxes": "float32 [N, 4], x1, y1, x2, y2 in pixels of the input, the same for every image",
+    },
+    lambda outputs, size: (outputs["class_logits"], outputs["box_deltas"], outputs["default_boxes"]),
+    decoding=("score_threshold", "nms_threshold", "topk_candidates", "detections_per_image"),
+)
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> float:
+    shared = (np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])).clip(0).prod()
+    return float(shared / max(1e-9, (a[2:] - a[:2]).prod() + (b[2:] - b[:2]).prod() - shared))
+
+
+class FixedSize:
+    """size: of the network's input; keep_aspect: images are fitted in instead of stretched. Boxes are mapped back."""
+
+    def __init__(self, size: Sequence[int], keep_aspect: bool) -> None:
+        self.fit = eval_transform(size, keep_aspect)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        boxes, labels = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+        return self.fit(0, image=image, boxes=boxes, labels=labels)["image"]
+
+    def restore(self, prediction: dict[str, np.ndarray], size: Size) -> dict[str, np.ndarray]:
+        boxes = to_original(prediction["boxes"], size, self.fit.size, self.fit.keep_aspect)
+        return {**prediction, "boxes": boxes}
+
+
+class BoxResults:
+    """results.json: COCO results, [{image_id, category_id, bbox [x, y, width, height], score, file_name}].
+
+    images.json: COCO's images and categories (class ids from 1): pycocotools' `COCO` reads it and its `loadRes` takes
+    the results. Boxes under `score` are not drawn; the file has all.
+    """
+
+    def __init__(
+        self, folder: Path, names: Sequence[str], palette: Sequence[Sequence[int]] | None, score: float
+    ) -> None:
+        self.class_names, self.score = names, score
+        self.palette = [list(color) for color in palette or bright_palette(len(names))]
+        self.number = 0
+        self.list = GrowingList(folder / "results.json")
+        categories = json.dumps([{"id": i, "name": name} for i, name in enumerate(names, start=1)])
+        head = f'{{"categories": {categories},\n"annotations": [],\n"images": ['
+        self.images = GrowingList(folder / "images.json", head, "]}\n")
+
+    def add(self, frame: Frame, prediction: dict[str, np.ndarray]) -> None:
+        assert frame.image is not None
+        self.number += 1
+        height, width = frame.image.shape[:2]
+        self.images.append({"id": self.number, **frame.origin, "height": height, "width": width})
+        boxes = prediction["boxes"].astype(np.float64)
+        boxes[:, 2:] -= boxes[:, :2]
+        for box, label, score in zip(
+            boxes.round(3).tolist(), prediction["labels"].tolist(), prediction["scores"].tolist(), strict=True
+        ):
+            entry = {"image_id": self.number, "category_id": label + 1, "bbox": box, "score": round(score, 6)}
+            self.list.append({**entry, **frame.origin})
+
+    def draw(self, image: np.ndarray, prediction: dict[str, np.ndarray]) -> np.ndarray:
+        drawn = prediction["scores"] >= self.score
+        boxes, labels, scores = (prediction[key][drawn] for key in ("boxes", "labels", "scores"))
+        return draw_boxes(image, boxes, labels, scores, self.class_names, self.palette)
+
+    def finish(self) -> None:
+        try:
+            self.list.finish()
+        finally:
+            self.images.finish()

@@ -1,0 +1,213 @@
+"""Pose, top-down: the keypoints of one person a crop.
+
+Batches have `keypoints` float32 [B, K, 2] in pixels of the crops and `visible` int64 [B, K]. A prediction of the
+network has `keypoints` [K, 2] and `scores` [K]; of an image, of its n persons, `boxes` [n, 4] x1, y1, x2, y2,
+`box_scores` [n], `keypoints` [n, K, 2] and `scores` [n, K].
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from lightseg.data.datasets.coco_keypoints import check_same_skeletons, collate
+from lightseg.data.io.frame import Frame
+from lightseg.data.skeleton import DEFAULT_SIGMA
+from lightseg.data.transforms.pose import crop_matrix, eval_transform, middle_and_sides, train_transform, window_width
+from lightseg.data.transforms.stage_transform import Transform
+from lightseg.decoding.keypoints import heatmap_keypoints, simcc_keypoints
+from lightseg.draw_pose import draw_pose
+from lightseg.errors import LightsegError
+from lightseg.input_contract import InputContract
+from lightseg.metrics.oks import person_scores
+from lightseg.result_files import GrowingList
+from lightseg.task_specs.base import Options, Outputs, Results, Size, TaskExport, TaskSpec, class_names
+
+CLEAR_SCORE, SAME_PX = 0.3, 1.0  # keypoints that count for the agreement, and how far apart they may be
+MIN_SCORE = 0.2  # of a keypoint that counts for its person's score, as in the evaluation
+
+Skeleton = dict[str, list[Any]]  # edges, pairs, sigmas
+
+
+class PoseSpec(TaskSpec):
+    top_down = True
+
+    def train_transform(self, options: Options, scheduled: Mapping[str, float]) -> Transform:
+        """`image_size` is the shorter side of the crop."""
+        augment = dict(options["augment"])
+        if "image_size" in scheduled:
+            factor = scheduled["image_size"] / min(augment["size"])
+            augment["size"] = [round(side * factor) for side in augment["size"]]
+        return train_transform(**augment)
+
+    def eval_transform(self, options: Options) -> Transform:
+        return eval_transform(**options["eval"])
+
+    def collate(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        return collate(samples)
+
+    def check_splits(self, train: Any, val: Any) -> None:
+        check_same_skeletons(train, val)
+
+    def export(self, head: str, *, argmax: bool = False) -> TaskExport:
+        self.refuse_argmax(argmax)
+        return SIMCC if head == "simcc" else HEATMAPS
+
+    def decode(self, outputs: Outputs, decoding: Mapping[str, Any], image_size: Size) -> list[dict[str, np.ndarray]]:
+        """Of each crop `keypoints` [K, 2] and `scores` [K]."""
+        if "heatmaps" in outputs:
+            return heatmap_keypoints(outputs["heatmaps"], image_size=image_size, **decoding)
+        return simcc_keypoints(outputs["x"], outputs["y"], image_size=image_size, **decoding)
+
+    def agreement(self, a: list[dict[str, np.ndarray]], b: list[dict[str, np.ndarray]]) -> tuple[float, int]:
+        """Of the keypoints that are clear to either, those that both have in the same place."""
+        same, total = 0, 0
+        for first, second in zip(a, b, strict=True):
+            clear = np.maximum(first["scores"], second["scores"]) > CLEAR_SCORE
+            near = np.linalg.norm(first["keypoints"] - second["keypoints"], axis=1) <= SAME_PX
+            same, total = same + int((clear & near).sum()), total + int(clear.sum())
+        return float(same), total
+
+    def complete(self, contract: InputContract, num_classes: int, where: str | Path) -> InputContract:
+        skeleton = read_skeleton(contract.skeleton, num_classes, where)
+        return super().complete(contract, num_classes, where).replace(skeleton=skeleton)
+
+    def preprocessing(self, contract: InputContract, size: Size | None = None) -> "PersonCrop":
+        size = size or contract.size
+        if size is None:
+            raise LightsegError("the input contract has no size: give --size")
+        return PersonCrop(size)
+
+    def predict(self, head: Any, outputs: Any, image_size: Size, sizes: Sequence[Size]) -> list[dict[str, np.ndarray]]:
+        decoded = {key: value.cpu().numpy() for key, value in head.decode(outputs, image_size).items()}
+        return [{key: value[i] for key, value in decoded.items()} for i in range(len(sizes))]
+
+    def results(self, folder: Path, contract: InputContract, score: float) -> Results:
+        assert contract.skeleton is not None
+        return PoseResults(folder, class_names(contract), contract.skeleton, score)
+
+
+HEATMAPS = TaskExport(
+    {"heatmaps": "float32 [B, keypoints, h, w], around 0..1 at a quarter of the image's height and width, rounded up"},
+    lambda outputs, size: (outputs,),
+    any_size=True,
+    decoding=("codec.kind", "codec.dark", "codec.sigma"),
+)
+SIMCC = TaskExport(
+    {
+        "x": "float32 [B, keypoints, bins], logits of the bins along the width",
+        "y": "float32 [B, keypoints, bins], logits of the bins along the height",
+    },
+    lambda outputs, size: (outputs["x"], outputs["y"]),
+    decoding=("codec.split", "codec.sigma", "criterion.beta"),
+)
+
+
+class PersonCrop:
+    """A person's box, widened and cut out. As a preprocessing it takes the whole image for one person's box.
+
+    size: (height, width) of the crops.
+    """
+
+    def __init__(self, size: Sequence[int]) -> None:
+        self.crop = eval_transform(size)
+        self.size = self.crop.size
+
+    def cut(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """box [4] xyxy -> the crop uint8 [h, w, 3] and float32 [2, 3], its pixel indices to those of the image."""
+        points, visible = np.zeros((0, 2), np.float32), np.zeros(0, np.int64)
+        crop = self.crop(0, image=image, box=np.asarray(box), keypoints=points, visible=visible, area=0.0)
+        return crop["image"], crop["matrix"]
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        return self.cut(image, self._whole(image.shape[:2]))[0]
+
+    def restore(self, prediction: dict[str, np.ndarray], size: Size) -> dict[str, np.ndarray]:
+        """One person's keypoints [K, 2] and scores [K] -> those of all persons, a single one."""
+        box = self._whole(size)
+        middle, sides = middle_and_sides(box)
+        matrix = cv2.invertAffineTransform(crop_matrix(middle, window_width(sides, self.size), self.size))
+        keypoints = prediction["keypoints"] @ matrix[:, :2].T + matrix[:, 2]
+        person = {"boxes": box, "box_scores": np.float32(1), "keypoints": keypoints, "scores": prediction["scores"]}
+        return {key: np.asarray(value)[None] for key, value in person.items()}
+
+    @staticmethod
+    def _whole(size: Size) -> np.ndarray:
+        return np.array([0, 0, size[1], size[0]], np.float32)
+
+
+def read_skeleton(skeleton: Mapping[str, Any] | None, count: int, where: str | Path) -> Skeleton:
+    """The skeleton of `count` keypoints, without edges and of usual sigmas where there is none.
+
+    Raises:
+        LightsegError: it joins points that there are not, or has another number of sigmas.
+    """
+    values = {"edges": [], "pairs": [], "sigmas": [DEFAULT_SIGMA] * count, **(skeleton or {})}
+    links = [link for key in ("edges", "pairs") for link in _list(values[key])]
+    joined = all(
+        isinstance(link, list | tuple) and len(link) == 2 and all(_is_index(p, count) for p in link) for link in links
+    )
+    sigmas = _list(values["sigmas"])
+    if not joined or len(sigmas) != count or not all(isinstance(s, int | float) and s > 0 for s in sigmas):
+        raise LightsegError(f"{where}: its skeleton does not fit its {count} keypoints")
+    return {key: list(values[key]) for key in ("edges", "pairs", "sigmas")}
+
+
+def _list(values: Any) -> list[Any]:
+    return list(values) if isinstance(values, list | tuple) else [None]
+
+
+def _is_index(point: Any, count: int) -> bool:
+    return isinstance(point, int) and 0 <= point < count
+
+
+class PoseResults:
+    """results.json: COCO keypoint results, [{image_id, category_id, keypoints [x, y, score, ...], score, file_name,
+    box [x, y, width, height], box_score}]. images.json: COCO's images and categories, with keypoints and skeleton.
+
+    Keypoints under `score` are not drawn; the file has all.
+    """
+
+    def __init__(self, folder: Path, names: Sequence[str], skeleton: Mapping[str, Any], score: float) -> None:
+        self.skeleton, self.score = skeleton, score
+        self.number = 0
+        self.list = GrowingList(folder / "results.json")
+        lines = [[start + 1, end + 1] for start, end in skeleton["edges"]]
+        category = {"id": 1, "name": "person", "keypoints": list(names), "skeleton": lines}
+        head = f'{{"categories": [{json.dumps(category, ensure_ascii=False)}],\n"annotations": [],\n"images": ['
+        self.images = GrowingList(folder / "images.json", head, "]}\n")
+
+    def add(self, frame: Frame, prediction: dict[str, np.ndarray]) -> None:
+        assert frame.image is not None
+        self.number += 1
+        height, width = frame.image.shape[:2]
+        self.images.append({"id": self.number, **frame.origin, "height": height, "width": width})
+        boxes, points = prediction["boxes"].astype(np.float64), prediction["keypoints"].astype(np.float64)
+        boxes[:, 2:] -= boxes[:, :2]
+        points = np.concatenate([points, prediction["scores"][..., None].astype(np.float64)], 2)
+        scores = person_scores(prediction["box_scores"], prediction["scores"], MIN_SCORE)
+        columns = (
+            points.reshape(len(points), 3 * points.shape[1]).round(3),
+            scores,
+            boxes.round(3),
+            prediction["box_scores"],
+        )
+        for keypoints, score, box, box_score in zip(*(column.tolist() for column in columns), strict=True):
+            entry = {"image_id": self.number, "category_id": 1, "keypoints": keypoints, "score": round(score, 6)}
+            self.list.append({**entry, "box": box, "box_score": round(box_score, 6), **frame.origin})
+
+    def draw(self, image: np.ndarray, prediction: dict[str, np.ndarray]) -> np.ndarray:
+        if not (prediction["scores"] >= self.score).any():
+            return image
+        edges, pairs = self.skeleton["edges"], self.skeleton["pairs"]
+        scores = prediction["scores"].astype(np.float32)
+        return draw_pose(image, prediction["keypoints"], scores, edges, pairs, self.score)
+
+    def finish(self) -> None:
+        try:
+            self.list.finish()
+        finally:
+            self.images.finish()

@@ -1,0 +1,169 @@
+"""Semantic segmentation: a class for every pixel.
+
+Batches have `masks` uint8 [B, H, W], 255 = ignore, where there are labels. A prediction is class ids [H, W].
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lightseg.data.datasets.cityscapes import CLASSES as CITYSCAPES
+from lightseg.data.datasets.segmentation import collate, default_palette
+from lightseg.data.io.frame import Frame
+from lightseg.data.transforms.detection import eval_transform as resize_transform
+from lightseg.data.transforms.segmentation import DEFAULT_SCALE, train_transform
+from lightseg.data.transforms.stage_transform import Transform
+from lightseg.errors import DataError, LightsegError, one_line
+from lightseg.input_contract import InputContract
+from lightseg.result_files import GrowingList, write_bytes, write_picture
+from lightseg.task_specs.base import Options, Outputs, Preprocessing, Results, Size, TaskExport, TaskSpec, class_names
+
+OPACITY = 0.6  # of class colors over the image
+MAX_PIXELS = 50_000_000  # of an image segmented at its own size: some 15 GB of feature maps
+
+
+class SegmentationSpec(TaskSpec):
+    def train_transform(self, options: Options, scheduled: Mapping[str, float]) -> Transform:
+        """At a smaller `image_size` (of the crop's shorter side) the same part of the image has fewer pixels."""
+        augment = dict(options["augment"])
+        if "image_size" in scheduled:
+            factor = scheduled["image_size"] / min(augment["crop_size"])
+            augment["crop_size"] = [round(side * factor) for side in augment["crop_size"]]
+            augment["scale"] = [scale * factor for scale in augment.get("scale", DEFAULT_SCALE)]
+        return train_transform(**augment)
+
+    def collate(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
+        try:
+            batch = collate(samples)
+        except DataError as error:
+            raise DataError(f"{one_line(error)}; for evaluation that is data.eval_batch_size=1") from error
+        masks = {"masks": batch["mask"]} if "mask" in batch else {}
+        return {"images": batch["image"], "names": batch["name"], **masks}
+
+    def export(self, head: str, *, argmax: bool = False) -> TaskExport:
+        return CLASS_IDS if argmax else LOGITS
+
+    def decode(self, outputs: Outputs, decoding: Mapping[str, Any], image_size: Size) -> np.ndarray:
+        """Class ids int64 [B, H, W]."""
+        ids = outputs["class_ids"] if "class_ids" in outputs else outputs["logits"].argmax(1)
+        return ids.astype(np.int64)
+
+    def agreement(self, a: np.ndarray, b: np.ndarray) -> tuple[float, int]:
+        """Pixels."""
+        return float((a == b).sum()), a.size
+
+    def preprocessing(self, contract: InputContract, size: Size | None = None) -> Preprocessing:
+        return WholeImage(size or contract.size)
+
+    def predict(self, head: Any, outputs: Tensor, image_size: Size, sizes: Sequence[Size]) -> list[np.ndarray]:
+        # the logits straight to the image's own size, one at a time
+        masks = (head.decode(outputs[i : i + 1], size)[0] for i, size in enumerate(sizes))
+        return [mask.to(torch.int16).cpu().numpy() for mask in masks]
+
+    def predict_exported(
+        self, outputs: Outputs, decoding: Mapping[str, Any], image_size: Size, sizes: Sequence[Size]
+    ) -> list[np.ndarray]:
+        if "logits" not in outputs:
+            ids = self.decode(outputs, decoding, image_size)
+            return [_nearest(mask, size) for mask, size in zip(ids, sizes, strict=True)]
+        masks = []
+        for i, size in enumerate(sizes):
+            logits = torch.from_numpy(outputs["logits"][i : i + 1])
+            logits = logits if tuple(logits.shape[-2:]) == tuple(size) else upsample(logits, size)
+            masks.append(self.decode({"logits": logits.numpy()}, decoding, image_size)[0])
+        return masks
+
+    def results(self, folder: Path, contract: InputContract, score: float) -> Results:
+        return MaskResults(folder, class_names(contract), contract.palette)
+
+
+# -- export ------------------------------------------------------------------------------------------------------------
+
+
+def upsample(logits: Tensor, size: Size) -> Tensor:
+    """Logits [B, C, h, w] at `size`."""
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+
+def _argmax(logits: Tensor, size: Size) -> Tensor:
+    return upsample(logits, size).argmax(1).to(torch.uint8 if logits.shape[1] <= 256 else torch.int32)
+
+
+LOGITS = TaskExport(
+    {"logits": "float32 [B, classes, H, W], one logit a class and pixel of the image; the largest is the prediction"},
+    lambda logits, size: (upsample(logits, size),),
+    any_size=True,
+)
+CLASS_IDS = TaskExport(
+    {"class_ids": "uint8 [B, H, W], the class of each pixel of the image (int32 from 257 classes on)"},
+    lambda logits, size: (_argmax(logits, size),),
+    any_size=True,
+)
+
+
+def _nearest(ids: np.ndarray, size: Size) -> np.ndarray:
+    """Class ids [h, w] at `size`: those of the pixels whose centers are nearest."""
+    if ids.shape == tuple(size):
+        return ids
+    return cv2.resize(ids.astype(np.uint16), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+# -- inference ---------------------------------------------------------------------------------------------------------
+
+
+class WholeImage:
+    """size: of the network's input, None: the image's own. Predictions come at the image's size."""
+
+    def __init__(self, size: Size | None) -> None:
+        self.resize = None if size is None else resize_transform(size)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        if self.resize is not None:
+            boxes, labels = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+            return self.resize(0, image=image, boxes=boxes, labels=labels)["image"]
+        if image.shape[0] * image.shape[1] > MAX_PIXELS:
+            raise LightsegError(f"{image.shape[1]}x{image.shape[0]} pixels are too many at their own size: give --size")
+        return image
+
+    def restore(self, prediction: np.ndarray, size: Size) -> np.ndarray:
+        return prediction
+
+
+class MaskResults:
+    """masks/<name>.png: class ids. legend.json: [{id, name, color}]. results.json: [{file_name, mask, height, width}].
+
+    Of videos every frame is an entry with `frame`, its number from 0; its mask is masks/<video>/<frame>.png.
+    """
+
+    def __init__(self, folder: Path, names: Sequence[str], palette: Sequence[Sequence[int]] | None) -> None:
+        if palette is None:
+            cityscapes = {name: color for _, name, color in CITYSCAPES}
+            known = list(names) == list(cityscapes)
+            palette = list(cityscapes.values()) if known else default_palette(len(names))
+        colors = [list(color) for color in palette]
+        self.folder, self.colors = folder, np.array(colors, np.uint8)
+        self.dtype = np.uint8 if len(names) <= 256 else np.uint16
+        rows = zip(names, colors, strict=True)
+        legend = [{"id": number, "name": name, "color": color} for number, (name, color) in enumerate(rows)]
+        write_bytes(folder / "legend.json", (json.dumps(legend, ensure_ascii=False, indent=1) + "\n").encode())
+        self.list = GrowingList(folder / "results.json")
+
+    def add(self, frame: Frame, prediction: np.ndarray) -> None:
+        path = self.folder / "masks" / f"{frame.name}.png"
+        write_picture(path, prediction.astype(self.dtype))
+        height, width = prediction.shape
+        mask = path.relative_to(self.folder).as_posix()
+        self.list.append({**frame.origin, "mask": mask, "height": height, "width": width})
+
+    def draw(self, image: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+        return cv2.addWeighted(image, 1 - OPACITY, self.colors[prediction], OPACITY, 0)
+
+    def finish(self) -> None:
+        self.list.finish()
