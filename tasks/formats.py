@@ -6,14 +6,12 @@ from typing import Any, NamedTuple
 
 import torch
 
+from lightseg.data.collate import collate, collate_detection, collate_pose
 from lightseg.data.datasets.cityscapes import Cityscapes
 from lightseg.data.datasets.coco import CocoDetection, check_same_categories
-from lightseg.data.datasets.coco import collate as coco_batch
 from lightseg.data.datasets.coco_keypoints import CocoKeypoints, check_same_skeletons
-from lightseg.data.datasets.coco_keypoints import collate as pose_batch
 from lightseg.data.datasets.folder import SegmentationFolder
 from lightseg.data.datasets.imagefolder import ClassificationFolder, check_same_classes
-from lightseg.data.datasets.segmentation import collate
 from lightseg.data.transforms.stage_transform import Transform
 from lightseg.errors import DataError, LightsegError, nearest, one_line
 
@@ -214,10 +212,10 @@ FORMATS = {
     "folder": Format(seg_folder, seg_train, lambda options: None, seg_batch),
     "imagefolder": Format(cls_folder, cls_train, cls_evaluation, cls_batch, agree=check_same_classes),
     "mini_cls": Format(cls_folder, cls_train, cls_evaluation, cls_batch, mini_cls),
-    "coco": Format(coco, det_train, det_evaluation, coco_batch, agree=check_same_categories),
-    "mini_det": Format(coco, det_train, det_evaluation, coco_batch, mini_det),
-    "coco_keypoints": Format(coco_keypoints, pose_train, pose_evaluation, pose_batch, agree=check_same_skeletons),
-    "mini_pose": Format(coco_keypoints, pose_train, pose_evaluation, pose_batch, mini_pose),
+    "coco": Format(coco, det_train, det_evaluation, collate_detection, agree=check_same_categories),
+    "mini_det": Format(coco, det_train, det_evaluation, collate_detection, mini_det),
+    "coco_keypoints": Format(coco_keypoints, pose_train, pose_evaluation, collate_pose, agree=check_same_skeletons),
+    "mini_pose": Format(coco_keypoints, pose_train, pose_evaluation, collate_pose, mini_pose),
 }
 
 
