@@ -64,6 +64,7 @@ class PoseTask(Task):
             nms_threshold=data["oks_nms"],
             pck_unit=data["pck"]["unit"],
             pck_threshold=data["pck"]["threshold"],
+            results_order=np.argsort(dataset.file_classes).tolist(),
         )
         maps = model["head"]["name"] == "heatmap"
         self.headings = ("truth", "prediction", "heatmaps") if maps else ("truth", "prediction")

@@ -17,13 +17,13 @@ from lightseg.errors import DataError
 
 @dataclass
 class PersonBoxes:
-    """Pictures in the annotation file's order, in each the boxes as the detections file has them.
+    """Images in the annotation file's order, in each image the boxes as the detections file has them.
 
-    picture: int64 [D]. boxes: float32 [D, 4] xyxy, clipped to the picture. scores: float32 [D].
+    image_numbers: int64 [D], of the images. boxes: float32 [D, 4] xyxy, clipped to the image. scores: float32 [D].
     rows: int64 [D], places in the detections file.
     """
 
-    picture: np.ndarray
+    image_numbers: np.ndarray
     boxes: np.ndarray
     scores: np.ndarray
     rows: np.ndarray
@@ -33,9 +33,9 @@ class PersonBoxes:
 def read_person_boxes(
     path: Path, image_ids: list[int], sizes: np.ndarray, category_ids: Collection[int], least_score: float = 0.0
 ) -> PersonBoxes:
-    """Detections of those categories with at least that score, in the pictures `image_ids` of height and width `sizes`.
+    """Detections of those categories with at least that score, in the images `image_ids` of height and width `sizes`.
 
-    DataError for a file of another form, detections of other pictures, and where no detection is left.
+    DataError for a file of another form, detections of other images, and where no detection is left.
     """
     if not 0 <= least_score <= 1:
         raise DataError(f"the least score of person boxes is {least_score}: it lies in 0..1")
@@ -49,7 +49,7 @@ def read_person_boxes(
     if not known.all():
         first = found[int(np.flatnonzero(~known)[0])]["image_id"]
         raise DataError(
-            f"{path}: {(~known).sum()} of {len(found)} detections are of pictures that the annotations do not have "
+            f"{path}: {(~known).sum()} of {len(found)} detections are of images that the annotations do not have "
             f"(the first: image_id {first}): give the detections of this split"
         )
     given = [column(found, key, "detections", path) for key in ("score", "category_id")]
@@ -68,7 +68,7 @@ def read_person_boxes(
         f"{number} of {len(found)} detections {what} and are left out"
         for number, what in (
             ((~of_persons).sum(), "are of other categories"),
-            ((of_persons & ~sound).sum(), "have no area in their picture, or NaN,"),
+            ((of_persons & ~sound).sum(), "have no area in their image, or NaN,"),
             ((of_persons & sound & ~confident).sum(), f"have a score under {least_score}"),
         )
         if number
@@ -79,5 +79,5 @@ def read_person_boxes(
     rows = keep[np.argsort(image[keep], kind="stable")]
     without = len(image_ids) - len(np.unique(image[rows]))
     if without:
-        report.append(f"{without} of {len(image_ids)} pictures have no detection: whoever is there counts as missed")
+        report.append(f"{without} of {len(image_ids)} images have no detection: whoever is there counts as missed")
     return PersonBoxes(image[rows], clipped[rows].astype(np.float32), scores[rows].astype(np.float32), rows, report)

@@ -57,6 +57,13 @@ class Skeleton:
     def lower(self) -> list[bool]:
         return [bool(_LOWER & set(_words(name))) for name in self.names]
 
+    def reordered(self, order: Sequence[int]) -> "Skeleton":
+        """The same points in another order: the new point k is the point `order[k]`."""
+        new = {old: index for index, old in enumerate(order)}
+        edges, pairs = (tuple((new[a], new[b]) for a, b in links) for links in (self.edges, self.pairs))
+        names, sigmas = tuple(self.names[old] for old in order), tuple(self.sigmas[old] for old in order)
+        return Skeleton(names, edges, pairs, sigmas)
+
     def difference(self, other: "Skeleton") -> str:
         """What keeps a net for one from being used for the other; "" if nothing does."""
         pairs = enumerate(zip(self.names, other.names, strict=False), start=1)

@@ -48,6 +48,8 @@ class PoseMetric(Metric):
         shoulder to right hip, or two names of keypoints, of a head for example. None is "torso" where names has those,
         else "box"; the attribute tells which. Persons in whom one of the two points is not labelled do not count.
     pck_threshold: 0.2 of that.
+    results_order: the places in `names` of the annotation file's keypoints, in the file's order, which is that of
+        `results`; None: `names` are in the file's order.
     """
 
     higher_is_better = True
@@ -65,8 +67,10 @@ class PoseMetric(Metric):
         nms_threshold: float | None = 0.9,
         pck_unit: str | Sequence[str] | None = None,
         pck_threshold: float = 0.2,
+        results_order: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
+        self.results_order = list(range(len(names)) if results_order is None else results_order)
         self.ground_truth, self.names = ground_truth, list(names)
         self.sigmas = np.array([float(sigma) for sigma in sigmas])
         if self.sigmas.shape != (len(names),) or not (np.isfinite(self.sigmas) & (self.sigmas > 0)).all():
@@ -102,6 +106,7 @@ class PoseMetric(Metric):
             nms_threshold=self.nms_threshold,
             pck_unit=self.pck_unit,
             pck_threshold=self.pck_threshold,
+            results_order=self.results_order,
         )
 
     def update(
@@ -165,7 +170,8 @@ class PoseMetric(Metric):
         """
         with self.sync_context(dist_sync_fn=self.dist_sync_fn):
             rows, scores = self._kept()
-        columns = self._images(rows), rows[:, _POINTS:].tolist(), scores.tolist()
+        points = self._split(rows)[:, self.results_order].reshape(rows[:, _POINTS:].shape)
+        columns = self._images(rows), points.tolist(), scores.tolist()
         return [
             {"image_id": image, "category_id": self.category_id, "keypoints": points, "score": score}
             for image, points, score in zip(*columns, strict=True)

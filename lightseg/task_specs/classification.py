@@ -14,8 +14,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from lightseg.data.collate import collate
 from lightseg.data.datasets.imagefolder import check_same_classes
-from lightseg.data.datasets.segmentation import collate
 from lightseg.data.io.frame import Frame
 from lightseg.data.transforms.classification import eval_transform, train_transform
 from lightseg.data.transforms.stage_transform import Transform

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from lightseg.data.datasets.coco import bright_palette, check_same_categories, collate
+from lightseg.data.collate import collate_detection
+from lightseg.data.datasets.coco import bright_palette, check_same_categories
 from lightseg.data.io.frame import Frame
 from lightseg.data.transforms.detection import eval_transform, to_original, train_transform
 from lightseg.data.transforms.stage_transform import Transform
@@ -40,7 +41,7 @@ class DetectionSpec(TaskSpec):
         return eval_transform(**options["eval"])
 
     def collate(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
-        return collate(samples)
+        return collate_detection(samples)
 
     def check_splits(self, train: Any, val: Any) -> None:
         check_same_categories(train, val)

@@ -13,7 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from lightseg.data.datasets.coco_keypoints import check_same_skeletons, collate
+from lightseg.data.collate import collate_pose
+from lightseg.data.datasets.coco_keypoints import check_same_skeletons
 from lightseg.data.io.frame import Frame
 from lightseg.data.skeleton import DEFAULT_SIGMA
 from lightseg.data.transforms.pose import crop_matrix, eval_transform, middle_and_sides, train_transform, window_width
@@ -47,7 +48,7 @@ class PoseSpec(TaskSpec):
         return eval_transform(**options["eval"])
 
     def collate(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
-        return collate(samples)
+        return collate_pose(samples)
 
     def check_splits(self, train: Any, val: Any) -> None:
         check_same_skeletons(train, val)

@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lightseg.data.collate import collate
 from lightseg.data.datasets.cityscapes import CLASSES as CITYSCAPES
-from lightseg.data.datasets.segmentation import collate, default_palette
+from lightseg.data.datasets.segmentation import default_palette
 from lightseg.data.io.frame import Frame
 from lightseg.data.transforms.detection import eval_transform as resize_transform
 from lightseg.data.transforms.segmentation import DEFAULT_SCALE, train_transform

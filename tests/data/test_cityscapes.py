@@ -70,7 +70,7 @@ def test_missing_folders_say_what_was_looked_for(cityscapes: Path) -> None:
         Cityscapes(cityscapes, "val")
     (cityscapes / "leftImg8bit" / "train_extra").mkdir()
     (cityscapes / "gtCoarse" / "train_extra").mkdir()
-    with pytest.raises(DataError, match="train_extra: no picture here"):
+    with pytest.raises(DataError, match="train_extra: no image here"):
         Cityscapes(cityscapes, "train_extra", coarse=True)
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from lightseg.data.collate import collate
 from lightseg.data.datasets.imagefolder import ClassificationFolder, check_same_classes
-from lightseg.data.datasets.segmentation import collate
 from lightseg.data.io.images import check_picture
 from lightseg.data.io.integrity import verify
 from lightseg.data.transforms.classification import train_transform
@@ -80,15 +80,15 @@ def test_a_batch_has_labels(classes: Path) -> None:
 def test_missing_folders_and_classes_are_one_clear_line(classes: Path, save_picture) -> None:
     with pytest.raises(DataError, match="no such folder"):
         ClassificationFolder(classes, "test")
-    with pytest.raises(DataError, match=r"train/wasp: the folder of class 'wasp' holds no picture"):
+    with pytest.raises(DataError, match=r"train/wasp: the folder of class 'wasp' holds no image"):
         (classes / "train/wasp/x.webp").rename(classes / "train/wasp/.hidden")
         ClassificationFolder(classes, "train")
-    with pytest.raises(DataError, match=r"train/ant: class folders are missing; expected ant/<class>/<picture>"):
+    with pytest.raises(DataError, match=r"train/ant: class folders are missing; expected ant/<class>/<image>"):
         ClassificationFolder(classes, "train/ant")
     with pytest.raises(DataError, match=r"bee: more is the only class"):
         ClassificationFolder(classes / "train", "bee")
     save_picture(classes / "flat/ILSVRC2012_val_00000001.png", np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(DataError, match=r"flat: ImageNet's validation pictures must be moved into a folder for each"):
+    with pytest.raises(DataError, match=r"flat: ImageNet's validation images must be moved into a folder for each"):
         ClassificationFolder(classes, "flat")
 
 
@@ -103,7 +103,7 @@ def test_a_file_that_is_no_picture_is_named(classes: Path) -> None:
     assert verify(ClassificationFolder(classes, "train")) == []
     damage(classes)
     dataset = ClassificationFolder(classes, "train")
-    with pytest.raises(DataError, match=r"train/ant/notes\.txt: not readable as a picture"):
+    with pytest.raises(DataError, match=r"train/ant/notes\.txt: not readable as an image"):
         verify(dataset)
     (classes / "train/ant/notes.txt").unlink()
     with pytest.raises(DataError, match=r"train/bee/empty\.jpg: the file is empty"):
@@ -124,7 +124,7 @@ def test_skip_takes_the_broken_ones_out(classes: Path) -> None:
 
 def test_a_class_that_loses_its_last_picture_is_an_error(classes: Path) -> None:
     (classes / "train/wasp/x.webp").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"train/wasp: no usable picture of this class is left"):
+    with pytest.raises(DataError, match=r"train/wasp: no usable image of this class is left"):
         verify(ClassificationFolder(classes, "train"), "skip")
 
 
@@ -136,7 +136,7 @@ def test_pictures_are_known_by_how_they_begin(tmp_path: Path, kind: str) -> None
     Image.new("RGB", (8, 8)).save(path)
     check_picture(path)
     path.write_bytes(b"\0\0" + path.read_bytes())
-    with pytest.raises(DataError, match="not readable as a picture"):
+    with pytest.raises(DataError, match="not readable as an image"):
         check_picture(path)
     path.unlink()
     with pytest.raises(DataError, match="no such file"):

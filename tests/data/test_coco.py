@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from lightseg.data.datasets.coco import CocoDetection, check_same_categories, collate
+from lightseg.data.collate import collate_detection
+from lightseg.data.datasets.coco import CocoDetection, check_same_categories
 from lightseg.data.io.integrity import verify
 from lightseg.errors import DataError
 
@@ -68,14 +69,14 @@ def test_samples(write):
 
 def test_batches(write):
     data = write()
-    batch = collate([data[0], data[1]])
+    batch = collate_detection([data[0], data[1]])
     assert batch["images"].shape == (2, 3, 40, 60)
     assert batch["images"].is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(batch["images"][1], data[1]["image"])
     assert [len(boxes) for boxes in batch["boxes"]] == [len(labels) for labels in batch["labels"]] == [2, 0]
     assert batch["sizes"] == [(40, 60)] * 2 and batch["image_ids"] == [900, 7] and batch["names"] == ["a", "more/b"]
     with pytest.raises(DataError, match="differ in size"):
-        collate([data[0], {**data[1], "image": data[1]["image"][:, 1:]}])
+        collate_detection([data[0], {**data[1], "image": data[1]["image"][:, 1:]}])
 
 
 def test_the_ground_truth_is_the_files(write):
@@ -123,20 +124,6 @@ def test_the_fingerprint_follows_files_and_annotations(write, tmp_path):
     changed = content()
     changed["annotations"].pop()
     assert write(changed).fingerprint() != before
-
-
-def test_written_predictions_are_coco_results(write, tmp_path):
-    data = write()
-    prediction = {
-        "boxes": torch.tensor([[1.0, 2.0, 11.5, 22.0]]), "labels": torch.tensor([2]), "scores": torch.tensor([0.75])
-    }  # fmt: skip
-    path = data.write_prediction(prediction, "more/b", tmp_path / "out")
-    assert path == tmp_path / "out" / "more" / "b.json"
-    assert json.loads(path.read_text()) == [
-        {"image_id": 7, "category_id": 90, "bbox": [1.0, 2.0, 10.5, 20.0], "score": 0.75}
-    ]
-    nothing = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64), "scores": torch.zeros(0)}
-    assert json.loads(data.write_prediction(nothing, "a", tmp_path).read_text()) == []
 
 
 NAN = float("nan")
@@ -234,7 +221,7 @@ def test_files_that_are_not_there_or_not_whole(write, tmp_path):
     (tmp_path / "broken.json").write_text('{"images": [')
     with pytest.raises(DataError, match=r"broken\.json: not JSON"):
         CocoDetection(tmp_path, images="pictures", annotations="broken.json")
-    (tmp_path / "pictures" / "more" / "b.png").write_bytes(b"no picture")
+    (tmp_path / "pictures" / "more" / "b.png").write_bytes(b"no image")
     (tmp_path / "pictures" / "c.png").unlink()
     with pytest.raises(DataError, match=r"pictures/(more/b|c)\.png: "):
         verify(data)
@@ -245,7 +232,7 @@ def test_files_that_are_not_there_or_not_whole(write, tmp_path):
 def test_a_picture_of_another_size_than_annotated(write):
     data = write(broken("images.0.width", 61))
     for look in (verify, lambda data: data[0]):
-        with pytest.raises(DataError, match=r"a\.png: the picture is 60x40 .* says 61x40"):
+        with pytest.raises(DataError, match=r"a\.png: the image is 60x40 .* says 61x40"):
             look(data)
 
 

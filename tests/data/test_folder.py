@@ -56,7 +56,7 @@ def test_endings_tell_pictures_from_labels_in_one_folder(tmp_path: Path, save_pi
 def test_a_split_file_chooses_names(folder: Path) -> None:
     options = {"images": "images", "labels": "masks", "classes": CLASSES, "ignore": [11]}
     assert SegmentationFolder(folder, names=["more/f", "b"], **options).names == ["more/f", "b"]
-    with pytest.raises(DataError, match="names 'z', but there is no such picture"):
+    with pytest.raises(DataError, match="names 'z', but there is no such image"):
         SegmentationFolder(folder, names=["z"], **options)
 
 
@@ -80,7 +80,7 @@ def test_colour_labels(tmp_path: Path, save_picture) -> None:
     np.testing.assert_array_equal(dataset[0]["mask"].numpy(), expected)
     label[3, 3] = (1, 2, 3)
     save_picture(tmp_path / "labels" / "a.png", label)
-    with pytest.raises(DataError, match=r"a\.png: no class has the colour #010203"):
+    with pytest.raises(DataError, match=r"a\.png: no class has the color #010203"):
         dataset[0]
     with pytest.raises(DataError, match="one class id a pixel"):
         SegmentationFolder(tmp_path, **options)[0]
@@ -114,7 +114,7 @@ def test_every_id_of_the_table_is_a_class_ignored_or_unknown() -> None:
 
 def test_wrong_colours_and_empty_folders_are_refused(folder: Path) -> None:
     options = {"images": "images", "labels": "masks", "classes": CLASSES}
-    with pytest.raises(LightsegError, match="palette holds 1 colours for 3 classes"):
+    with pytest.raises(LightsegError, match="palette holds 1 colors for 3 classes"):
         SegmentationFolder(folder, palette=[[0, 0, 0]], **options)
     with pytest.raises(DataError, match=r"looked for names that end in _rgb\.png"):
         SegmentationFolder(folder, image_end="_rgb.png", **options)

@@ -137,7 +137,7 @@ def test_palette_labels_are_indices_not_colours(tmp_path: Path, bits: int) -> No
 def test_a_label_with_several_channels_is_refused(tmp_path: Path, picture: np.ndarray, mode: str) -> None:
     image = Image.fromarray(picture).convert("L").convert(mode)
     path = write(tmp_path, encode(image, "PNG"))
-    with pytest.raises(DataError, match=f"{path}: a label picture holds one class id a pixel"):
+    with pytest.raises(DataError, match=f"{path}: a label image holds one class id a pixel"):
         read_mask(path)
 
 
@@ -179,7 +179,7 @@ def test_a_png_with_damaged_bytes_is_named(tmp_path: Path, picture: np.ndarray) 
         read_image(path)
 
 
-@pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), (b"not a picture", "no picture"), (b"\xff\xd8\xff", "")])
+@pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), (b"not a picture", "no image"), (b"\xff\xd8\xff", "")])
 @pytest.mark.parametrize("read", [read_image, read_mask])
 def test_files_that_are_no_pictures_are_named(tmp_path: Path, data: bytes, reason: str, read) -> None:
     path = write(tmp_path, data)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from lightseg.data.datasets.coco_keypoints import CocoKeypoints, collate
+from lightseg.data.collate import collate_pose
+from lightseg.data.datasets.coco_keypoints import CocoKeypoints
 from lightseg.data.io.integrity import verify
 from lightseg.data.transforms.pose import to_picture, train_transform
 
@@ -33,7 +34,7 @@ def test_real_photographs(folder, split, people):
     transform = train_transform((256, 192), hflip=0.5, scale=(3, 4), rotation=60, half_body=0, shift=0)
     data = CocoKeypoints(root, images=f"{split}2017", annotations=name, transform=transform)
     assert len(data) == people and verify(data) == []
-    batch = collate([data[i, i] for i in range(len(data))])
+    batch = collate_pose([data[i, i] for i in range(len(data))])
     mirrored = torch.linalg.det(batch["matrices"][:, :, :2]) < 0
     assert 0.2 < mirrored.float().mean() < 0.8
     swap = torch.tensor(data.skeleton.swap)

@@ -6,7 +6,8 @@ import multiprocessing
 import pytest
 import torch
 
-from lightseg.data.datasets.coco_keypoints import check_same_skeletons, collate
+from lightseg.data.collate import collate_pose
+from lightseg.data.datasets.coco_keypoints import check_same_skeletons
 from lightseg.data.io.integrity import verify
 from lightseg.data.transforms.pose import eval_transform, to_picture, train_transform
 from lightseg.data.transforms.stage_transform import StagedTransform
@@ -16,7 +17,7 @@ USUAL = [
     "2 points have no sigma of COCO's and get their mean: left_hand, right_hand",
     "1 annotations are crowds: evaluated as COCO does, not trained on, the first: annotation 12",
     "1 annotations have no keypoints: not trained on, ignored in the evaluation as COCO does, the first: annotation 13",
-    "1 of 3 pictures have nobody with keypoints; the evaluation has them",
+    "1 of 3 images have nobody with keypoints; the evaluation has them",
 ]
 
 
@@ -40,7 +41,7 @@ def test_samples(write_robots):
 
 def test_crops_and_batches(write_robots):
     data = write_robots(transform=StagedTransform(lambda stage: eval_transform((48 >> stage, 32 >> stage))))
-    batch = collate([data[i, 0] for i in range(3)])
+    batch = collate_pose([data[i, 0] for i in range(3)])
     assert batch["images"].shape == (3, 3, 48, 32) and batch["images"].dtype == torch.uint8
     assert batch["images"].is_contiguous(memory_format=torch.channels_last)
     shapes = {"keypoints": (3, 3, 2), "visible": (3, 3), "area": (3,), "matrices": (3, 2, 3), "boxes": (3, 4)}
@@ -53,7 +54,7 @@ def test_crops_and_batches(write_robots):
     assert labelled.sum() == 8 and torch.allclose(back[labelled], expected[labelled], atol=1e-3)
     assert data[0, 9, 1]["image"].shape == (3, 24, 16)  # the key's stage
     with pytest.raises(DataError, match="differ in size"):
-        collate([data[0, 0, 0], data[0, 0, 1]])
+        collate_pose([data[0, 0, 0], data[0, 0, 1]])
 
 
 def test_the_key_decides_what_a_sample_looks_like(write_robots):
@@ -123,14 +124,6 @@ def test_the_fingerprint_follows_files_and_annotations(write_robots):
     assert data.fingerprint() != before
 
 
-def test_written_predictions_are_coco_results(write_robots, tmp_path):
-    points = torch.tensor([[1.0, 2.5], [3.0, 4.0], [5.0, 6.0]])
-    prediction = {"keypoints": points, "scores": torch.tensor([0.5, 1.0, 0.25]), "score": torch.tensor(0.75)}
-    path = write_robots().write_prediction(prediction, "c#50", tmp_path / "out")
-    expected = {"image_id": 33, "category_id": 4, "keypoints": [1, 2.5, 0.5, 3, 4, 1, 5, 6, 0.25], "score": 0.75}
-    assert json.loads(path.read_text()) == [expected]
-
-
 def test_the_same_skeleton_in_both_splits(write_robots, robots):
     data = write_robots()
     check_same_skeletons(data, write_robots())
@@ -144,7 +137,7 @@ def test_the_same_skeleton_in_both_splits(write_robots, robots):
 
 def test_workers_give_the_same_samples(write_robots):
     data = write_robots(transform=train_transform((48, 32)))
-    options = {"batch_size": 3, "collate_fn": collate, "sampler": [(i, i) for i in range(3)]}
+    options = {"batch_size": 3, "collate_fn": collate_pose, "sampler": [(i, i) for i in range(3)]}
     (alone,) = torch.utils.data.DataLoader(data, **options)
     method = multiprocessing.get_start_method()
     (helped,) = torch.utils.data.DataLoader(data, num_workers=1, multiprocessing_context=method, **options)

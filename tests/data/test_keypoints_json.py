@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lightseg.data.datasets.coco_keypoints import collate
+from lightseg.data.collate import collate_pose
 from lightseg.data.io.integrity import verify
 from lightseg.data.transforms.pose import eval_transform
 from lightseg.errors import DataError
@@ -23,9 +23,9 @@ NAN = float("nan")
         ({"keypoints": [5, 4, 0.5, 3, 9, 1, 8, 9, 2]}, "1 keypoints have a visibility other than 0, 1 or 2", 3, 2),
         ({"keypoints": [5, NAN, 2, 3, 9, 1, 8, 9, 2]}, "1 keypoints are NaN or infinite and count as not lab", 3, 2),
         ({"keypoints": [5, None, 2, 3, 9, 1, 8, 9, 2]}, "1 keypoints are NaN or infinite and count as not", 3, 2),
-        ({"keypoints": [5, 4, 2, 3, 9, 1, 88, 9, 2]}, "1 keypoints lie outside their picture and are not", 3, 2),
-        ({"keypoints": [5, 4, 2, 3, -9, 1, 8, 9, 2]}, "1 keypoints lie outside their picture and are not", 3, 2),
-        ({"keypoints": [-5, 4, 2, 3, -9, 1, 88, 9, 2]}, "1 annotations have no keypoint in the picture: not", 2, 0),
+        ({"keypoints": [5, 4, 2, 3, 9, 1, 88, 9, 2]}, "1 keypoints lie outside their image and are not", 3, 2),
+        ({"keypoints": [5, 4, 2, 3, -9, 1, 8, 9, 2]}, "1 keypoints lie outside their image and are not", 3, 2),
+        ({"keypoints": [-5, 4, 2, 3, -9, 1, 88, 9, 2]}, "1 annotations have no keypoint in the image: not", 2, 0),
         ({"keypoints": [25, 4, 2, 3, 9, 1, 8, 9, 2]}, "1 keypoints lie outside their person's box and are kept", 3, 3),
         ({"num_keypoints": 2}, "1 annotations have another num_keypoints than points: counted anew", 3, 3),
         ({"bbox": [3, 3, 0, 5]}, "1 of 5 annotations have a box of zero or negative size and are left out", 2, 0),
@@ -46,7 +46,7 @@ def test_odd_annotations_are_left_out_or_mended_and_counted(write_robots, robots
         assert (data[0]["visible"] > 0).sum() == labelled
     for sample in (data[i] for i in range(people)):
         assert (sample["keypoints"].isfinite().all() and (sample["keypoints"][sample["visible"] == 0] == 0).all()) or (
-            "picture" in line  # the file's figure stays
+            "image" in line  # the file's figure stays
         )
     assert all(np.isfinite(a["keypoints"]).all() for a in data.ground_truth()["annotations"])
 
@@ -117,14 +117,14 @@ def test_people_whom_a_detector_found(write_robots, tmp_path):
     (tmp_path / "found.json").write_text(json.dumps(FOUND))
     data = write_robots(person_boxes=tmp_path / "found.json", transform=eval_transform((48, 32)))
     assert data.names == ["a#d1", "c#d0", "c#d2"] and data.image_ids == [900, 33, 33]
-    batch = collate([data[i] for i in range(3)])
+    batch = collate_pose([data[i] for i in range(3)])
     assert batch["box_scores"].tolist() == [0.5, 0.75, 0.25] and not batch["visible"].any()
     assert batch["boxes"][2].tolist() == [40, 30, 60, 40]  # clipped to the picture
     assert batch["area"][0] == pytest.approx(160 * (48 / 25) ** 2, rel=1e-5)
     assert data.report[-3:] == [
         "1 of 5 detections are of other categories and are left out",
-        "1 of 5 detections have no area in their picture, or NaN, and are left out",
-        "1 of 3 pictures have no detection: whoever is there counts as missed",
+        "1 of 5 detections have no area in their image, or NaN, and are left out",
+        "1 of 3 images have no detection: whoever is there counts as missed",
     ]
     assert data.ground_truth() == write_robots().ground_truth() and verify(data, "skip") == []
     assert data.fingerprint() != write_robots().fingerprint()
@@ -135,7 +135,7 @@ def test_people_whom_a_detector_found(write_robots, tmp_path):
 @pytest.mark.parametrize(
     ("found", "options", "message"),
     [
-        ([*FOUND, detection(901, [1, 1, 2, 2], 1)], {}, r"1 of 6 detections are of pictures .* image_id 901\)"),
+        ([*FOUND, detection(901, [1, 1, 2, 2], 1)], {}, r"1 of 6 detections are of images .* image_id 901\)"),
         ([detection(900, [1, 1, 2, 2], 1, 2)], {}, "no detection is of category 4, only of 2"),
         ({"annotations": []}, {}, "expected a list of image_id"),
         ([], {}, "the list of detections is empty"),

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from lightseg.data.collate import collate
 from lightseg.data.datasets.cityscapes import Cityscapes
 from lightseg.data.datasets.folder import SegmentationFolder
-from lightseg.data.datasets.segmentation import collate
 from lightseg.data.io.integrity import verify
 from lightseg.data.io.sampling import EpochSampler
 from lightseg.data.transforms.segmentation import train_transform
@@ -42,7 +42,7 @@ def test_skip_takes_the_broken_samples_out_and_reports_them(folder: Path, save_p
     assert [path.name for path, _ in bad] == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
     for reason, expected in zip(
         [reason for _, reason in bad],
-        ["a.jpg: the picture is truncated", "b.png: label id 57", "c.png: the label is 33x24", "d.png does not exist"],
+        ["a.jpg: the image is truncated", "b.png: label id 57", "c.png: the label is 33x24", "d.png does not exist"],
         strict=True,
     ):
         assert expected in reason
@@ -52,7 +52,7 @@ def test_skip_takes_the_broken_samples_out_and_reports_them(folder: Path, save_p
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("c", r"c\.png: the label is 33x24 .* its picture .*c\.jpg is 32x24"), ("d", r"d\.jpg: .*d\.png")],
+    [("c", r"c\.png: the label is 33x24 .* its image .*c\.jpg is 32x24"), ("d", r"d\.jpg: .*d\.png")],
 )
 def test_raise_checks_pairs_and_headers_without_decoding(folder: Path, save_picture, name: str, message: str) -> None:
     damage(folder, save_picture)
@@ -68,7 +68,7 @@ def test_a_set_without_one_good_sample_is_an_error(folder: Path, save_picture) -
     damage(folder, save_picture)
     dataset = make(folder)
     dataset.keep_only([True, True, False, False, False, False])
-    with pytest.raises(DataError, match="all 2 pictures"):
+    with pytest.raises(DataError, match="all 2 images"):
         verify(dataset, "skip")
     with pytest.raises(LightsegError, match="raise or skip"):
         verify(dataset, "ignore")
@@ -160,7 +160,7 @@ def test_what_a_caller_does_to_a_sample_stays_out_of_the_cache(folder: Path) -> 
 def test_a_cache_that_does_not_fit_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = make(folder)
     monkeypatch.setattr("lightseg.data.io.cache.psutil.virtual_memory", lambda: type("memory", (), {"available": 9000}))
-    with pytest.raises(LightsegError, match=r"keeping 6 decoded pictures .*data\.cache=false"):
+    with pytest.raises(LightsegError, match=r"keeping 6 decoded images .*data\.cache=false"):
         dataset.keep_decoded()
 
 

@@ -26,7 +26,7 @@ def own(own_classes, cls_words):
 def test_an_empty_class_folder(own, capsys):
     root, words = own
     (root / "train" / "cat").mkdir()
-    assert "train/cat" in (line := refused(words, capsys)) and "holds no picture" in line
+    assert "train/cat" in (line := refused(words, capsys)) and "holds no image" in line
 
 
 def test_a_single_class(own, capsys):
@@ -66,7 +66,7 @@ def test_a_class_whose_only_picture_is_broken(own, capsys):
     root, words = own
     path = root / "val" / "bee" / "0.jpg"
     path.write_bytes(path.read_bytes()[:300])
-    assert "val/bee" in (line := refused([*words, "data.on_error=skip"], capsys)) and "no usable picture" in line
+    assert "val/bee" in (line := refused([*words, "data.on_error=skip"], capsys)) and "no usable image" in line
 
 
 def test_weights_for_other_classes_are_loaded_without_their_classifier(cls_words, tmp_path, caplog):

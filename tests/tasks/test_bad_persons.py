@@ -110,7 +110,7 @@ def test_simcc_is_for_one_size(own, capsys, tmp_path, options):
     ("how", "said"),
     [
         (lambda d: d.clear(), "the list of detections is empty"),
-        (lambda d: d[0].update(image_id=4), "of pictures that the annotations do not have (the first: image_id 4)"),
+        (lambda d: d[0].update(image_id=4), "of images that the annotations do not have (the first: image_id 4)"),
         (lambda d: [one.update(category_id=9) for one in d] and None, "no detection is of category 5, only of 9"),
         (lambda d: d[0].pop("score") and None, "has no `score`"),
         (lambda d: d[0].update(bbox=[1, 2]), "expected [x, y, width, height]"),
@@ -138,7 +138,7 @@ def test_odd_detections_are_counted_and_change_no_figure(own, capsys, tmp_path):
     capsys.readouterr()
     record = record_of([*words, f"data.person_boxes={spoiled}"], tmp_path / "spoiled")
     total = len(json.loads(spoiled.read_text()))
-    said = f"4 of {total} detections have no area in their picture, or NaN, and are left out"
+    said = f"4 of {total} detections have no area in their image, or NaN, and are left out"
     assert said in record["protocol"]["left_out"] and f"val: {said}" in capsys.readouterr().out
     assert record["metrics"] == expected["metrics"]
     assert record["protocol"]["images"] == expected["protocol"]["images"] == total - 4
@@ -174,7 +174,7 @@ def test_what_cannot_be_used_is_counted_and_changes_no_figure(own, capsys, tmp_p
         "annotations have a box of zero or negative size",
         "annotations point to no image",
         "1 annotations are of other categories and are left out",
-        "pictures have nobody with keypoints",
+        "images have nobody with keypoints",
         "1 annotations are crowds",
     ):
         assert sum(said in line for line in report) == 1, said
@@ -199,7 +199,7 @@ def test_odd_points_are_counted_and_the_person_kept(own, capsys, tmp_path):
     record = record_of(words, tmp_path / "runs")
     printed, report = capsys.readouterr().out, record["protocol"]["left_out"]
     for said in (
-        "1 keypoints lie outside their picture and are not trained on",
+        "1 keypoints lie outside their image and are not trained on",
         "keypoints lie outside their person's box and are kept",
         "1 keypoints have a visibility other than 0, 1 or 2 and count as not labelled",
         "1 keypoints are NaN or infinite and count as not labelled",

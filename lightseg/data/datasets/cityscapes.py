@@ -1,7 +1,7 @@
 """Cityscapes as it is distributed: `leftImg8bit/<split>/<city>/` and `gtFine/<split>/<city>/*_labelIds.png`.
 
 The 34 label ids are mapped to the 19 training classes while loading, so the archive can be used as unpacked: no
-`labelTrainIds` files, no extra tools. Ids, names and colours are those of Cordts et al., "The Cityscapes Dataset"
+`labelTrainIds` files, no extra tools. Ids, names and colors are those of Cordts et al., "The Cityscapes Dataset"
 (CVPR 2016), Table "classes", as the benchmark publishes them; classes that the benchmark does not evaluate become 255.
 """
 
@@ -11,10 +11,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from lightseg.data.datasets.segmentation import IGNORE, UNKNOWN, Pair, SegmentationDataset, Transform, find_folder
+from lightseg.data.datasets.base import find_folder
+from lightseg.data.datasets.segmentation import IGNORE, UNKNOWN, Pair, SegmentationDataset
+from lightseg.data.transforms.stage_transform import Transform
 from lightseg.errors import DataError, LightsegError, nearest
 
-# label id, class name, colour; the place in the table is the train id
+# label id, class name, color; the row of the table is the train id
 CLASSES: tuple[tuple[int, str, tuple[int, int, int]], ...] = (
     (7, "road", (128, 64, 128)),
     (8, "sidewalk", (244, 35, 232)),
@@ -62,7 +64,7 @@ def train_id_to_label_id(train_ids: np.ndarray) -> np.ndarray:
 class Cityscapes(SegmentationDataset):
     """`<city>_<sequence>_<frame>_leftImg8bit.png` with label ids from gtFine or, `coarse`, from gtCoarse.
 
-    split: train, val, test (pictures only, unless every one has labels) or train_extra (coarse labels only).
+    split: train, val, test (images only, unless every one has labels) or train_extra (coarse labels only).
     """
 
     def __init__(
@@ -72,7 +74,7 @@ class Cityscapes(SegmentationDataset):
             raise LightsegError(f"unknown Cityscapes split {split!r}: {nearest(split, SPLITS)}")
         if split == "train_extra" and not coarse:
             raise LightsegError("Cityscapes' train_extra has coarse labels only: set coarse=true")
-        images = find_folder(Path(root) / "leftImg8bit" / split, f"the pictures of Cityscapes' {split} split")
+        images = find_folder(Path(root) / "leftImg8bit" / split, f"the images of Cityscapes' {split} split")
         kind = "gtCoarse" if coarse else "gtFine"
         labels = Path(root) / kind / split
         if split != "test":
@@ -82,22 +84,22 @@ class Cityscapes(SegmentationDataset):
             name = image.name.removesuffix(_IMAGE_END)
             pairs.append(Pair(name, image, labels / image.parent.name / f"{name}_{kind}_labelIds.png"))
         if not pairs:
-            raise DataError(f"{images}: no picture here; expected <city>/*{_IMAGE_END}")
+            raise DataError(f"{images}: no image here; expected <city>/*{_IMAGE_END}")
         if split == "test" and not all(pair.label is not None and pair.label.is_file() for pair in pairs):
             pairs = [Pair(pair.name, pair.image, None) for pair in pairs]
         super().__init__(
-            pairs, [name for _, name, _ in CLASSES], [colour for _, _, colour in CLASSES], _table(), transform
+            pairs, [name for _, name, _ in CLASSES], [color for _, _, color in CLASSES], _table(), transform
         )
 
     def write_prediction(self, prediction: np.ndarray, name: str, folder: Path) -> Path:
         """As label ids under the name that the benchmark's evaluator looks for: see `write_submission`."""
-        return write_submission(prediction, name, folder)
+        return write_submission(self.file_ids(prediction), name, folder)
 
 
 def write_submission(prediction_train_ids: np.ndarray, image: str | Path, folder: str | Path) -> Path:
     """Writes a prediction [H, W] of train ids as a label id PNG that the benchmark's evaluator finds; returns its path.
 
-    image: the picture's path or name, of which `<city>_<sequence>_<frame>` is kept.
+    image: the image's path or name, of which `<city>_<sequence>_<frame>` is kept.
     """
     name = Path(image).name.removesuffix(_IMAGE_END)
     if len(name.split("_")) != 3:

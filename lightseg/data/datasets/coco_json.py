@@ -13,17 +13,17 @@ import numpy as np
 
 from lightseg.errors import DataError
 
-ROUNDING = 1.0  # px; official boxes reach up to a hundredth of a pixel beyond the picture
+ROUNDING = 1.0  # px; official boxes reach up to a hundredth of a pixel beyond the image
 
 
 @dataclass
 class CocoAnnotations:
-    """Pictures in the file's order, their annotations one picture after another, otherwise in the file's order.
+    """Images in the file's order, their annotations one image after another, otherwise in the file's order.
 
-    starts: int64 [I + 1]; the annotations of picture i are starts[i]:starts[i + 1].
+    starts: int64 [I + 1]; the annotations of image i are starts[i]:starts[i + 1].
     sizes: int64 [I, 2] height and width; 0 where the file does not say.
-    bbox: float64 [A, 4] x, y, width, height as in the file. boxes: float32 [A, 4] xyxy, clipped to the picture.
-    labels: int64 [A], places in `category_ids`, which is sorted.
+    bbox: float64 [A, 4] x, y, width, height as in the file. boxes: float32 [A, 4] xyxy, clipped to the image.
+    labels: int64 [A], places in `category_ids`, which is sorted in the file's reading.
     rows: int64 [A], places in the file's list of annotations.
     """
 
@@ -41,10 +41,15 @@ class CocoAnnotations:
     rows: np.ndarray
     report: list[str] = field(default_factory=list)
 
+    def image_names(self) -> list[str]:
+        """The images' names without ending, with it where two would be the same."""
+        stems = [str(Path(file).with_suffix("")) for file in self.files]
+        return stems if len(set(stems)) == len(stems) else self.files
+
 
 def read_coco(path: Path) -> CocoAnnotations:
     """Reads instances or person_keypoints JSON, for its boxes. `report` has a line for every kind of annotation that
-    was left out or changed; DataError, naming the path, for what is not COCO, has no pictures or contradicts itself.
+    was left out or changed; DataError, naming the path, for what is not COCO, has no images or contradicts itself.
     """
     result = parse_coco(load_json(path), path)
     found = np.bincount(result.labels[~result.crowd], minlength=len(result.category_ids))
@@ -126,8 +131,8 @@ def _fill(result: CocoAnnotations, annotations: list[dict], path: Path) -> None:
 
 
 def clip_boxes(bbox: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """x, y, width, height [N, 4] in pictures of height and width `sizes` [N, 2] (0: unknown) as corners xyxy clipped to
-    the pictures; which have an area there (bool [N]); which reached beyond the picture by more than rounding.
+    """x, y, width, height [N, 4] in images of height and width `sizes` [N, 2] (0: unknown) as corners xyxy clipped to
+    the images; which have an area there (bool [N]); which reached beyond the image by more than rounding.
     """
     height, width = np.where(sizes > 0, sizes, np.inf).T
     corners = np.concatenate([bbox[:, :2], bbox[:, :2] + bbox[:, 2:]], 1)

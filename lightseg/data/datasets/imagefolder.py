@@ -1,17 +1,17 @@
-"""Pictures in class folders, the layout of torchvision's ImageFolder and of ImageNet as everybody unpacks it:
+"""Images in class folders, the layout of torchvision's ImageFolder and of ImageNet as everybody unpacks it:
 
     root/train/ants/0013035.jpg         root/val/ants/10308379.jpg
     root/train/n01440764/n01440764_10026.JPEG       (ImageNet: the folders are synsets)
 
-A class is a folder directly below the split's; its pictures may lie in folders of their own. Every file there whose
-name does not begin with a dot is taken for a picture and is judged by what it holds, not by its ending.
+A class is a folder directly below the split's; its images may lie in folders of their own. Every file there whose
+name does not begin with a dot is taken for an image and is judged by what it holds, not by its ending.
 
 A sample is
     image: uint8 [3, H, W] RGB, 0..255 (in channels_last memory)
     label: int, the class; classes are numbered in the alphabetic order of their folders
     name:  str, the file below the split's folder, `ants/0013035.jpg`
     index: int
-`lightseg.data.datasets.segmentation.collate` makes batches of them.
+`lightseg.data.collate.collate` makes batches of them.
 """
 
 import json
@@ -21,30 +21,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import Dataset
 
-from lightseg.data.datasets.segmentation import default_palette, find_folder
-from lightseg.data.io.cache import DecodedCache
-from lightseg.data.io.images import check_picture, read_image, read_size
-from lightseg.data.io.integrity import fingerprint
-from lightseg.data.transforms.stage_transform import Key, Transform, augment, index_of
+from lightseg.data.datasets.base import Arrays, ImageDataset, find_folder
+from lightseg.data.datasets.segmentation import default_palette
+from lightseg.data.io.images import check_picture
+from lightseg.data.transforms.stage_transform import Transform
 from lightseg.errors import DataError, LightsegError
 
 TOP = 5  # classes that a written prediction names
 
 
-class ClassificationFolder(Dataset[dict[str, Any]]):
-    """The pictures of one split.
+class ClassificationFolder(ImageDataset):
+    """The images of one split.
 
     folder: the split's folder below `root`.
     class_names: the class folders to take, in the order of their labels; by default all of them, sorted.
-    transform: `lightseg.data.transforms.classification` or a StagedTransform; None gives whole pictures.
+    transform: `lightseg.data.transforms.classification` or a StagedTransform; None gives whole images.
 
     Raises DataError where there are no class folders, only one, or one without a file.
     """
-
-    has_labels = True
 
     def __init__(
         self,
@@ -55,77 +50,45 @@ class ClassificationFolder(Dataset[dict[str, Any]]):
         transform: Transform | None = None,
     ) -> None:
         self.folder = find_folder(Path(root) / folder, "the class folders of the split")
-        self.class_names = _class_folders(self.folder, class_names)
-        self.palette = default_palette(self.num_classes)
-        self.transform = transform
-        self.names: list[str] = []
-        self.labels: list[int] = []
-        for label, class_name in enumerate(self.class_names):
+        classes = _class_folders(self.folder, class_names)
+        names: list[str] = []
+        labels: list[int] = []
+        for label, class_name in enumerate(classes):
             files = sorted(_files(self.folder / class_name))
             if not files:
-                raise DataError(f"{self.folder / class_name}: the folder of class {class_name!r} holds no picture")
-            self.names += [f"{class_name}/{file}" for file in files]
-            self.labels += [label] * len(files)
-        self._cache: DecodedCache | None = None
+                raise DataError(f"{self.folder / class_name}: the folder of class {class_name!r} holds no image")
+            names += [f"{class_name}/{file}" for file in files]
+            labels += [label] * len(files)
+        super().__init__(names, classes, default_palette(len(classes)), transform)
+        self._labels = np.array(labels)
 
     @property
-    def num_classes(self) -> int:
-        return len(self.class_names)
-
-    @property
-    def paths(self) -> list[Path]:
-        return [self.folder / name for name in self.names]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, key: Key) -> dict[str, Any]:
-        """The sample `index`, `(index, seed)` or `(index, seed, stage)`, augmented with that seed's randomness."""
-        index = index_of(key)
-        image = augment(self.transform, key, {"image": self.read(index)})["image"]
-        return {
-            "image": torch.from_numpy(image).permute(2, 0, 1),
-            "label": self.labels[index],
-            "name": self.names[index],
-            "index": index,
-        }
-
-    def keep_decoded(self) -> None:
-        """Keep every picture in memory once it has been read. Call it after `verify` and before workers start.
-
-        A picture takes 3 bytes a pixel; raises LightsegError if the set does not fit.
-        """
-        self._cache = DecodedCache([read_size(path) for path in self.paths], masks=False)
-
-    def read(self, index: int) -> np.ndarray:
-        """The picture as it is on disk, uint8 [H, W, 3]."""
-        arrays = None if self._cache is None else self._cache.get(index)
-        if arrays is None:
-            arrays = {"image": read_image(f"{self.folder}/{self.names[index]}")}
-            if self._cache is not None:
-                self._cache.put(index, arrays)
-        return arrays["image"]
+    def labels(self) -> list[int]:
+        return self._labels[self._kept].tolist()
 
     def check(self, index: int) -> None:
-        """DataError for a file that is no picture; nothing is decoded."""
-        check_picture(f"{self.folder}/{self.names[index]}")
+        """DataError for a file that is not an image; nothing is decoded."""
+        check_picture(self._path(self._image_number(index)))
 
     def keep_only(self, chosen: Sequence[bool]) -> None:
-        """Takes the pictures that are not chosen out of the data set; the others move up.
+        """Takes the images that are not chosen out of the data set; the others move up.
 
         Raises DataError if a class is left without any.
         """
-        names = [name for name, keep in zip(self.names, chosen, strict=True) if keep]
-        labels = [label for label, keep in zip(self.labels, chosen, strict=True) if keep]
-        lost = sorted(set(self.labels) - set(labels))
-        if lost:
-            raise DataError(f"{self.folder / self.class_names[lost[0]]}: no usable picture of this class is left")
-        self.names, self.labels = names, labels
-        self._cache = None
+        labels = self._labels[self._kept]
+        lost = np.setdiff1d(labels, labels[np.asarray(chosen, bool)])
+        if len(lost):
+            raise DataError(f"{self.folder / self.class_names[lost[0]]}: no usable image of this class is left")
+        super().keep_only(chosen)
 
-    def fingerprint(self) -> str:
-        """12 hexadecimal digits that change with the names and sizes (not the contents) of the split's files."""
-        return fingerprint((name, f"{self.folder}/{name}") for name in self.names)
+    def _path(self, image: int) -> str:
+        return f"{self.folder}/{self._names[image]}"
+
+    def _targets(self, arrays: Arrays, original: Arrays, sample: int) -> dict[str, Any]:
+        return {"label": int(self._labels[sample])}
+
+    def _reorder(self, order: np.ndarray) -> None:
+        self._labels = np.argsort(order)[self._labels]
 
     def write_prediction(self, prediction: np.ndarray, name: str, folder: Path) -> Path:
         """Probabilities [num_classes] as `<name>.json`: the most likely class, and up to 5 with their probability."""
@@ -156,8 +119,8 @@ def _class_folders(folder: Path, wanted: Sequence[str] | None) -> list[str]:
     if not found:
         what = "class folders are missing"
         if any(folder.glob("ILSVRC2012_val_*")):
-            what = "ImageNet's validation pictures must be moved into a folder for each synset, as valprep.sh does"
-        raise DataError(f"{folder}: {what}; expected {folder.name}/<class>/<picture>")
+            what = "ImageNet's validation images must be moved into a folder for each synset, as valprep.sh does"
+        raise DataError(f"{folder}: {what}; expected {folder.name}/<class>/<image>")
     if wanted is not None:
         found, have = [str(name) for name in wanted], set(found)
         missing = [name for name in found if name not in have]

@@ -4,7 +4,7 @@ What training leaves out stays in the ground truth, as COCO's evaluation has it:
 points, are there to be ignored rather than counted as missed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ from lightseg.errors import DataError, LightsegError
 
 @dataclass
 class CocoPersons:
-    """Annotations of one kind of body, in the order of `boxes`, which has pictures, boxes and areas.
+    """Annotations of one kind of body, in the order of `boxes`, which has images, boxes and areas.
 
     category_id: what the evaluation calls them all. ids: int64 [A], the file's (numbered anew if they are not unique).
-    keypoints: float64 [A, K, 2] pixel indices of the picture, 0 where not labelled.
-    visible: uint8 [A, K] 0 not labelled, 1 covered, 2 seen. outside: bool [A, K], labelled beyond the picture.
-    trained: bool [A]: single people with a labelled point in the picture.
+    keypoints: float64 [A, K, 2] pixel indices of the image, 0 where not labelled.
+    visible: uint8 [A, K] 0 not labelled, 1 covered, 2 seen. outside: bool [A, K], labelled beyond the image.
+    trained: bool [A]: single people with a labelled point in the image.
     """
 
     boxes: CocoAnnotations
@@ -47,6 +47,12 @@ class CocoPersons:
             "keypoints": list(self.skeleton.names),
             "skeleton": [[first + 1, second + 1] for first, second in self.skeleton.edges],
         }
+
+    def reorder_points(self, order: Sequence[int]) -> None:
+        """The new point k is the point `order[k]`."""
+        self.skeleton = self.skeleton.reordered(order)
+        self.keypoints, self.visible = self.keypoints[:, order], self.visible[:, order]
+        self.outside = self.outside[:, order]
 
     def annotation(self, row: int) -> dict[str, Any]:
         """COCO's entry of `annotations` with the file's figures, without ids."""
@@ -86,7 +92,7 @@ def read_persons(path: Path, *, category: str | None = None, skeleton: Mapping[s
     if guessed:
         boxes.report.append(f"{len(guessed)} points have no sigma of COCO's and get their mean: {few(guessed)}")
     if not points.pairs:
-        boxes.report.append("no left/right pairs are known: a flipped picture keeps its points' names")
+        boxes.report.append("no left/right pairs are known: a flipped image keeps its points' names")
     return _fill(boxes, points, [annotations[row] for row in boxes.rows.tolist()], chosen[0]["id"], path)
 
 
@@ -119,11 +125,11 @@ def _fill(boxes: CocoAnnotations, skeleton: Skeleton, kept: list[dict], category
     visible[infinite] = 0
     keypoints = np.where((visible > 0)[..., None], keypoints, 0.0)
 
-    picture = np.repeat(np.arange(len(boxes.files)), np.diff(boxes.starts))
-    sizes = boxes.sizes[picture][:, None, ::-1]  # [A, 1, 2] width, height
+    image = np.repeat(np.arange(len(boxes.files)), np.diff(boxes.starts))
+    sizes = boxes.sizes[image][:, None, ::-1]  # [A, 1, 2] width, height
     limits = np.where(sizes > 0, sizes, np.inf) - 1 + ROUNDING
     outside = (visible > 0) & ((keypoints < -ROUNDING) | (keypoints > limits)).any(2)
-    _tell(report, given, outside, "keypoints lie outside their picture and are not trained on")
+    _tell(report, given, outside, "keypoints lie outside their image and are not trained on")
     corners = np.concatenate([boxes.bbox[:, :2], boxes.bbox[:, :2] + boxes.bbox[:, 2:]], 1)[:, None]
     off_box = ((keypoints < corners[..., :2] - ROUNDING) | (keypoints > corners[..., 2:] + ROUNDING)).any(2)
     off_box &= (visible > 0) & ~outside & ~boxes.crowd[:, None]
@@ -136,10 +142,10 @@ def _fill(boxes: CocoAnnotations, skeleton: Skeleton, kept: list[dict], category
     bare = ~boxes.crowd & (labelled == 0)
     _tell(report, given, bare, "annotations have no keypoints: not trained on, ignored in the evaluation as COCO does")
     trained = ~boxes.crowd & ((visible > 0) & ~outside).any(1)
-    _tell(report, given, ~trained & ~boxes.crowd & ~bare, "annotations have no keypoint in the picture: not trained on")
-    empty = len(boxes.files) - len(np.unique(picture[trained]))
+    _tell(report, given, ~trained & ~boxes.crowd & ~bare, "annotations have no keypoint in the image: not trained on")
+    empty = len(boxes.files) - len(np.unique(image[trained]))
     if empty:
-        report.append(f"{empty} of {len(boxes.files)} pictures have nobody with keypoints; the evaluation has them")
+        report.append(f"{empty} of {len(boxes.files)} images have nobody with keypoints; the evaluation has them")
     return CocoPersons(boxes, skeleton, category_id, ids, keypoints, visible, outside, trained)
 
 

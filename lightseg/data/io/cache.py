@@ -1,4 +1,4 @@
-"""Decoded pictures kept in memory, once for all worker processes.
+"""Decoded images kept in memory, once for all worker processes.
 
 The memory is an anonymous shared mapping: forked workers see and fill the same pages (no limit of /dev/shm applies,
 and a page takes memory only once it is written). Where workers are spawned instead, each builds its own.
@@ -29,7 +29,7 @@ class DecodedCache:
         free = psutil.virtual_memory().available
         if ends[-1] > 0.8 * free:
             gigabytes = f"{ends[-1] / 2**30:.1f} GB, but {free / 2**30:.1f} GB of memory are free"
-            raise LightsegError(f"keeping {len(self.sizes)} decoded pictures takes {gigabytes}: set data.cache=false")
+            raise LightsegError(f"keeping {len(self.sizes)} decoded images takes {gigabytes}: set data.cache=false")
         self.memory = np.frombuffer(mmap.mmap(-1, int(ends[-1])), np.uint8)
 
     def __reduce__(self) -> tuple:

@@ -1,9 +1,9 @@
-"""Reading pictures and label pictures from files, exactly and fast, or saying why a file cannot be read.
+"""Reading images and label images from files, exactly and fast, or saying why a file cannot be read.
 
-Pictures come back as uint8 RGB as a person would see them (EXIF orientation applied), label pictures as the stored ids.
+Images come back as uint8 RGB as a person would see them (EXIF orientation applied), label images as the stored ids.
 OpenCV decodes JPEG and PNG, where it is faster than PIL and equal to it to the bit (a test holds them against each
-other). PIL does the rest, and two things that OpenCV does otherwise: CMYK JPEG (another colour conversion) and palette
-labels (colours, not indices).
+other). PIL does the rest, and two things that OpenCV does otherwise: CMYK JPEG (another color conversion) and palette
+labels (colors, not indices).
 
 A cut JPEG is not an error to every OpenCV version: it may come back with its lower part grey. The end of the file is
 therefore looked for before decoding, which costs nothing: a whole JPEG has an end marker after its last scan, a whole
@@ -22,47 +22,47 @@ from lightseg.errors import DataError
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"  # the last chunk's name and checksum
 _JPEG = b"\xff\xd8\xff"
-_PNG_GREY = 0  # colour type in the header
+_PNG_GREY = 0  # color type in the header
 _EXIF_ORIENTATION = 0x0112
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """A picture as uint8 [H, W, 3] RGB. Grey is repeated, alpha dropped, 16 bit cut to 8, EXIF orientation applied.
+    """An image as uint8 [H, W, 3] RGB. Grey is repeated, alpha dropped, 16 bit cut to 8, EXIF orientation applied.
 
-    Raises DataError, naming the path, for a file that is missing, empty, cut short or no picture.
+    Raises DataError, naming the path, for a file that is missing, empty, cut short or no image.
     """
     data = _read_whole(path)
-    # A JPEG that begins with FFD8FF has its number of colour components in its frame header; 4 are CMYK or YCCK.
+    # A JPEG that begins with FFD8FF has its number of color components in its frame header; 4 are CMYK or YCCK.
     if data.startswith(_PNG) or (data.startswith(_JPEG) and _jpeg_components(data) in (1, 3)):
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
         if image is not None:
             return image
-    picture = ImageOps.exif_transpose(_decode(data, path))
-    if picture.mode.startswith("I"):  # 16-bit grey TIFF and the like; PIL's own conversion clips at 255
-        grey = (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
+    decoded = ImageOps.exif_transpose(_decode(data, path))
+    if decoded.mode.startswith("I"):  # 16-bit grey TIFF and the like; PIL's own conversion clips at 255
+        grey = (np.asarray(decoded).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
-    return np.array(picture.convert("RGB"))
+    return np.array(decoded.convert("RGB"))
 
 
 def read_mask(path: str | Path) -> np.ndarray:
-    """A label picture as uint8 [H, W] ids, as stored: palette indices, not colours; 1, 2 and 4 bit unscaled.
+    """A label image as uint8 [H, W] ids, as stored: palette indices, not colors; 1, 2 and 4 bit unscaled.
 
     Raises DataError, naming the path, for an unreadable file, one with several channels, and ids above 255.
     """
     data = _read_whole(path)
-    png_depth, png_colour = (data[24], data[25]) if data.startswith(_PNG) and len(data) > 25 else (8, None)
-    if png_colour == _PNG_GREY and png_depth >= 8:
+    png_depth, png_color = (data[24], data[25]) if data.startswith(_PNG) and len(data) > 25 else (8, None)
+    if png_color == _PNG_GREY and png_depth >= 8:
         mask = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
         if mask is not None and mask.ndim == 2:
             return mask if mask.dtype == np.uint8 else _to_uint8(mask, path)
-    picture = _decode(data, path)
-    if picture.mode not in ("1", "L", "P") and not picture.mode.startswith("I"):
+    decoded = _decode(data, path)
+    if decoded.mode not in ("1", "L", "P") and not decoded.mode.startswith("I"):
         raise DataError(
-            f"{path}: a label picture holds one class id a pixel, but this one is {picture.mode} "
-            f"({len(picture.getbands())} channels); give the colours of the classes (`colors`) or convert it to ids"
+            f"{path}: a label image holds one class id a pixel, but this one is {decoded.mode} "
+            f"({len(decoded.getbands())} channels); give the colors of the classes (`colors`) or convert it to ids"
         )
-    mask = _to_uint8(np.array(picture), path)
-    if png_colour == _PNG_GREY and png_depth in (2, 4):
+    mask = _to_uint8(np.array(decoded), path)
+    if png_color == _PNG_GREY and png_depth in (2, 4):
         mask = mask // (255 // (2**png_depth - 1))  # PIL stretches such grey values over 0..255
     return mask
 
@@ -70,9 +70,9 @@ def read_mask(path: str | Path) -> np.ndarray:
 def read_size(path: str | Path, *, oriented: bool = True) -> tuple[int, int]:
     """(height, width) from the file's header alone; `oriented` as `read_image` gives it, else as stored (labels)."""
     try:
-        with Image.open(path) as picture:
-            width, height = picture.size
-            turned = oriented and picture.getexif().get(_EXIF_ORIENTATION, 1) >= 5  # 5..8: by a quarter
+        with Image.open(path) as decoded:
+            width, height = decoded.size
+            turned = oriented and decoded.getexif().get(_EXIF_ORIENTATION, 1) >= 5  # 5..8: by a quarter
     except MemoryError:
         raise
     except Exception as error:
@@ -81,7 +81,7 @@ def read_size(path: str | Path, *, oriented: bool = True) -> tuple[int, int]:
 
 
 def check_picture(path: str | Path) -> None:
-    """DataError for a file that does not begin like a picture. Of the usual formats 12 bytes tell it, in a seventh of
+    """DataError for a file that does not begin like an image. Of the usual formats 12 bytes tell it, in a seventh of
     the time that `read_size` takes; of the others PIL does.
     """
     try:
@@ -110,12 +110,12 @@ def _read_whole(path: str | Path) -> bytes:
     else:
         whole = not data.startswith(_PNG) or data.rfind(_PNG_END) >= 0
     if not whole:
-        raise DataError(f"{path}: the picture is truncated (its end is missing); copy or download the file again")
+        raise DataError(f"{path}: the image is truncated (its end is missing); copy or download the file again")
     return data
 
 
 def _jpeg_components(data: bytes) -> int:
-    """The number of colour components that a JPEG's frame header declares; 0 where none is found."""
+    """The number of color components that a JPEG's frame header declares; 0 where none is found."""
     at = 2
     while at + 9 < len(data) and data[at] == 0xFF:
         marker = data[at + 1]
@@ -129,15 +129,15 @@ def _jpeg_components(data: bytes) -> int:
 
 
 def _decode(data: bytes, path: str | Path) -> Image.Image:
-    """PIL's picture of `data`, decoded; whatever PIL raises for a damaged file becomes a DataError."""
+    """PIL's image of `data`, decoded; whatever PIL raises for a damaged file becomes a DataError."""
     try:
-        picture = Image.open(io.BytesIO(data))
-        picture.load()
+        decoded = Image.open(io.BytesIO(data))
+        decoded.load()
     except MemoryError:
         raise
     except Exception as error:  # PIL's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
         raise _unreadable(path, error) from error
-    return picture
+    return decoded
 
 
 def _to_uint8(mask: np.ndarray, path: str | Path) -> np.ndarray:
@@ -149,5 +149,5 @@ def _to_uint8(mask: np.ndarray, path: str | Path) -> np.ndarray:
 def _unreadable(path: str | Path, error: Exception) -> DataError:
     if isinstance(error, FileNotFoundError):
         return DataError(f"{path}: no such file")
-    reason = "no picture in a known format" if "cannot identify" in str(error) else str(error) or type(error).__name__
-    return DataError(f"{path}: not readable as a picture ({reason})")
+    reason = "no image in a known format" if "cannot identify" in str(error) else str(error) or type(error).__name__
+    return DataError(f"{path}: not readable as an image ({reason})")

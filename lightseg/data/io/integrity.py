@@ -22,7 +22,7 @@ class Checked(Protocol):
 
     @property
     def paths(self) -> Sequence[Path]:
-        """The picture of every sample."""
+        """The image of every sample."""
 
     def __len__(self) -> int: ...
 
@@ -66,7 +66,7 @@ def verify(dataset: Checked, on_error: str = "raise") -> list[BadFile]:
     if not reasons:
         return []
     if len(reasons) == count:
-        raise DataError(f"all {count} pictures of the split are unusable; the first: {reasons[0]}")
+        raise DataError(f"all {count} images of the split are unusable; the first: {reasons[0]}")
     paths = dataset.paths
     dataset.keep_only([index not in reasons for index in range(count)])
     return [BadFile(paths[index], reason) for index, reason in reasons.items()]

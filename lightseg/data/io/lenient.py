@@ -1,4 +1,4 @@
-"""Reading a stranger's picture: as in training where it is whole, as far as it goes where it is not.
+"""Reading a stranger's image: as in training where it is whole, as far as it goes where it is not.
 
 `lightseg.data.io.images.read_image` reads for training and refuses whatever is cut or damaged. Here it comes first, so
 that a sound file gives the same pixels. What it refuses is decoded as far as it goes (Pillow fills the rest), with a
@@ -21,7 +21,7 @@ def read_image_leniently(path: Path) -> tuple[np.ndarray, str | None]:
     """uint8 RGB [H, W, 3], upright as its EXIF data say, and a note on what is not as it should be, or None.
 
     Raises:
-        DataError: missing, empty, no picture, or so damaged that nothing can be seen.
+        DataError: missing, empty, no image, or so damaged that nothing can be seen.
     """
     try:
         return read_image(path), _animation(path)
@@ -38,7 +38,7 @@ def read_image_leniently(path: Path) -> tuple[np.ndarray, str | None]:
 
 
 def _as_far_as_it_goes(data: bytes) -> np.ndarray | None:
-    """None where nothing can be decoded, or what could be is one single colour: the filling."""
+    """None where nothing can be decoded, or what could be is one single color: the filling."""
     strict = ImageFile.LOAD_TRUNCATED_IMAGES
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     try:

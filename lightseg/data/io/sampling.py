@@ -1,7 +1,7 @@
 """Which sample comes when, and with which randomness: a function of (seed, epoch) and nothing else.
 
 The sampler hands out `(index, sample_seed)`, or `(index, sample_seed, stage)` where training goes in stages; the data
-set draws its augmentation from that seed alone. So a picture looks the same whichever worker makes it and however many
+set draws its augmentation from that seed alone. So an image looks the same whichever worker makes it and however many
 there are, and a resumed run sees what the uninterrupted one would have seen.
 """
 

@@ -1,0 +1,52 @@
+"""From samples to batches; the images of a batch are one tensor in channels_last memory."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import default_collate
+
+from lightseg.errors import DataError
+
+
+def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A batch: image uint8 [B, 3, H, W] in channels_last memory, mask uint8 [B, H, W], name list[str], index int64 [B].
+
+    torch's default collate would write the images out channel by channel; kept as decoded, a batch is B plain copies
+    and the network need not turn it round again. Raises DataError for samples of different sizes.
+    """
+    for key in ("image", "mask"):
+        sizes = {tuple(sample[key].shape[-2:]): sample["name"] for sample in samples if key in sample}
+        if len(sizes) > 1:
+            of = ", ".join(f"{name} is {width}x{height}" for (height, width), name in list(sizes.items())[:3])
+            raise DataError(
+                f"the {key}s of a batch differ in size ({of}): use batches of 1 or a transform with a fixed size"
+            )
+    batch = default_collate([{**sample, "image": sample["image"].permute(1, 2, 0)} for sample in samples])
+    return {**batch, "image": batch["image"].permute(0, 3, 1, 2)}
+
+
+def collate_detection(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A batch: images uint8 [B, 3, H, W] in channels_last memory, boxes list of [Ni, 4], labels list of [Ni], sizes
+    list of (height, width), image_ids list[int], names list[str]. Raises DataError for images of different sizes.
+    """
+    lists = {f"{key}s": [sample[key] for sample in samples] for key in ("size", "image_id", "name")}
+    targets = {key: [sample[key] for sample in samples] for key in ("boxes", "labels")}
+    return {"images": _images(samples), **targets, **lists}
+
+
+def collate_pose(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A batch: images uint8 [B, 3, H, W] in channels_last memory, keypoints [B, K, 2], visible [B, K], area [B],
+    matrices [B, 2, 3], boxes [B, 4], box_scores [B], image_ids and ids list[int], names list[str].
+
+    Raises DataError for images of different sizes.
+    """
+    names = {"keypoints": "keypoints", "visible": "visible", "area": "area", "matrix": "matrices", "box": "boxes"}
+    names["box_score"] = "box_scores"
+    stacked = {ours: torch.stack([sample[key] for sample in samples]) for key, ours in names.items()}
+    lists = {f"{key}s": [sample[key] for sample in samples] for key in ("image_id", "id", "name")}
+    return {"images": _images(samples), **stacked, **lists}
+
+
+def _images(samples: Sequence[Mapping[str, Any]]) -> torch.Tensor:
+    return collate([{"image": sample["image"], "name": sample["name"]} for sample in samples])["image"]

@@ -1,0 +1,174 @@
+"""What every data set shares: samples with one image each, read through a cache, checked, and augmented by their key.
+
+A data set of a format tells where the image files are (`_path`), how one is decoded (`_decode`), what can be wrong with
+a sample (`check`) and which targets it has (`_targets`). Samples are numbered in the order of the files; `index` counts
+those that `keep_only` has left.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from lightseg.data.io.cache import DecodedCache
+from lightseg.data.io.images import read_image, read_size
+from lightseg.data.io.integrity import fingerprint
+from lightseg.data.transforms.stage_transform import Key, Transform, augment, index_of
+from lightseg.errors import DataError
+
+Arrays = dict[str, Any]  # image uint8 [H, W, 3] and the format's targets
+
+
+class ImageDataset(Dataset[dict[str, Any]]):
+    """The samples of one split.
+
+    names: of all samples, unique within the split.
+    class_names, palette: the name and the RGB color of every class, in the order of the labels.
+    transform: a transform of `lightseg.data.transforms` or a StagedTransform; None gives whole images.
+    image_numbers: int64 [N], the image of every sample, where several samples share one; None: each has its own.
+
+    Attributes:
+        has_labels: whether the split has labels.
+        unit: what a sample is.
+        file_classes: int64 [C], the number that every class has in the files; 0..C-1 until `reorder_classes`.
+    """
+
+    has_labels = True
+    unit = "images"
+    _caches_masks = False
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        class_names: Sequence[str],
+        palette: Sequence[Sequence[int]],
+        transform: Transform | None = None,
+        image_numbers: np.ndarray | None = None,
+    ) -> None:
+        self.class_names = list(class_names)
+        self.palette = [[int(value) for value in color] for color in palette]
+        self.transform = transform
+        self.file_classes = np.arange(len(self.class_names))
+        self._names = names
+        self._image_numbers = np.arange(len(names)) if image_numbers is None else image_numbers
+        self._kept = np.arange(len(names))  # the samples that are left
+        self._cache: DecodedCache | None = None
+        self._cached = np.zeros(0, np.int64)  # the images that the cache has room for, rising
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def names(self) -> list[str]:
+        return [self._names[sample] for sample in self._kept.tolist()]
+
+    @property
+    def paths(self) -> list[Path]:
+        """The image file of every sample."""
+        return [Path(self._path(image)) for image in self._image_numbers[self._kept].tolist()]
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, key: Key) -> dict[str, Any]:
+        """The sample `index`, `(index, seed)` or `(index, seed, stage)`, augmented with that seed's randomness."""
+        index = index_of(key)
+        sample = int(self._kept[index])
+        original = self.read(index)
+        arrays = augment(self.transform, key, self._transform_inputs(original))
+        return {
+            "image": torch.from_numpy(arrays["image"]).permute(2, 0, 1),
+            **self._targets(arrays, original, sample),
+            "name": self._names[sample],
+            "index": index,
+        }
+
+    def read(self, index: int) -> Arrays:
+        """The arrays of a sample as they are on disk: image uint8 [H, W, 3] and the targets."""
+        return self._decoded(self._image_number(index))
+
+    def check(self, index: int) -> None:
+        """DataError for what can be seen to be wrong with a sample without decoding it."""
+        raise NotImplementedError
+
+    def keep_decoded(self) -> None:
+        """Keep every image in memory once it has been read. Call it after `verify` and before workers start.
+
+        An image takes 3 bytes a pixel, with a mask 4; raises LightsegError if the set does not fit.
+        """
+        self._cached = np.unique(self._image_numbers[self._kept])
+        sizes = [read_size(self._path(image)) for image in self._cached.tolist()]
+        self._cache = DecodedCache(sizes, masks=self._caches_masks)
+
+    def keep_only(self, chosen: Sequence[bool]) -> None:
+        """Takes the samples that are not chosen out of the data set and its ground truth; the others move up."""
+        self._kept = self._kept[np.asarray(chosen, bool)]
+        self._cache = None
+
+    def fingerprint(self) -> str:
+        """12 hexadecimal digits that change with the names and sizes (not the contents) of the split's files."""
+        return fingerprint(self._files())
+
+    def reorder_classes(self, names: Sequence[str]) -> None:
+        """Renumbers the labels into the order of `names`: the same names as `class_names`, as a checkpoint has them.
+
+        Call it right after construction. What is written for an evaluator keeps the ids of the files. Raises ValueError
+        where `names` is not a permutation of `class_names`.
+        """
+        if len(set(names)) < len(names) or set(names) != set(self.class_names):
+            raise ValueError(f"{list(names)} is not a permutation of {self.class_names}")
+        order = np.array([self.class_names.index(name) for name in names])
+        self.class_names = list(names)
+        self.palette = [self.palette[label] for label in order.tolist()]
+        self.file_classes = self.file_classes[order]
+        self._reorder(order)
+        self._cache = None
+
+    # -- what a format adds ------------------------------------------------------------------------------------------
+
+    def _path(self, image: int) -> str | Path:
+        raise NotImplementedError
+
+    def _decode(self, image: int) -> Arrays:
+        """What the cache keeps of an image file: the image, and its mask where a mask belongs to it."""
+        return {"image": read_image(self._path(image))}
+
+    def _transform_inputs(self, original: Arrays) -> Arrays:
+        return original
+
+    def _targets(self, arrays: Arrays, original: Arrays, sample: int) -> dict[str, Any]:
+        """A sample's entries besides image, name and index; `arrays` are transformed, `original` is as on disk."""
+        raise NotImplementedError
+
+    def _reorder(self, order: np.ndarray) -> None:
+        """The labels as `reorder_classes` wants them: the new class k is the class `order[k]`, int64 [C]."""
+        raise NotImplementedError
+
+    def _files(self) -> Iterable[tuple[str, str | Path]]:
+        """(name, path) of the files that the fingerprint looks at."""
+        images = self._image_numbers[self._kept].tolist()
+        return zip(self.names, map(self._path, images), strict=True)
+
+    def _image_number(self, index: int) -> int:
+        return int(self._image_numbers[self._kept[index]])
+
+    def _decoded(self, image: int) -> Arrays:
+        if self._cache is None:
+            return self._decode(image)
+        slot = int(np.searchsorted(self._cached, image))
+        arrays = self._cache.get(slot)
+        if arrays is None:
+            arrays = self._decode(image)
+            self._cache.put(slot, arrays)
+        return arrays
+
+
+def find_folder(path: Path, what: str) -> Path:
+    """`path`, or a DataError that says which folder was looked for."""
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder ({what}); check data.root; the mini data sets need none")
+    return path
