@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 import train
-from lightseg.config import data_keys
+from lightseg.catalog.tasks import formats
 from lightseg.config.compose import CONFIGS, choices, compose, plain
 from lightseg.errors import LightsegError
 from tests.test_docs import add_data_files, data_files
@@ -138,14 +138,7 @@ def test_data_of_another_task(words, said, write):
 def test_every_shipped_file_holds_all(tmp_path):
     for name in choices("data"):
         form = yaml.safe_load((CONFIGS / "data" / f"{name}.yaml").read_text())["format"]
-        task, _ = data_keys.FORMATS[form]
-        assert compose([f"task={task}", f"data={name}", f"data.root={tmp_path}"]).data.format == form
-
-
-def test_the_formats_are_those_that_are_read():
-    from tasks.formats import FORMATS
-
-    assert FORMATS.keys() == data_keys.FORMATS.keys()
+        assert compose([f"task={formats()[form].name}", f"data={name}", f"data.root={tmp_path}"]).data.format == form
 
 
 def test_a_run_of_old_that_lacks_a_key(tmp_path):

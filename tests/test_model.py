@@ -113,9 +113,9 @@ def test_a_checkpoint_keeps_the_architecture_it_was_made_of(tmp_path):
 
 def test_pixels_of_the_weights_are_kept_too():
     rgb = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
-    model = create_model("shufflenetv1_g3_x0_5", "seg", 3, pixels="bgr255")
+    model = create_model("shufflenetv1_g3_x0_5", "seg", 3, input_format="bgr255")
     torch.testing.assert_close(model.normalize(rgb), rgb.flip(1).float())
-    assert create_model(**model.spec).backbone.pixels.bgr
+    assert create_model(**model.spec).contract.channel_order == "BGR"
 
 
 def test_the_head_of_a_runs_checkpoint_is_taken_where_it_is_the_same(tmp_path, caplog):

@@ -66,7 +66,7 @@ class ClassificationSpec(TaskSpec):
         if height != width:
             raise LightsegError(f"a classifier looks at a square: give one side, not {height}x{width}")
         if not height or contract.crop_pct is None or contract.interpolation is None:
-            raise LightsegError("the input contract lacks size, crop_pct or interpolation")
+            raise LightsegError("its input contract has no size, crop_pct and interpolation: export it again")
         return CenterCrop(height, contract.crop_pct, contract.interpolation)
 
     def predict(self, head: Any, outputs: Tensor, image_size: Size, sizes: Sequence[Size]) -> list[np.ndarray]:

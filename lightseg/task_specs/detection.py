@@ -74,7 +74,7 @@ class DetectionSpec(TaskSpec):
     def preprocessing(self, contract: InputContract, size: Size | None = None) -> Preprocessing:
         size = size or contract.size
         if size is None:
-            raise LightsegError("the input contract has no size: give --size")
+            raise LightsegError("its input contract has no size: give --size")
         return FixedSize(size, bool(contract.keep_aspect))
 
     def predict(self, head: Any, outputs: Any, image_size: Size, sizes: Sequence[Size]) -> list[dict[str, np.ndarray]]:

@@ -79,7 +79,7 @@ class PoseSpec(TaskSpec):
     def preprocessing(self, contract: InputContract, size: Size | None = None) -> "PersonCrop":
         size = size or contract.size
         if size is None:
-            raise LightsegError("the input contract has no size: give --size")
+            raise LightsegError("its input contract has no size: give --size")
         return PersonCrop(size)
 
     def predict(self, head: Any, outputs: Any, image_size: Size, sizes: Sequence[Size]) -> list[dict[str, np.ndarray]]:

@@ -8,6 +8,7 @@ import train
 from lightseg.errors import LightsegError
 from lightseg.export.exported_model import answer_from
 from lightseg.export.metadata import Metadata
+from lightseg.input_contract import InputContract
 from lightseg.model import create_model
 from lightseg.profile import count_madds, measure_latency
 
@@ -15,7 +16,7 @@ from lightseg.profile import count_madds, measure_latency
 class File:
     """Left of each picture is class 0 where it is dark. One picture of 64x96 at a time."""
 
-    metadata = Metadata("seg", ["a", "b"], (64, 96), (64, 96), 1, {"logits": ""})
+    metadata = Metadata("seg", InputContract(class_names=("a", "b")), (64, 96), (64, 96), 1, {"logits": ""})
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         assert images.shape == (1, 3, 64, 96) and images.dtype == np.uint8

@@ -11,9 +11,8 @@ from lightseg.checkpoint import load_model
 from lightseg.cli import main
 from lightseg.export.api import export
 from lightseg.export.calibration_images import draw_streets
-from lightseg.export.decode import decode
-from lightseg.export.metadata import read_onnx
 from lightseg.export.runner import open_exported
+from lightseg.task_specs import task_spec
 
 SIZE = (64, 96)
 
@@ -52,11 +51,10 @@ def test_seg_of_any_size(checkpoint, tmp_path, backbone, capsys):
         full = torch.nn.functional.interpolate(logits, shape[-2:], mode="bilinear", align_corners=False)
         assert full.std() > 0.1
         torch.testing.assert_close(torch.from_numpy(found["logits"]), full, rtol=0, atol=1e-3)
-        assert (decode(found, runner.metadata, shape[-2:]) == ids.numpy()).mean() > 0.999
-    metadata = read_onnx(path)
-    assert metadata == runner.metadata
+        assert (task_spec("seg").decode(found, {}, shape[-2:]) == ids.numpy()).mean() > 0.999
+    metadata = runner.metadata
     assert (metadata.image_size, metadata.example_size, metadata.batch) == (None, SIZE, None)
-    assert metadata.spec["backbone"] == backbone and metadata.class_names[-1] == "sky"
+    assert metadata.spec["backbone"] == backbone and metadata.contract.class_names[-1] == "sky"
 
 
 @pytest.mark.parametrize("kind", ["cls", "linear"])
@@ -68,8 +66,8 @@ def test_cls(checkpoint, tmp_path, kind):
     found = runner.run(batch)
     assert logits.std() > 1e-3
     np.testing.assert_allclose(found["logits"], logits, atol=1e-3, rtol=0)
-    np.testing.assert_allclose(decode(found, runner.metadata, SIZE), probabilities, atol=1e-4)
-    assert runner.metadata.image_size == SIZE and runner.metadata.evaluation["interpolation"]
+    np.testing.assert_allclose(task_spec("cls").decode(found, {}, SIZE), probabilities, atol=1e-4)
+    assert runner.metadata.image_size == SIZE and runner.metadata.contract.interpolation
 
 
 @pytest.mark.parametrize("backbone", ["tiny", pytest.param("mobilenetv3_small_050", marks=pytest.mark.slow)])
@@ -84,7 +82,7 @@ def test_det(checkpoint, tmp_path, backbone):
     assert list(found) == ["class_logits", "box_deltas", "default_boxes"]
     for name, expected in outputs.items():
         np.testing.assert_allclose(found[name], expected, atol=1e-3, rtol=0)
-    for one, expected in zip(decode(found, runner.metadata, SIZE), boxes, strict=True):
+    for one, expected in zip(task_spec("det").decode(found, runner.metadata.decoding, SIZE), boxes, strict=True):
         assert min(len(one["scores"]), len(expected["scores"])) > 20
         np.testing.assert_allclose(one["scores"][:5], expected["scores"][:5], atol=1e-4)
         np.testing.assert_allclose(one["boxes"][:5], expected["boxes"][:5], atol=1e-2)

@@ -13,19 +13,19 @@ from lightseg.errors import LightsegError
 from lightseg.export.calibration_images import as_input, draw_streets, read_folder
 from lightseg.export.dynamic_shapes import AnySizeConv2dSame, make_any_size, window_matrices
 from lightseg.export.metadata import Metadata
-from lightseg.export.verify import AGREEMENTS
 from lightseg.heads.ssdlite import SSDLite
+from lightseg.input_contract import InputContract
 from lightseg.model import create_model
+from lightseg.task_specs import task_spec
 
 METADATA = Metadata(
     task="det",
-    class_names=["car", "straße"],
+    contract=InputContract(size=(64, 96), keep_aspect=True, class_names=("car", "straße")),
     image_size=(64, 96),
     example_size=(64, 96),
     batch=None,
     outputs={"class_logits": "raw"},
     decoding={"nms_threshold": 0.5},
-    evaluation={"keep_aspect": True},
     spec={"backbone": "squeezenet1_1", "arch": None},
     version="0.0.9",
 )
@@ -119,7 +119,7 @@ def test_metadata_that_are_not_ours():
         Metadata.from_strings({"task": "det"}, "net.onnx")
     with pytest.raises(LightsegError, match=r"lightseg 0\.0\.9, whose metadata has no decoding"):
         Metadata.from_strings({key: text for key, text in strings.items() if key != "decoding"}, "net.onnx")
-    for key, text in (("input", "{}"), ("class_names", "[1"), ("spec", "3")):
+    for key, text in (("input", "{}"), ("decoding", "[1"), ("spec", "3")):
         with pytest.raises(LightsegError, match=r"net\.onnx: its metadata is damaged"):
             Metadata.from_strings({**strings, key: text}, "net.onnx")
 
@@ -149,5 +149,5 @@ def test_agreement_counts_clear_boxes_once():
     boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 10.2], [20, 20, 30, 30]], np.float32)
     one = [{"boxes": boxes, "labels": np.array([1, 1, 0]), "scores": np.array([0.9, 0.8, 0.2])}]
     other = [{"boxes": boxes[:1], "labels": np.array([1]), "scores": np.array([0.9])}]
-    assert AGREEMENTS["det"](one, one) == (2, 2)
-    assert AGREEMENTS["det"](one, other) == AGREEMENTS["det"](other, one) == (1, 2)
+    assert task_spec("det").agreement(one, one) == (2, 2)
+    assert task_spec("det").agreement(one, other) == task_spec("det").agreement(other, one) == (1, 2)

@@ -3,17 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from lightseg.export.decode import decode
 
 from lightseg.checkpoint import load_model
 from lightseg.decoding.keypoints import heatmap_keypoints, simcc_keypoints
 from lightseg.export.api import export
-from lightseg.export.exportable import Exportable, task_export
-from lightseg.export.metadata import read_onnx
+from lightseg.export.exportable import Exportable
 from lightseg.export.runner import open_exported
-from lightseg.export.verify import AGREEMENTS
 from lightseg.heads.heatmap import HeatmapHead
 from lightseg.heads.simcc import SimCCHead
+from lightseg.task_specs import task_spec
 
 SIZE = (64, 48)
 
@@ -35,7 +33,7 @@ def maps(count=3, points=4, height=16, width=12):
 @pytest.mark.parametrize("size", [(16, 12), (2, 12)])
 def test_numpy_keypoints_of_heatmaps_are_the_heads(options, size):
     head = HeatmapHead([(8, 16), (8, 32)], 4, width=4, **options)
-    what = task_export("pose", "heatmap")
+    what = task_spec("pose").export("heatmap")
     heatmaps = maps(height=size[0])
     image_size = (4 * size[0], 48)
     expected = head.decode(torch.from_numpy(heatmaps), image_size)
@@ -70,22 +68,24 @@ def test_onnx(checkpoint, tmp_path, kind):
     assert report["comparison"]["equal"] and report["comparison"]["agreement"] == 1
     assert all(one["max_difference"] <= 1e-3 for one in report["comparison"]["outputs"].values())
     runner, model = open_exported(path), load_model(checkpoint(kind))
-    metadata = read_onnx(path)
-    assert metadata == runner.metadata and metadata.batch is None
+    metadata = runner.metadata
+    assert metadata.batch is None
     assert metadata.image_size == (None if kind == "pose" else SIZE)  # deconvolutions are cut to one size
-    assert metadata.skeleton == model.spec["skeleton"] and metadata.skeleton["edges"] == [[0, 1], [1, 2]]
+    assert metadata.contract == model.contract and metadata.contract.skeleton["edges"] == [[0, 1], [1, 2]]
     assert list(metadata.outputs) == (["x", "y"] if kind == "simcc" else ["heatmaps"])
     for shape in [(1, 3, *SIZE), (3, 3, *SIZE), *([(2, 3, 101, 83)] if kind == "pose" else [])]:
         batch = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
         with torch.no_grad():
             outputs = model(torch.from_numpy(batch))
             expected = model.head.decode(outputs, shape[-2:])
-            raw = Exportable(model, task_export("pose", model.spec["head"]["name"]))(torch.from_numpy(batch))
+            raw = Exportable(model, task_spec("pose").export(model.spec["head"]["name"]))(torch.from_numpy(batch))
         found = runner.run(batch)
         for one, tensor in zip(found.values(), raw, strict=True):
             assert tensor.std() > 0.01
             np.testing.assert_allclose(one, tensor, atol=1e-3, rtol=0)
-        for one, points in zip(decode(found, metadata, shape[-2:]), expected["keypoints"], strict=True):
+        for one, points in zip(
+            task_spec("pose").decode(found, metadata.decoding, shape[-2:]), expected["keypoints"], strict=True
+        ):
             assert (np.abs(one["keypoints"] - points.numpy()).max(1) < 0.1).mean() >= 0.8
 
 
@@ -96,7 +96,7 @@ def test_openvino(checkpoint, tmp_path, kind):
     report = export(checkpoint(kind), tmp_path / "net.xml", format="openvino", size=SIZE)
     assert report["comparison"]["equal"]
     metadata = open_exported(tmp_path / "net.xml").metadata
-    assert metadata.skeleton == load_model(checkpoint(kind)).spec["skeleton"] and metadata.evaluation["oks_nms"] == 0.9
+    assert metadata.contract == load_model(checkpoint(kind)).contract and metadata.contract.oks_nms == 0.9
 
 
 def test_agreement_counts_clear_keypoints():
@@ -104,5 +104,5 @@ def test_agreement_counts_clear_keypoints():
     one = [{"keypoints": points, "scores": np.array([0.9, 0.8, 0.1])}]
     moved = points + np.array([[0.5, 0], [0, 3], [7, 7]])
     other = [{"keypoints": moved, "scores": np.array([0.9, 0.1, 0.1])}]
-    assert AGREEMENTS["pose"](one, one) == (2, 2)
-    assert AGREEMENTS["pose"](one, other) == AGREEMENTS["pose"](other, one) == (1, 2)
+    assert task_spec("pose").agreement(one, one) == (2, 2)
+    assert task_spec("pose").agreement(one, other) == task_spec("pose").agreement(other, one) == (1, 2)

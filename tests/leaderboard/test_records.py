@@ -110,7 +110,7 @@ BAD = {  # what is written -> how it is said
     "no schema": ({"schema": ...}, "without a schema"),
     "schema true": ({"schema": True}, "without a schema"),
     "huge schema": (json.dumps({"schema": 7}).replace("7", HUGE), "whose schema is not a number from 0 to 1e+18"),
-    "task": ({"task": "depth"}, "of task depth, which is none of seg, det, pose, cls"),
+    "task": ({"task": "depth"}, "of task depth, which is none of seg, cls, det, pose"),
     "no backbone": ({"backbone": ...}, "without backbone"),
     "backbone is a list": ({"backbone": ["a"]}, "whose backbone is no name"),
     "escape codes": ({"backbone": "a\x1b[2J"}, "whose backbone is too long or holds control characters"),

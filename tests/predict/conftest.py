@@ -23,22 +23,27 @@ SKELETON = {"edges": [[0, 1], [0, 2], [1, 3], [2, 4]], "pairs": [[1, 2], [3, 4]]
 HEADS = {"simcc": {"name": "simcc", "image_size": [64, 48]}}  # a second head of pose
 EVALUATION = {
     "seg": {"palette": [[250, 0, 0], [0, 250, 0], [0, 0, 250]]},
-    "det": {"eval": {"size": [64, 96], "keep_aspect": False}},
-    "cls": {"eval": {"size": 48, "crop_pct": 0.875, "interpolation": "bilinear"}},
-    "pose": {"eval": {"size": [64, 48]}, "oks_nms": 0.9},
+    "det": {"size": [64, 96], "keep_aspect": False},
+    "cls": {"size": 48, "crop_pct": 0.875, "interpolation": "bilinear"},
+    "pose": {"size": [64, 48], "oks_nms": 0.9},
 }
 
 
-def save_checkpoint(run: Path, kind: str, config: dict[str, Any] | None, names: list[str] | None = None) -> Path:
-    """A run's folder with `checkpoints/best.ckpt` and perhaps `config.yaml`, as train.py leaves them. kind: a task, or
-    "simcc", pose with that head."""
+def save_checkpoint(
+    run: Path,
+    kind: str,
+    contract: dict[str, Any] | None = None,
+    names: list[str] | None = None,
+    old_config: dict[str, Any] | None = None,
+) -> Path:
+    """A run's folder with `checkpoints/best.ckpt`. kind: a task, or "simcc", pose with that head. old_config: the
+    checkpoint is one of a release before 0.2, without a contract, and this its run's config.yaml ({}: none)."""
     torch.manual_seed(3)
     task = "pose" if kind in HEADS else kind
     names = names or NAMES[task]
     skeleton = SKELETON if task == "pose" else None
-    model = create_model(
-        "mobilenetv3_small_050", task, len(names), class_names=names, head=HEADS.get(kind), skeleton=skeleton
-    )
+    options = {"class_names": names, "head": HEADS.get(kind), "skeleton": skeleton, "input": contract}
+    model = create_model("mobilenetv3_small_050", task, len(names), **options)
     if task == "pose":  # heads start with empty maps: nothing would be sure
         last = [model.head.x, model.head.y] if kind == "simcc" else [model.head.final_layer]
         for layer in last:
@@ -46,9 +51,13 @@ def save_checkpoint(run: Path, kind: str, config: dict[str, Any] | None, names: 
     state = {f"model.{key}": value for key, value in model.state_dict().items()}
     path = run / "checkpoints" / "best.ckpt"
     path.parent.mkdir(parents=True)
-    torch.save({"hyper_parameters": {"model": model.spec}, "state_dict": state}, path)
-    if config is not None:
-        (run / "config.yaml").write_text(yaml.safe_dump(config))
+    spec = dict(model.spec)
+    if old_config is not None:
+        del spec["input"]
+        spec |= {"pixels": spec.pop("input_format"), "class_names": names, "skeleton": skeleton}
+        if old_config:
+            (run / "config.yaml").write_text(yaml.safe_dump(old_config))
+    torch.save({"hyper_parameters": {"model": spec}, "state_dict": state}, path)
     return path
 
 
@@ -56,10 +65,7 @@ def save_checkpoint(run: Path, kind: str, config: dict[str, Any] | None, names: 
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     runs = tmp_path_factory.mktemp("runs")
     kinds = {task: task for task in NAMES} | {"simcc": "pose"}
-    return {
-        kind: save_checkpoint(runs / kind, kind, {"task": task, "data": EVALUATION[task]})
-        for kind, task in kinds.items()
-    }
+    return {kind: save_checkpoint(runs / kind, kind, EVALUATION[task]) for kind, task in kinds.items()}
 
 
 @pytest.fixture(scope="session")

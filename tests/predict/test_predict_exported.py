@@ -13,6 +13,7 @@ from lightseg.cli import main
 from lightseg.errors import LightsegError
 from lightseg.export.metadata import Metadata
 from lightseg.inference.api import predict
+from lightseg.input_contract import InputContract
 
 
 def write_onnx(path: Path, metadata: Metadata | None, *, ids: bool = False, pool: bool = False) -> Path:
@@ -48,7 +49,8 @@ def write_onnx(path: Path, metadata: Metadata | None, *, ids: bool = False, pool
 
 def describe(task: str, size: tuple[int, int] | None = None, batch: int | None = None, **more: object) -> Metadata:
     names = ["red", "green", "blue"]
-    return Metadata(task, names, size, size or (64, 64), batch, {"logits": "colours"}, **more)  # type: ignore[arg-type]
+    contract = InputContract(class_names=tuple(names), **more)  # type: ignore[arg-type]
+    return Metadata(task, contract, size, size or (64, 64), batch, {"logits": "colors"})
 
 
 @pytest.fixture
@@ -72,8 +74,8 @@ def test_masks_of_a_graph_that_tells_colours(stripes, tmp_path, size, ids):
 
 
 def test_classes_of_a_graph_that_tells_colours(stripes, tmp_path):
-    evaluation = {"size": 16, "crop_pct": 1.0, "interpolation": "bilinear"}
-    file = write_onnx(tmp_path / "model.onnx", describe("cls", (16, 16), evaluation=evaluation), pool=True)
+    evaluation = {"crop_pct": 1.0, "interpolation": "bilinear"}
+    file = write_onnx(tmp_path / "model.onnx", describe("cls", (16, 16), **evaluation), pool=True)
     assert predict(file, stripes[0], output=tmp_path / "out").done == 1
     (entry,) = json.loads((tmp_path / "out" / "results.json").read_text())
     assert entry["class"] == "green" and len(entry["top"]) == 3  # the middle stripe
@@ -85,10 +87,14 @@ def test_files_that_do_not_fit_are_one_line(stripes, tmp_path):
         (tmp_path / "none.onnx", {}, "no such file"),
         (tmp_path / "noise.onnx", {}, "cannot be run by ONNX Runtime"),
         (write_onnx(tmp_path / "foreign.onnx", None), {}, "was not exported by lightseg"),
-        (write_onnx(tmp_path / "depth.onnx", describe("depth")), {}, "no predictions of task=depth yet"),
-        (write_onnx(tmp_path / "grey.onnx", describe("seg", in_chans=1)), {}, "takes images of 1 channels"),
+        (write_onnx(tmp_path / "depth.onnx", describe("depth")), {}, "no task named 'depth'"),
+        (write_onnx(tmp_path / "grey.onnx", describe("seg", channels=1)), {}, "takes images of 1 channels"),
         (write_onnx(tmp_path / "fixed.onnx", describe("seg", (64, 64))), {"size": [32, 64]}, "of 64x64 .* alone"),
-        (write_onnx(tmp_path / "cls.onnx", describe("cls")), {}, "cannot be told from {}: give --size"),
+        (
+            write_onnx(tmp_path / "cls.onnx", describe("cls")),
+            {},
+            "its input contract has no size, crop_pct and interpolation",
+        ),
         (tmp_path / "model.pt2", {}, "no exported file that can be opened"),
     ]
     for file, more, said in files:

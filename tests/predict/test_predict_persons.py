@@ -10,7 +10,7 @@ from PIL import Image
 from lightseg.cli import main
 from lightseg.errors import LightsegError
 from lightseg.inference.api import predict
-from lightseg.inference.person_list import PersonList
+from lightseg.inference.person_boxes import BoxFile
 
 from .test_predict_poses import expected, points_of, read
 
@@ -48,8 +48,8 @@ def test_the_boxes_of_the_file_are_looked_at(checkpoints, photos, picture, tmp_p
         assert near.mean() >= 0.8  # some peaks are alike
         assert entry["box_score"] == pytest.approx(0.9)
     said = dict(summary.notes)
-    assert said["7.png"] == "1 of 3 boxes outside the picture and left out and 1 of 3 boxes cut to the picture"
-    assert said[str(file)] == "1 of 2 pictures have no box (8.png)"
+    assert said["7.png"] == "1 of 3 boxes outside the image and left out and 1 of 3 boxes cut to the image"
+    assert said[str(file)] == "1 of 2 images have no box (8.png)"
 
 
 def test_what_a_detector_wrote_gives_what_the_detector_gives(checkpoints, photos, make_video, tmp_path, capsys):
@@ -86,8 +86,8 @@ def test_what_a_detector_wrote_gives_what_the_detector_gives(checkpoints, photos
         (json.dumps([{**BOX, "score": "high"}]), "score and category_id must be numbers"),
         (json.dumps([{**BOX, "category_id": 2}, {**BOX, "category_id": 3}]), "of category 1, person, only of 2, 3"),
         (json.dumps([{**BOX, "bbox": [1, 2, 0, 4]}]), "no detection is left of 1"),
-        (json.dumps([{**BOX, "image_id": 5}]), "it speaks of 5, there is 7.png, 8.png"),
-        (json.dumps([{**BOX, "frame": 3}]), "it speaks of 7, there is 7.png, 8.png"),
+        (json.dumps([{**BOX, "image_id": 5}]), "it lists 5, there is 7.png, 8.png"),
+        (json.dumps([{**BOX, "frame": 3}]), "it lists 7, there is 7.png, 8.png"),
     ],
 )  # fmt: skip
 def test_a_file_that_does_not_serve_is_one_line(checkpoints, photos, tmp_path, capsys, content, said):
@@ -118,8 +118,8 @@ def test_boxes_that_serve_nobody_are_counted_and_named(checkpoints, photos, tmp_
     words = ["predict", str(checkpoints["pose"]), str(photos), "--persons", str(file), "--no-overlays"]
     assert main([*words, "--output", str(tmp_path / "out")]) == 0
     assert capsys.readouterr().err.splitlines() == [
-        f"note: {file}: 1 boxes have no area, or NaN, and are left out; 3 boxes are of pictures that are not there "
-        "(5, below/9.png); 1 of 2 pictures have no box (8.png)"
+        f"note: {file}: 1 boxes have no area, or NaN, and are left out; 3 boxes are of images that are not there "
+        "(5, below/9.png); 1 of 2 images have no box (8.png)"
     ]
     assert len(read(tmp_path / "out")) == 1
 
@@ -130,7 +130,7 @@ def test_pictures_are_known_by_file_name_by_name_and_by_number(tmp_path):
         {**BOX, "image_id": "000139", "score": 0.3}, {**BOX, "image_id": "street one", "score": 0.4},
         {**BOX, "image_id": 1, "file_name": "walk.mp4", "frame": 3, "score": 0.5},
     ]  # fmt: skip
-    people = PersonList(listed(tmp_path / "boxes.json", *entries))
+    people = BoxFile(listed(tmp_path / "boxes.json", *entries))
 
     def scores(*picture: object) -> list[float]:
         return sorted(round(float(score), 1) for score in people.of(*picture)[1])

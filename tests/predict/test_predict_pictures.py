@@ -13,7 +13,8 @@ from PIL import Image, ImageOps
 from lightseg.checkpoint import load_model
 from lightseg.data.datasets.cityscapes import CLASSES
 from lightseg.inference.api import predict
-from lightseg.inference.results import BoxResults, MaskResults
+from lightseg.task_specs.detection import BoxResults
+from lightseg.task_specs.segmentation import MaskResults
 
 from .conftest import EVALUATION, NAMES, save_checkpoint
 
@@ -132,13 +133,13 @@ def test_odd_pictures_are_answered_or_named(checkpoints, odd_folder, tmp_path, t
 
 
 def test_a_cut_picture_is_answered_by_what_is_there(odd_folder):
-    from lightseg.data.io.lenient import read_picture
+    from lightseg.data.io.lenient import read_image_leniently
 
-    cut, note = read_picture(odd_folder / "cut.jpg")
-    whole, none = read_picture(odd_folder / "whole.jpg")
+    cut, note = read_image_leniently(odd_folder / "cut.jpg")
+    whole, none = read_image_leniently(odd_folder / "whole.jpg")
     assert "cut short" in note and none is None
     assert (cut[:24] == whole[:24]).mean() > 0.99 and not (cut[-10:] == whole[-10:]).all()
-    assert np.abs(read_picture(odd_folder / "colour16.tif")[0].astype(int)[..., ::-1] - read_picture(
+    assert np.abs(read_image_leniently(odd_folder / "colour16.tif")[0].astype(int)[..., ::-1] - read_image_leniently(
         odd_folder / "whole.png")[0]).max() <= 1  # fmt: skip
 
 
@@ -154,21 +155,24 @@ def test_globs_batches_and_results_inside_the_source(checkpoints, picture, tmp_p
     assert both == ["a.png", "b.png", "c.png", "d.png"]
 
 
-def test_without_its_run_a_checkpoint_has_the_defaults(tmp_path, picture):
+def test_an_old_checkpoint_without_its_run_has_the_defaults(tmp_path, picture, caplog):
     Image.fromarray(picture).save(tmp_path / "a.png")
-    checkpoint = save_checkpoint(tmp_path / "run", "det", None)
+    checkpoint = save_checkpoint(tmp_path / "run", "det", old_config={})
     assert predict(checkpoint, tmp_path / "a.png", output=tmp_path / "out", overlays=False).done == 1
     from lightseg.inference.runners import CheckpointRunner
 
-    assert CheckpointRunner(checkpoint).evaluation == {"size": [320, 320], "keep_aspect": False}
-    checkpoint = save_checkpoint(tmp_path / "cls", "cls", None)
-    assert CheckpointRunner(checkpoint).evaluation["size"] == 224
+    contract = CheckpointRunner(checkpoint).contract
+    assert (contract.size, contract.keep_aspect) == ((320, 320), False)
+    assert caplog.text.count("without its run") == 2 and "images are prepared at 320x320" in caplog.text
+    checkpoint = save_checkpoint(tmp_path / "cls", "cls", old_config={})
+    assert CheckpointRunner(checkpoint).contract.size == (224, 224)
     grown = {
         "data": {"eval": {"size": None, "crop_pct": 1.0}, "augment": {"size": 96}},
         "schedule": {"image_size": None},
     }
-    checkpoint = save_checkpoint(tmp_path / "grown", "cls", grown)
-    assert CheckpointRunner(checkpoint).evaluation == {"size": 96, "crop_pct": 1.0, "interpolation": "bicubic"}
+    checkpoint = save_checkpoint(tmp_path / "grown", "cls", old_config=grown)
+    contract = CheckpointRunner(checkpoint).contract
+    assert (contract.size, contract.crop_pct, contract.interpolation) == ((96, 96), 1.0, "bicubic")
 
 
 def test_one_failure_in_a_batch_costs_one_picture(checkpoints, picture, tmp_path, monkeypatch):
@@ -191,9 +195,9 @@ def test_one_failure_in_a_batch_costs_one_picture(checkpoints, picture, tmp_path
 
 def test_colours_where_the_run_gives_none(tmp_path):
     names = [name for _, name, _ in CLASSES]
-    results = MaskResults(tmp_path, names, None, 0.3)
+    results = MaskResults(tmp_path, names, None)
     results.finish()
-    assert results.table[0].tolist() == [128, 64, 128]
+    assert results.colors[0].tolist() == [128, 64, 128]
     boxes = BoxResults(tmp_path, ["a"], None, 0.3)
     boxes.finish()
     assert json.loads((tmp_path / "results.json").read_text()) == []

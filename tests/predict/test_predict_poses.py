@@ -15,9 +15,9 @@ from lightseg.data.transforms.pose import eval_transform
 from lightseg.draw_pose import draw_pose
 from lightseg.errors import LightsegError
 from lightseg.inference.api import predict
-from lightseg.inference.pipelines import open_answerer
-from lightseg.inference.poses import read_skeleton
+from lightseg.inference.pipelines import open_pipeline
 from lightseg.metrics.oks import oks_nms
+from lightseg.task_specs.pose import read_skeleton
 
 from .conftest import NAMES, SKELETON, save_checkpoint
 
@@ -127,12 +127,12 @@ def test_what_does_not_fit_is_one_line(checkpoints, photo, tmp_path):
     content["hyper_parameters"]["model"]["skeleton"] = {**SKELETON, "edges": [[0, 9]]}
     torch.save(content, tmp_path / "odd.ckpt")
     torch.manual_seed(0)
-    cats = save_checkpoint(tmp_path / "cats", "det", None, names=["cat", "dog"])
+    cats = save_checkpoint(tmp_path / "cats", "det", names=["cat", "dog"])
     pose = checkpoints["pose"]
     cases = [
         (checkpoints["seg"], {"person_detector": checkpoints["det"]}, "is of task seg: leave it out"),
         (pose, {"person_detector": checkpoints["cls"]}, "is of task cls: give one of task det"),
-        (pose, {"person_detector": cats}, "knows no class person, only cat, dog"),
+        (pose, {"person_detector": cats}, "has no class person, only cat, dog"),
         (pose, {"person_detector": tmp_path / "none.ckpt"}, "no such checkpoint"),
         (checkpoints["simcc"], {"size": [96, 96]}, "of 64x48 .* alone: leave --size out"),
         (tmp_path / "odd.ckpt", {}, "its skeleton does not fit its 5 keypoints"),
@@ -151,12 +151,12 @@ def test_skeletons_of_strangers():
 
 
 def test_the_runs_own_size_and_threshold_hold(checkpoints, tmp_path):
-    answerer = open_answerer(checkpoints["pose"], person_detector=checkpoints["det"])
-    assert answerer.crop.size == SIZE and answerer.nms_threshold == 0.9
-    assert answerer.persons.fit.fit.size == (64, 96)
-    alone = save_checkpoint(tmp_path / "run", "pose", None)
-    assert open_answerer(alone).preparation.size == (256, 192)
-    assert open_answerer(alone, size=[128, 96]).preparation.size == (128, 96)
+    pipeline = open_pipeline(checkpoints["pose"], person_detector=checkpoints["det"])
+    assert pipeline.crop.size == SIZE and pipeline.nms_threshold == 0.9
+    assert pipeline.persons.preprocess.fit.size == (64, 96)
+    alone = save_checkpoint(tmp_path / "run", "pose")
+    assert open_pipeline(alone).preprocess.size == (256, 192)
+    assert open_pipeline(alone, size=[128, 96]).preprocess.size == (128, 96)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from lightseg.checkpoint import load_model
 from lightseg.cli import main
 from lightseg.errors import LightsegError
 from lightseg.inference.api import predict
-from lightseg.run_config import evaluation_options, read_run_config
+from lightseg.legacy import contract_of_run, read_run_config
 
 from .conftest import save_checkpoint
 
@@ -58,7 +58,7 @@ def test_a_pickle_that_runs_code_is_refused_and_not_run(tmp_path, image, capsys)
 )
 def test_a_yaml_that_names_code_or_is_damaged_is_refused(tmp_path, image, capsys, text):
     mark = tmp_path / "was_run"
-    checkpoint = save_checkpoint(tmp_path / "run", "det", None)
+    checkpoint = save_checkpoint(tmp_path / "run", "det", old_config={})
     (tmp_path / "run" / "config.yaml").write_text(text.format(mark=mark))
     assert main(["predict", str(checkpoint), str(image), "--output", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
@@ -148,10 +148,10 @@ def test_what_the_run_says_is_read_only_where_runs_keep_it(tmp_path):
     (tmp_path / "models").mkdir()
     assert read_run_config(tmp_path / "models" / "best.ckpt") == {}
     spec = {"task": "det", "backbone": "mobilenetv3_small"}
-    assert evaluation_options(spec, {}) == {"size": [320, 320], "keep_aspect": False}
-    assert evaluation_options({**spec, "task": "seg"}, {"data": {}}) == {}
+    assert contract_of_run(spec, {}) == {"size": (320, 320), "keep_aspect": False}
+    assert contract_of_run({**spec, "task": "seg"}, {"data": {}}) == {}
     grown = {"data": {"eval": {"size": None}, "augment": {"size": 96}}, "schedule": {"image_size": [128, 300]}}
-    assert evaluation_options({**spec, "task": "cls"}, grown)["size"] == 300
+    assert contract_of_run({**spec, "task": "cls"}, grown)["size"] == 300
 
 
 def test_help_needs_no_torch():
