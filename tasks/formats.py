@@ -14,6 +14,7 @@ from lightseg.data.datasets.coco_keypoints import collate as pose_batch
 from lightseg.data.datasets.folder import SegmentationFolder
 from lightseg.data.datasets.imagefolder import ClassificationFolder, check_same_classes
 from lightseg.data.datasets.segmentation import collate
+from lightseg.data.transforms.extra import with_extra
 from lightseg.data.transforms.stage_transform import Transform
 from lightseg.errors import DataError, LightsegError, nearest, one_line
 
@@ -53,7 +54,7 @@ def seg_train(options: Options, values: dict[str, float]) -> Transform:
         share = values["image_size"] / min(augment["crop_size"])
         augment["crop_size"] = [round(side * share) for side in augment["crop_size"]]
         augment["scale"] = [scale * share for scale in augment.get("scale", DEFAULT_SCALE)]
-    return train_transform(**augment)
+    return with_extra(train_transform, augment, "mask")
 
 
 def seg_batch(samples: list[dict[str, Any]]) -> Batch:
@@ -108,7 +109,7 @@ def cls_train(options: Options, values: dict[str, float]) -> Transform:
         augment["size"] = int(values["image_size"])
     if "randaugment" in values:
         augment["randaugment"] = values["randaugment"]
-    return train_transform(**augment)
+    return with_extra(train_transform, augment, None)
 
 
 def cls_evaluation(options: Options) -> Transform:
@@ -146,7 +147,7 @@ def det_train(options: Options, values: dict[str, float]) -> Transform:
     if "image_size" in values:
         share = values["image_size"] / min(augment["size"])
         augment["size"] = [round(side * share) for side in augment["size"]]
-    return train_transform(**augment)
+    return with_extra(train_transform, augment, "bboxes")
 
 
 def det_evaluation(options: Options) -> Transform:
@@ -178,7 +179,7 @@ def pose_train(options: Options, values: dict[str, float]) -> Transform:
     if "image_size" in values:
         share = values["image_size"] / min(augment["size"])
         augment["size"] = [round(side * share) for side in augment["size"]]
-    return train_transform(**augment)
+    return with_extra(train_transform, augment, "keypoints")
 
 
 def pose_evaluation(options: Options) -> Transform:

@@ -11,6 +11,7 @@ from lightseg.catalog import backbones as catalog
 from lightseg.catalog.arch_yaml import read_arch
 from lightseg.catalog.spaces import shipped
 from lightseg.config.dmasking import check_dmasking, is_search
+from lightseg.config.extra import check_extra
 from lightseg.errors import LightsegError, nearest
 
 CHOICES: dict[str, tuple[Any, ...]] = {  # keys with a closed list of values
@@ -75,6 +76,8 @@ def check(config: DictConfig, default_data: str) -> None:
             raise LightsegError(f"schedule.{key} is for task=cls alone: leave it null for task={config.task}")
     if "root" in config.data:
         _check_root(config, default_data)
+    if config.mode == "train":
+        check_extra(OmegaConf.to_container(config.data.augment), config.task)  # type: ignore[arg-type]
     boxes = config.data.get("person_boxes")
     if boxes is not None and not Path(str(boxes)).is_file():
         raise LightsegError(f"data.person_boxes={boxes}: no such file; give a detector's boxes as COCO results")
