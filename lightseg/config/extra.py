@@ -9,7 +9,7 @@ KEY = "data.augment.extra"
 EXAMPLE = f"{KEY}=[{{RandomRain: {{p: 0.2}}}}]"
 TARGETS = {"seg": "mask", "det": "bboxes", "pose": "keypoints"}  # what moves with the image; as albumentations names it
 CAN_MOVE = "HorizontalFlip, Affine, Perspective and CoarseDropout can"
-NOT_TAKEN = ("BasicTransform", "DualTransform", "ImageOnlyTransform", "Transform3D", "Lambda")  # bases; takes functions
+NOT_TAKEN = ("BasicTransform", "DualTransform", "ImageOnlyTransform", "Transform3D", "Lambda", "ToTensor3D")
 BORDERS = {0: "constant", 1: "replicate"}  # OpenCV's numbers of those that show nothing twice
 
 
@@ -46,7 +46,7 @@ def _check_entry(entry: Any, task: str) -> None:
         plain = name.split(".")[-1]
         inside = [known for known in names if plain.lower() in known.lower()][:3]
         hint = f"did you mean {', '.join(inside)}?" if inside else nearest(plain, names)
-        raise LightsegError(f"{KEY}: no transform named '{name}' in albumentations: {hint}")
+        raise LightsegError(f"{KEY}: no transform named '{name}' can be taken from albumentations: {hint}")
     cls = getattr(albumentations, name)
     parameters = parameters_of(cls)
     for argument, value in arguments.items():

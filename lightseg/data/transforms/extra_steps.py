@@ -93,7 +93,8 @@ def chain(steps: list[Any], target: Target) -> Any:
 
 def singles_of(steps: Sequence[Any]) -> list[Any]:
     """The transforms of steps, those inside compositions too."""
-    inner = [singles_of(step.transforms) if hasattr(step, "transforms") else [step] for step in steps]
+    composition = library().BaseCompose
+    inner = [singles_of(step.transforms) if isinstance(step, composition) else [step] for step in steps]
     return [single for group in inner for single in group]
 
 
@@ -154,5 +155,7 @@ def _complaint(error: BaseException) -> str:
             text = problem["msg"].removeprefix("Value error, ")
             parts.append(f"{where}: {text}" if where else text)
         return "; ".join(dict.fromkeys(parts))
+    if isinstance(error, KeyError):
+        return f"it needs {error.args[0]}"
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return text[:200]
