@@ -13,6 +13,7 @@ from lightseg.catalog.choices import SCHEDULES
 from lightseg.catalog.spaces import shipped
 from lightseg.catalog.tasks import TASKS, TaskInfo, formats, get_task
 from lightseg.config.dmasking import check_dmasking, is_search
+from lightseg.config.extra import check_extra
 from lightseg.errors import LightsegError, nearest
 
 CHOICES: dict[str, tuple[Any, ...]] = {  # keys with a closed list of values
@@ -52,6 +53,8 @@ def check(config: DictConfig, default_data: str) -> None:
             )
     if "root" in config.data:
         _check_root(config, default_data)
+    if config.mode == "train":
+        check_extra(OmegaConf.to_container(config.data.augment), config.task)  # type: ignore[arg-type]
     boxes = config.data.get("person_boxes")
     if boxes is not None and not Path(str(boxes)).is_file():
         raise LightsegError(f"data.person_boxes={boxes}: no such file; give a detector's boxes as COCO results")

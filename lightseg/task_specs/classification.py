@@ -18,6 +18,7 @@ from lightseg.data.collate import collate
 from lightseg.data.datasets.imagefolder import check_same_classes
 from lightseg.data.io.frame import Frame
 from lightseg.data.transforms.classification import eval_transform, train_transform
+from lightseg.data.transforms.extra import with_extra
 from lightseg.data.transforms.stage_transform import Transform
 from lightseg.decoding.boxes import softmax
 from lightseg.errors import LightsegError
@@ -36,7 +37,7 @@ class ClassificationSpec(TaskSpec):
             augment["size"] = int(scheduled["image_size"])
         if "randaugment" in scheduled:
             augment["randaugment"] = scheduled["randaugment"]
-        return train_transform(**augment)
+        return with_extra(train_transform, augment, None)
 
     def eval_transform(self, options: Options) -> Transform:
         return eval_transform(**options["eval"])

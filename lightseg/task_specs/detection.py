@@ -15,6 +15,7 @@ from lightseg.data.collate import collate_detection
 from lightseg.data.datasets.coco import bright_palette, check_same_categories
 from lightseg.data.io.frame import Frame
 from lightseg.data.transforms.detection import eval_transform, to_original, train_transform
+from lightseg.data.transforms.extra import with_extra
 from lightseg.data.transforms.stage_transform import Transform
 from lightseg.decoding.boxes import detections
 from lightseg.draw import draw_boxes
@@ -35,7 +36,7 @@ class DetectionSpec(TaskSpec):
         if "image_size" in scheduled:
             factor = scheduled["image_size"] / min(augment["size"])
             augment["size"] = [round(side * factor) for side in augment["size"]]
-        return train_transform(**augment)
+        return with_extra(train_transform, augment, "bboxes")
 
     def eval_transform(self, options: Options) -> Transform:
         return eval_transform(**options["eval"])

@@ -17,6 +17,7 @@ from lightseg.data.collate import collate_pose
 from lightseg.data.datasets.coco_keypoints import check_same_skeletons
 from lightseg.data.io.frame import Frame
 from lightseg.data.skeleton import DEFAULT_SIGMA
+from lightseg.data.transforms.extra import with_extra
 from lightseg.data.transforms.pose import crop_matrix, eval_transform, middle_and_sides, train_transform, window_width
 from lightseg.data.transforms.stage_transform import Transform
 from lightseg.decoding.keypoints import heatmap_keypoints, simcc_keypoints
@@ -42,7 +43,7 @@ class PoseSpec(TaskSpec):
         if "image_size" in scheduled:
             factor = scheduled["image_size"] / min(augment["size"])
             augment["size"] = [round(side * factor) for side in augment["size"]]
-        return train_transform(**augment)
+        return with_extra(train_transform, augment, "keypoints")
 
     def eval_transform(self, options: Options) -> Transform:
         return eval_transform(**options["eval"])

@@ -19,6 +19,7 @@ from lightseg.data.datasets.cityscapes import CLASSES as CITYSCAPES
 from lightseg.data.datasets.segmentation import default_palette
 from lightseg.data.io.frame import Frame
 from lightseg.data.transforms.detection import eval_transform as resize_transform
+from lightseg.data.transforms.extra import with_extra
 from lightseg.data.transforms.segmentation import DEFAULT_SCALE, train_transform
 from lightseg.data.transforms.stage_transform import Transform
 from lightseg.errors import DataError, LightsegError, one_line
@@ -38,7 +39,7 @@ class SegmentationSpec(TaskSpec):
             factor = scheduled["image_size"] / min(augment["crop_size"])
             augment["crop_size"] = [round(side * factor) for side in augment["crop_size"]]
             augment["scale"] = [scale * factor for scale in augment.get("scale", DEFAULT_SCALE)]
-        return train_transform(**augment)
+        return with_extra(train_transform, augment, "mask")
 
     def collate(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         try:

@@ -1,23 +1,18 @@
-"""Augmentation: random scale, crop, flip and colour for training; the whole picture for evaluation.
+"""Augmentation: random scale, crop, flip and color for training; the whole image for evaluation.
 
-This is the one file that knows albumentations. Everything else sees an `Augmentation`: `augmentation(seed,
-image=..., mask=...)` gives the same keys back, changed with the randomness of that seed and no other. Importing it
-costs a second or more, so callers do so where they need it.
+`transform(seed, image=uint8 [H, W, 3], mask=uint8 [H, W])` gives the same keys back, changed with the randomness of
+that seed and no other; the mask may be missing.
 
 Scale 0.5 to 2, crop and flip are the recipe that DeepLab (Chen et al., arXiv:1706.05587, section 4.1) and the
 networks after it were trained with on Cityscapes and Pascal VOC. Here scale and crop are one step, which resizes
-only the window that the crop keeps, and all of the colour is one 3x4 matrix, which OpenCV applies to bytes in a
+only the window that the crop keeps, and all of the color is one 3x4 matrix, which OpenCV applies to bytes in a
 tenth of a millisecond.
 """
 
-import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for a newer version while being imported
-
-import albumentations as A
 import cv2
 import numpy as np
 
@@ -27,62 +22,51 @@ from lightseg.errors import LightsegError
 IGNORE = 255
 DEFAULT_SCALE = (0.5, 2.0)
 
+Arrays = dict[str, np.ndarray]  # `image` and, where there are labels, `mask`
+Step = Callable[[random.Random, Arrays], Arrays]
+
 
 class Augmentation:
-    """A chain of albumentations steps whose randomness is the seed's alone.
+    """A chain of steps that draw from one generator, which the seed alone determines."""
 
-    albumentations can reseed a chain itself (`set_random_seed`), but that builds two generators for every step (70 us
-    for a chain of three) and gives each the same seed, so that a strong zoom would always come with the same
-    brightness. Here the steps share one Python and one NumPy generator, which are set back in place (9 us).
-    Not for several threads at once; processes are fine.
-    """
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.steps = list(steps)
 
-    def __init__(self, steps: Sequence[A.BasicTransform], **compose: Any) -> None:
-        self.compose = A.Compose(list(steps), **compose)
-        self._python = random.Random()
-        self._numpy = np.random.Generator(np.random.Philox(0))
-        self._state = np.random.Philox(0).state
-
-    def __call__(self, seed: int, **targets: Any) -> dict[str, Any]:
-        """`image` uint8 [H, W, 3] and whatever albumentations' names allow besides (`mask` uint8 [H, W], ...)."""
-        self._python.seed(seed)
-        self._state["state"]["key"][0] = seed
-        self._numpy.bit_generator.state = self._state
-        self.compose.set_random_state(self._numpy, self._python)
-        return self.compose(**targets)
+    def __call__(self, seed: int, **arrays: np.ndarray) -> Arrays:
+        draw = random.Random(seed)
+        draw.random()  # keeps the numbers of earlier runs, whose chain drew one for itself first
+        for step in self.steps:
+            arrays = step(draw, arrays)
+        return arrays
 
 
-class RandomScaleCrop(A.DualTransform):
-    """Cuts a window at a random scale and place and gives it as `crop_size`, resizing nothing else.
+class RandomScaleCrop:
+    """Cuts a window at a random scale and position and gives it as `crop_size`, resizing nothing else.
 
     crop_size: (height, width) of the result.
-    scale: (lowest, highest) size of the scaled picture as a multiple of its own; drawn uniformly.
-    Where the scaled picture is smaller than the crop, it lies at a random place in it and the rest is MEAN_COLOUR
-    and IGNORE, as in DeepLab's recipe; so any crop works on any picture.
+    scale: (lowest, highest) size of the scaled image as a multiple of its own; drawn uniformly.
+    Where the scaled image is smaller than the crop, it lies at a random position in it and the rest is MEAN_COLOUR
+    and IGNORE, as in DeepLab's recipe; so any crop works on any image.
 
     The window has whole pixels, so its real scale differs from the drawn one by less than a pixel over the crop.
     """
 
-    def __init__(self, crop_size: tuple[int, int], scale: tuple[float, float], p: float = 1.0) -> None:
-        super().__init__(p=p)
+    def __init__(self, crop_size: tuple[int, int], scale: tuple[float, float]) -> None:
         self.crop_size, self.scale = crop_size, scale
 
-    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        """`window` (top, left, height, width) in the picture and the `place` in the crop that it is scaled to."""
-        draw = self.py_random
+    def __call__(self, draw: random.Random, arrays: Arrays) -> Arrays:
         scale = draw.uniform(*self.scale)
-        sides = [_side(size, crop, scale, draw) for size, crop in zip(params["shape"][:2], self.crop_size, strict=True)]
+        shape = arrays["image"].shape[:2]
+        sides = [_side(size, crop, scale, draw) for size, crop in zip(shape, self.crop_size, strict=True)]
         (top, height, y, h), (left, width, x, w) = sides
-        return {"window": (top, left, height, width), "place": (y, x, h, w)}
-
-    def apply(self, img: np.ndarray, window: Sequence[int], place: Sequence[int], **_: Any) -> np.ndarray:
+        window, place = (top, left, height, width), (y, x, h, w)
         # Bilinear takes 2x2 neighbours, which is enough down to half the size; below, it would skip pixels.
-        shrinks = place[2] * 2 < window[2]
-        return self._cut(img, window, place, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR, MEAN_COLOUR)
-
-    def apply_to_mask(self, mask: np.ndarray, window: Sequence[int], place: Sequence[int], **_: Any) -> np.ndarray:
-        # INTER_NEAREST samples at pixel corners, INTER_NEAREST_EXACT at centres, as the bilinear picture does.
-        return self._cut(mask, window, place, cv2.INTER_NEAREST_EXACT, IGNORE)
+        how = cv2.INTER_AREA if h * 2 < height else cv2.INTER_LINEAR
+        result = {"image": self._cut(arrays["image"], window, place, how, MEAN_COLOUR)}
+        if "mask" in arrays:
+            # INTER_NEAREST samples at pixel corners, INTER_NEAREST_EXACT at centers, as the bilinear image does.
+            result["mask"] = self._cut(arrays["mask"], window, place, cv2.INTER_NEAREST_EXACT, IGNORE)
+        return result
 
     def _cut(self, array: np.ndarray, window: Sequence[int], place: Sequence[int], how: int, fill: Any) -> np.ndarray:
         top, left, height, width = window
@@ -100,34 +84,44 @@ class RandomScaleCrop(A.DualTransform):
         return result
 
 
-class ColourJitter(A.ImageOnlyTransform):
+class RandomFlip:
+    """Left and right exchanged with a probability."""
+
+    def __init__(self, probability: float) -> None:
+        self.probability = probability
+
+    def __call__(self, draw: random.Random, arrays: Arrays) -> Arrays:
+        if self.probability < 1 and draw.random() >= self.probability:
+            return arrays
+        return {key: cv2.flip(array, 1) for key, array in arrays.items()}
+
+
+class ColourJitter:
     """Brightness, contrast and saturation, each times a factor from 1 - strength to 1 + strength, in one matrix."""
 
-    def __init__(self, strength: float, p: float = 1.0) -> None:
-        super().__init__(p=p)
+    def __init__(self, strength: float) -> None:
         self.strength = strength
 
-    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-        return {"matrix": random_colour_matrix(self.py_random, self.strength, data["image"])}
-
-    def apply(self, img: np.ndarray, matrix: np.ndarray, **_: Any) -> np.ndarray:
-        return cv2.transform(img, matrix)
+    def __call__(self, draw: random.Random, arrays: Arrays) -> Arrays:
+        image = arrays["image"]
+        return {**arrays, "image": cv2.transform(image, random_colour_matrix(draw, self.strength, image))}
 
 
-class Resize(A.ImageOnlyTransform):
-    """The picture at `size` (height, width); the label stays as it is, because scores are taken at its own
+class Resize:
+    """The image at `size` (height, width); the label stays as it is, because scores are taken at its own
     resolution.
     """
 
-    def __init__(self, size: tuple[int, int], p: float = 1.0) -> None:
-        super().__init__(p=p)
+    def __init__(self, size: tuple[int, int]) -> None:
         self.size = size
 
-    def apply(self, img: np.ndarray, **_: Any) -> np.ndarray:
-        if img.shape[:2] == self.size:
-            return img
-        shrinks = self.size[0] * 2 < img.shape[0] or self.size[1] * 2 < img.shape[1]
-        return cv2.resize(img, self.size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    def __call__(self, draw: random.Random, arrays: Arrays) -> Arrays:
+        image = arrays["image"]
+        if image.shape[:2] == self.size:
+            return arrays
+        shrinks = self.size[0] * 2 < image.shape[0] or self.size[1] * 2 < image.shape[1]
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        return {**arrays, "image": cv2.resize(image, self.size[::-1], interpolation=how)}
 
 
 def train_transform(
@@ -137,9 +131,9 @@ def train_transform(
     hflip: float = 0.5,
     color: float = 0.25,
 ) -> Augmentation:
-    """Random scale and crop to (height, width), horizontal flip with probability `hflip`, colour of strength `color`.
+    """Random scale and crop to (height, width), horizontal flip with probability `hflip`, color of strength `color`.
 
-    `scale=(1, 1)` crops only; `color=0` leaves colours alone. Raises LightsegError for values that cannot be.
+    `scale=(1, 1)` crops only; `color=0` leaves colors alone. Raises LightsegError for values that cannot be.
     """
     height, width = _size("crop_size", crop_size)
     if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
@@ -148,23 +142,23 @@ def train_transform(
         raise LightsegError(f"hflip is {hflip}: a probability lies in 0..1")
     if not 0 <= color < 1:
         raise LightsegError(f"color is {color}: the strength lies in 0..1, 1 excluded")
-    steps: list[A.BasicTransform] = [RandomScaleCrop((height, width), (float(scale[0]), float(scale[1])))]
+    steps: list[Step] = [RandomScaleCrop((height, width), (float(scale[0]), float(scale[1])))]
     if hflip:
-        steps.append(A.HorizontalFlip(p=hflip))
+        steps.append(RandomFlip(hflip))
     if color:
         steps.append(ColourJitter(color))
     return Augmentation(steps)
 
 
 def eval_transform(size: Sequence[int] | None = None) -> Augmentation | None:
-    """The picture at `size` (height, width), the label at its own resolution; None, which is full resolution, for
+    """The image at `size` (height, width), the label at its own resolution; None, which is full resolution, for
     None.
     """
-    return None if size is None else Augmentation([Resize(_size("size", size))], is_check_shapes=False)
+    return None if size is None else Augmentation([Resize(_size("size", size))])
 
 
 def _side(size: int, crop: int, scale: float, draw: random.Random) -> tuple[int, int, int, int]:
-    """Along one side: start and length of the window in the picture, start and length of its place in the crop."""
+    """Along one side: start and length of the window in the image, start and length of what it covers of the crop."""
     length = max(1, round(crop / scale))
     if length <= size:
         return draw.randint(0, size - length), length, 0, crop
