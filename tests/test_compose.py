@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lightseg.config.compose import choices, compose, defaults_of, plain
+from lightseg.config.compose import compose, defaults_of, plain
+from lightseg.config.paths import choices
 from lightseg.errors import LightsegError
 from lightseg.record import setting
 

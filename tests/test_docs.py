@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import pytest
@@ -30,12 +29,12 @@ def data_files(data: Path) -> dict[str, str]:
     return {name: text.replace("root: /data", f"root: {data}") for name, text in files}
 
 
-def add_data_files(files: dict[str, str], place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Choices of `data=` besides the shipped ones, in a copy of configs/."""
-    shutil.copytree(ROOT / "configs", place, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+def add_data_files(files: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choices of `data=` besides the shipped ones: `./configs/data/` of `folder`, which becomes the working directory."""
+    (folder / "configs" / "data").mkdir(parents=True)
     for name, text in files.items():
-        (place / "data" / f"{name}.yaml").write_text(text)
-    monkeypatch.setattr("lightseg.config.compose.CONFIGS", place)
+        (folder / "configs" / "data" / f"{name}.yaml").write_text(text)
+    monkeypatch.chdir(folder)
 
 
 COMMANDS = [(page.name, command) for page in PAGES for command in commands(page)]
@@ -72,7 +71,7 @@ def test_it_composes(page, command, tmp_path, monkeypatch):
     if files.keys() & {word.removeprefix("data=") for word in shlex.split(command, comments=True)}:
         for name in files:
             (tmp_path / name).mkdir()
-        add_data_files(files, tmp_path / "configs", monkeypatch)
+        add_data_files(files, tmp_path, monkeypatch)
     words = [word for word in shlex.split(command, comments=True) if word not in ("--help", "--cfg")]
     runs = read_sweep([real(word, tmp_path) for word in words]).runs
     given = dict(word.split("=", 1) for word in words)

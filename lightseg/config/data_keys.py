@@ -5,11 +5,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from lightseg.config import paths
 from lightseg.config.checks import wrong_kind
-from lightseg.config.paths import SHIPPED as CONFIGS
 from lightseg.errors import LightsegError, nearest
 
-SHIPPED = CONFIGS / "data"
+SHIPPED = paths.SHIPPED / "data"
 FORMATS = {  # its task, and the shipped file that shows every key
     "cityscapes": ("seg", "cityscapes"),
     "folder": ("seg", "folder"),
@@ -42,7 +42,7 @@ def check_data(data: DictConfig, task: str, where: str) -> None:
     if own_task != task:
         raise LightsegError(f"data={given['name']} is for task={own_task} (format: {form}), not task={task}")
     example = _example(shipped)
-    shown = f"configs/data/{shipped}.yaml shows every key of format: {form}"
+    shown = f"{paths.shown(SHIPPED / f'{shipped}.yaml')} shows every key of format: {form}"
     lacking = _lacking(example, given, where, "")
     if lacking:
         raise LightsegError(f"{where} lacks {', '.join(lacking)}: {shown}")

@@ -1,0 +1,37 @@
+"""Keys of a data file that no format reads: a mistyped optional key would otherwise be a silent default."""
+
+from functools import cache
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from lightseg.config.data_keys import FORMATS, OPTIONAL, SHIPPED
+from lightseg.errors import LightsegError, nearest
+
+FREE = ("classes", "split", "augment", "eval", "palette", "colors")  # names of one's own, or checked by check_data
+COMPOSED = ("name", "file")  # not of the file: what `data=` said
+
+
+def check_unknown_keys(data: DictConfig, origin: str) -> None:
+    """LightsegError, one line, for a key that the shipped file of the same format does not have.
+
+    data: checked by `check_data`; origin: the file that it came from.
+    """
+    content: Any = OmegaConf.to_container(data)
+    values = {key: value for key, value in content.items() if key not in COMPOSED}
+    _check(values, _example(FORMATS[content["format"]][1]), origin, "")
+
+
+def _check(values: dict[Any, Any], example: dict[str, Any], origin: str, prefix: str) -> None:
+    keys = [*example, *(OPTIONAL if not prefix else ())]
+    for key, value in values.items():
+        if key not in keys:
+            raise LightsegError(f"{origin}: no key '{prefix}{key}': {nearest(str(key), keys)}")
+        if isinstance(value, dict) and isinstance(example.get(key), dict) and f"{prefix}{key}" not in FREE:
+            _check(value, example[key], origin, f"{prefix}{key}.")
+
+
+@cache
+def _example(name: str) -> dict[str, Any]:
+    return yaml.safe_load((SHIPPED / f"{name}.yaml").read_text(encoding="utf-8"))
