@@ -75,7 +75,9 @@ def test_a_key_that_is_lacking_is_named(name, write, tmp_path):
 def test_the_command_ends_with_code_2(name, key, write, capsys):
     assert train.main(write(name, without(key))) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"error: configs/data/{name}.yaml lacks {key}: {SHIPPED / 'data'}/") and said.count("\n") == 1
+    assert (
+        said.startswith(f"error: configs/data/{name}.yaml lacks {key}: {SHIPPED / 'data'}/") and said.count("\n") == 1
+    )
 
 
 def test_all_that_is_lacking_is_said_at_once(write):

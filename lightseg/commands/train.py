@@ -9,7 +9,8 @@ composed and checked before torch is imported: a mistyped key is answered at onc
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -33,9 +34,9 @@ def main(overrides: Sequence[str]) -> int:
     if {"--help", "-h"} & set(overrides):
         _print(help_text() + "\n")
         return 0
-    from lightseg.config.sweep import read_sweep  # with omegaconf, which the page of --help does without
-
     try:
+        with _extra_train():
+            from lightseg.config.sweep import read_sweep  # with omegaconf, which the page of --help does without
         sweep = read_sweep([word for word in overrides if word != "--cfg"])
         if "--cfg" in overrides:
             _print("---\n".join(sweep.configurations()))
@@ -69,9 +70,9 @@ def train(overrides: Mapping[str, Any] | Iterable[str] = (), /, **keywords: Any)
     Raises:
         LightsegError: one line; what the command line answers with exit code 2, and what means several runs.
     """
-    from lightseg.config.compose import compose
-    from lightseg.config.python_overrides import check_one_run, merge_overrides
-
+    with _extra_train():
+        from lightseg.config.compose import compose
+        from lightseg.config.python_overrides import check_one_run, merge_overrides
     config = compose(merge_overrides(overrides, keywords))
     check_one_run(config)
     try:
@@ -115,8 +116,21 @@ def _print(text: str) -> None:
 def trainer_module(name: str) -> ModuleType:
     """A module of `tasks/`, which is `lightseg.tasks` in the wheel and lies beside the library in a checkout."""
     library = Path(__file__).parents[1]
-    if (library / "tasks").is_dir():
-        return import_module(f"lightseg.tasks.{name}")
-    if "tasks" not in sys.modules:  # ours, also where the working directory has a folder of that name
-        sys.path.insert(0, str(library.parent))
-    return import_module(f"tasks.{name}")
+    with _extra_train():
+        if (library / "tasks").is_dir():
+            return import_module(f"lightseg.tasks.{name}")
+        if "tasks" not in sys.modules:  # ours, also where the working directory has a folder of that name
+            sys.path.insert(0, str(library.parent))
+        return import_module(f"tasks.{name}")
+
+
+@contextmanager
+def _extra_train() -> Iterator[None]:
+    """One line where lightseg was installed without what its extra `train` brings."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package in ("lightseg", "tasks"):
+            raise
+        raise LightsegError(f"training needs {package}: pip install 'lightseg[train]'") from error

@@ -64,6 +64,5 @@ def _plain(value: Any, key: str) -> Any:
         return {str(inner): _plain(item, f"{key}.{inner}") for inner, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item, key) for item in value]
-    raise LightsegError(
-        f"lightseg.train: {key} is {type(value).__name__}: give a number, text, list, dict, true or false"
-    )
+    kind = type(value).__name__
+    raise LightsegError(f"lightseg.train: {key} is of type {kind}: give a number, text, list, dict, true or false")
