@@ -6,9 +6,9 @@ python train.py --help
 
 import sys
 
-from lightseg.commands.train import main, run
+from lightseg.commands.train import main
 
-__all__ = ["main", "run"]
+__all__ = ["main"]
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,24 @@
 """lightseg: any lightweight backbone, any of four vision tasks, one comparable record.
 
 The parts are imported by name (`lightseg.backbones`, `lightseg.model`, ...), so that using one costs only that one.
+`lightseg.train(task="seg", backbone="mobilenetv3_large")` is the trainer (docs/python.md).
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lightseg.commands.train import train as train
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "train":  # imported when it is asked for
+        from lightseg.commands.train import train
+
+        return train
+    raise AttributeError(f"module 'lightseg' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), "train"]

@@ -12,6 +12,7 @@ from importlib import import_module
 from lightseg.errors import LightsegError, one_line
 
 VERBS = {  # name -> what --help says of it
+    "train": "one backbone on one task, or a sweep of many: trained, evaluated, recorded (lightseg train --help)",
     "models": "the backbones: cost, published accuracy, maps, weights and their licence",
     "export": "a checkpoint as ONNX, OpenVINO, ExecuTorch or torch file, verified; int8",
     "compress": "a checkpoint as a small file: pruning, shared weights, entropy coding",
@@ -20,6 +21,8 @@ VERBS = {  # name -> what --help says of it
     "leaderboard": "what finished runs measured, in tables that may be compared",
     "sync": "uploads to W&B the runs that were trained offline",
 }
+
+TRAIN = "train"  # its overrides are no options of argparse: they reach the trainer as they are
 
 
 def parser(chosen: str | None = None) -> argparse.ArgumentParser:
@@ -30,13 +33,15 @@ def parser(chosen: str | None = None) -> argparse.ArgumentParser:
     verbs = program.add_subparsers(dest="verb", required=True, metavar="verb")
     for name, text in VERBS.items():
         verb = verbs.add_parser(name, help=text, description=text)
-        if name == chosen:
+        if name == chosen != TRAIN:
             import_module(f"lightseg.commands.{name}").add_arguments(verb)
     return program
 
 
 def main(words: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if words is None else words
+    if words and words[0] == TRAIN:
+        return import_module("lightseg.commands.train").main(words[1:])
     try:
         arguments = parser(words[0] if words else None).parse_args(words)
         import_module(f"lightseg.commands.{arguments.verb}").run(arguments)

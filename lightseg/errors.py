@@ -1,4 +1,4 @@
-"""What a user did that cannot work, said in one line, which `train.py` prints before it exits with code 2."""
+"""What a user did that cannot work, said in one line, which the commands print before they exit with code 2."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -6,6 +6,10 @@ from difflib import get_close_matches
 
 class LightsegError(ValueError):
     """One clear line: what was wrong, where, and what to do."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows (IPython's protocol): the line, as there is nothing to look up in the code."""
+        return [f"{type(self).__name__}: {one_line(self)}"]
 
 
 class DataError(LightsegError):

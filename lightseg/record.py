@@ -6,7 +6,6 @@ peak_memory_mb` and how measured), `config, config_hash, seed, started, wall_s, 
 """
 
 import hashlib
-import importlib.metadata
 import json
 import math
 import os
@@ -37,13 +36,15 @@ def config_hash(config: dict[str, Any]) -> str:
     """12 hex digits that two runs share when they differ in the seed, their place and their logging alone."""
     config = composed(config)
     kept = {key: value for key, value in config.items() if key not in NOT_HASHED or _searches(key, value)}
+    if "file" in kept.get("data", {}):  # where the data's own file lies
+        kept["data"] = {key: value for key, value in kept["data"].items() if key != "file"}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def setting(config: dict[str, Any], defaults: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """The dotted keys in which a configuration differs from its defaults; task, data, backbone stand elsewhere."""
     config = composed(config)
-    ignored = ("task", "backbone", "data.name", "data.root", "head.name", *NOT_HASHED)
+    ignored = ("task", "backbone", "data.name", "data.file", "data.root", "head.name", *NOT_HASHED)
     changed: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
@@ -82,6 +83,8 @@ def finite(metrics: dict[str, Any]) -> dict[str, float | None]:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that can change a number."""
+    import importlib.metadata  # 30 ms, which --help and a refusal do without
+
     found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
     packages = (
         "lightseg",
@@ -101,7 +104,8 @@ def versions() -> dict[str, str]:
 
 
 def git_state(folder: Path) -> dict[str, Any]:
-    """Commit of the checkout, and whether its tracked files are changed; empty outside git."""
+    """Commit of the checkout, and whether its tracked files are changed; empty outside git, and where git tracks none
+    of the folder's files: an environment may lie in somebody's repository."""
 
     def git(*words: str) -> str:
         return subprocess.run(
@@ -109,6 +113,8 @@ def git_state(folder: Path) -> dict[str, Any]:
         ).stdout.strip()
 
     try:
+        if not git("ls-files"):
+            return {}
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
     except (OSError, subprocess.SubprocessError):
         return {}

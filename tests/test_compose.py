@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lightseg.config.compose import choices, compose, defaults_of, plain
+from lightseg.config.compose import compose, defaults_of, plain
+from lightseg.config.paths import choices
 from lightseg.errors import LightsegError
 from lightseg.record import setting
 
@@ -103,7 +104,7 @@ def test_a_scaled_net_is_in_the_record_and_goes_on_when_resumed(tmp_path):
         (["data=cityscape"], "did you mean cityscapes"),
         (["optimiser.lr=1"], "did you mean optimizer.lr"),
         (["trainer.max_epoch=1"], "max_epochs"),
-        (["trainer.callbacks=1"], "set by train.py"),
+        (["trainer.callbacks=1"], "set by lightseg"),
         (["trainer.max_epochs=many"], "must be a whole number"),
         (["optimizer.lr=fast"], "must be a number"),
         (["channels_last=yes please"], "must be true or false"),

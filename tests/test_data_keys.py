@@ -5,7 +5,8 @@ import yaml
 
 import train
 from lightseg.catalog.tasks import formats
-from lightseg.config.compose import CONFIGS, choices, compose, plain
+from lightseg.config.compose import compose, plain
+from lightseg.config.paths import SHIPPED, choices
 from lightseg.errors import LightsegError
 from tests.test_docs import add_data_files, data_files
 
@@ -16,7 +17,7 @@ TASKS = {"rooms": "seg", "fruit": "cls", "birds": "det", "horses": "pose"}  # th
 def write(tmp_path, monkeypatch):
     """`write(rooms=content)` makes such a file and gives the words of a run on it."""
     files = data_files(tmp_path)
-    add_data_files(files, tmp_path / "configs", monkeypatch)
+    add_data_files(files, tmp_path, monkeypatch)
 
     def make(name: str, change) -> list[str]:
         content = yaml.safe_load(files[name])
@@ -74,14 +75,16 @@ def test_a_key_that_is_lacking_is_named(name, write, tmp_path):
 def test_the_command_ends_with_code_2(name, key, write, capsys):
     assert train.main(write(name, without(key))) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"error: configs/data/{name}.yaml lacks {key}: configs/data/") and said.count("\n") == 1
+    assert (
+        said.startswith(f"error: configs/data/{name}.yaml lacks {key}: {SHIPPED / 'data'}/") and said.count("\n") == 1
+    )
 
 
 def test_all_that_is_lacking_is_said_at_once(write):
     def change(content: dict) -> dict:
         return {key: value for key, value in content.items() if key not in ("classes", "cache")} | {"augment": {}}
 
-    with pytest.raises(LightsegError, match=r"lacks classes, cache, augment\.crop_size: configs/data/folder\."):
+    with pytest.raises(LightsegError, match=r"lacks classes, cache, augment\.crop_size: /.*/configs/data/folder\."):
         compose(write("rooms", change))
 
 
@@ -137,7 +140,7 @@ def test_data_of_another_task(words, said, write):
 
 def test_every_shipped_file_holds_all(tmp_path):
     for name in choices("data"):
-        form = yaml.safe_load((CONFIGS / "data" / f"{name}.yaml").read_text())["format"]
+        form = yaml.safe_load((SHIPPED / "data" / f"{name}.yaml").read_text())["format"]
         assert compose([f"task={formats()[form].name}", f"data={name}", f"data.root={tmp_path}"]).data.format == form
 
 

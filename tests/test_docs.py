@@ -1,8 +1,7 @@
-"""Every `python train.py ...` of the README and of docs/ is a command that composes; own_data.md shows data files."""
+"""Every `python train.py ...` and `lightseg train ...` of the README and of docs/ composes; own_data.md shows files."""
 
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import pytest
@@ -19,9 +18,12 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def commands(page: Path) -> list[str]:
-    """What follows `python train.py` up to the end of the line (or of the inline code), lines that end in \\ joined."""
+    """What follows `python train.py` or `lightseg train` up to the end of the line or of the inline code.
+
+    Lines that end in \\ are joined.
+    """
     text = re.sub(r"\\\n\s*", " ", page.read_text(encoding="utf-8"))
-    return [found.strip() for found in re.findall(r"python train\.py([^\n`]*)", text)]
+    return [found.strip() for found in re.findall(r"(?:python train\.py|lightseg train)([^\n`]*)", text)]
 
 
 def data_files(data: Path) -> dict[str, str]:
@@ -30,12 +32,20 @@ def data_files(data: Path) -> dict[str, str]:
     return {name: text.replace("root: /data", f"root: {data}") for name, text in files}
 
 
-def add_data_files(files: dict[str, str], place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Choices of `data=` besides the shipped ones, in a copy of configs/."""
-    shutil.copytree(ROOT / "configs", place, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    for name, text in files.items():
-        (place / "data" / f"{name}.yaml").write_text(text)
-    monkeypatch.setattr("lightseg.config.compose.CONFIGS", place)
+def other_files() -> dict[str, str]:
+    """`trainer/short` -> text of the files of other groups that own_data.md shows."""
+    files = re.findall(r"```yaml\n# configs/(\w+/\w+)\.yaml\n(.*?)```", OWN_DATA, re.DOTALL)
+    return {name: text for name, text in files if not name.startswith("data/")}
+
+
+def add_data_files(files: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choices besides the shipped ones: `./configs/` of `folder`, which becomes the working directory."""
+    (folder / "configs" / "data").mkdir(parents=True)
+    for name, text in {**{f"data/{name}": text for name, text in files.items()}, **other_files()}.items():
+        path = folder / "configs" / f"{name}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    monkeypatch.chdir(folder)
 
 
 COMMANDS = [(page.name, command) for page in PAGES for command in commands(page)]
@@ -69,10 +79,11 @@ def real(word: str, folder: Path) -> str:
 def test_it_composes(page, command, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")  # a Slurm
     files = data_files(tmp_path)
-    if files.keys() & {word.removeprefix("data=") for word in shlex.split(command, comments=True)}:
+    own = files.keys() | {name.split("/")[1] for name in other_files()}
+    if own & {word.split("=", 1)[-1] for word in shlex.split(command, comments=True)}:
         for name in files:
             (tmp_path / name).mkdir()
-        add_data_files(files, tmp_path / "configs", monkeypatch)
+        add_data_files(files, tmp_path, monkeypatch)
     words = [word for word in shlex.split(command, comments=True) if word not in ("--help", "--cfg")]
     runs = read_sweep([real(word, tmp_path) for word in words]).runs
     given = dict(word.split("=", 1) for word in words)

@@ -46,7 +46,7 @@ def make(root: Path) -> None:
 def place(tmp_path, monkeypatch):
     files = data_files(tmp_path)
     make(tmp_path)
-    add_data_files(files, tmp_path / "configs", monkeypatch)
+    add_data_files(files, tmp_path, monkeypatch)
     return tmp_path
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from tasks.formats import cls_train, pose_train
 
 from lightseg.catalog.backbones import CATALOG
-from lightseg.config.compose import CONFIGS, choices, compose, plain
+from lightseg.config.compose import compose, plain
+from lightseg.config.paths import SHIPPED, choices
 from lightseg.model import create_model
-from tasks.formats import cls_train, pose_train
 from tasks.run.optimisation import build_optimizer
 from tasks.run.progressive import Progressive
 
@@ -73,7 +74,7 @@ def composed(experiment: str, root: Path) -> dict:
 
 
 def header(experiment: str) -> str:
-    text = (CONFIGS / "experiment" / f"{experiment}.yaml").read_text()
+    text = (SHIPPED / "experiment" / f"{experiment}.yaml").read_text()
     return "".join(line.lstrip("# ") + "\n" for line in text.splitlines() if line.startswith("#"))
 
 

@@ -44,7 +44,7 @@ class FormatInfo:
 
     Attributes:
         path: of the function (`data` options, split, transform) -> data set.
-        example: the file configs/data/<example>.yaml that shows every key.
+        example: the file that shows every key: a name in configs/data/ of this package, or a path.
         prepare: path of a function that makes the data on this machine, of the `data` options; "": they are there.
     """
 

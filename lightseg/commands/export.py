@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verify",
         metavar="FOLDER",
-        help="pictures to compare on (drawn streets); the metric is `python train.py mode=test ckpt=<the file>`",
+        help="pictures to compare on (drawn streets); the metric is `lightseg train mode=test ckpt=<the file>`",
     )
     parser.add_argument("--images", type=int, default=64, metavar="N", help="of each folder at most (64)")
     parser.add_argument("--overwrite", action="store_true", help="an existing file")

@@ -2,36 +2,48 @@
 
     lightseg train --help
 
-`python train.py` in a checkout is the same code. The configuration is composed and checked before torch is imported: a
-mistyped key is answered at once.
+`python train.py` in a checkout is the same code, and so is `lightseg.train(task="seg")` in Python. The configuration is
+composed and checked before torch is imported: a mistyped key is answered at once.
 """
 
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lightseg import process_tuning
-from lightseg.config.compose import defaults_of, help_text, plain
-from lightseg.config.sweep import read_sweep
+from lightseg.config.usage import help_text
 from lightseg.errors import LightsegError, one_line
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What `lightseg.train` returns: the run's folder, and the content of its record.json (docs/python.md)."""
+
+    folder: Path
+    record: dict[str, Any] = field(repr=False)
 
 
 def main(overrides: Sequence[str]) -> int:
     """Exit code: 0 done, 1 runs of a sweep failed, 2 the user can mend it (one line on stderr), 130 interrupted."""
     if {"--help", "-h"} & set(overrides):
-        print(help_text())
+        _print(help_text() + "\n")
         return 0
     try:
+        with _extra_train():
+            from lightseg.config.sweep import read_sweep  # with omegaconf, which the page of --help does without
         sweep = read_sweep([word for word in overrides if word != "--cfg"])
         if "--cfg" in overrides:
-            print("---\n".join(sweep.configurations()), end="")
+            _print("---\n".join(sweep.configurations()))
             return 0
         if not sweep.is_one_run:
             return trainer_module("launch.dispatch").run_sweep(sweep)
-        run(plain(sweep.first), plain(defaults_of(sweep.first)))
+        _run(sweep.first)
     except LightsegError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
@@ -41,17 +53,84 @@ def main(overrides: Sequence[str]) -> int:
     return 0
 
 
-def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """One run of a composed configuration. Returns its record (empty in other processes than the first)."""
+def train(overrides: Mapping[str, Any] | Iterable[str] = (), /, **keywords: Any) -> FinishedRun:
+    """One run: `lightseg train` from Python, in this process.
+
+    >>> run = lightseg.train(task="seg", backbone="mobilenetv3_large", trainer={"max_epochs": 2})
+    >>> run = lightseg.train({"trainer.max_epochs": 2, "data.root": "/data/rooms"}, data="folder")
+    >>> run.folder, run.record["metrics"]
+
+    Args:
+        overrides: keys with their dots, as a dict or as the command line's `key=value` texts.
+        keywords: keys without dots; a dict is for the keys below one.
+
+    Returns:
+        The run's folder and its record (empty in other processes of the run than the first).
+
+    Raises:
+        LightsegError: one line; what the command line answers with exit code 2, and what means several runs.
+    """
+    with _extra_train():
+        from lightseg.config.compose import compose
+        from lightseg.config.python_overrides import check_one_run, merge_overrides
+    config = compose(merge_overrides(overrides, keywords))
+    check_one_run(config)
+    try:
+        return _run(config)
+    except LightsegError as error:
+        if "\n" not in str(error):
+            raise
+        raise type(error)(one_line(error)) from None  # from a data-loading process, with its traceback in the text
+
+
+def _run(config: Any) -> FinishedRun:
+    """One run of a composed configuration."""
+    from lightseg import process_tuning
+    from lightseg.config.compose import defaults_of, plain
+
     process_tuning.tune_process()  # before torch is imported
-    return trainer_module("run.execute").run(config, defaults)
+    values, defaults = plain(config), plain(defaults_of(config))
+    distributed, execute = trainer_module("run.distributed"), trainer_module("run.execute")
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        record = execute.run(values, defaults)
+        return FinishedRun(Path(distributed.folder_of_the_run()), record)
+    except SystemExit as stop:  # Lightning's way to end on Ctrl-C, after which the process would ignore the next one
+        if not isinstance(stop.__context__, KeyboardInterrupt):
+            raise
+        raise KeyboardInterrupt from None
+    finally:
+        distributed.forget_the_run()
+        if in_main_thread and handler is not None:
+            signal.signal(signal.SIGINT, handler)
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:  # `| head`
+        sys.stderr.close()
 
 
 def trainer_module(name: str) -> ModuleType:
     """A module of `tasks/`, which is `lightseg.tasks` in the wheel and lies beside the library in a checkout."""
     library = Path(__file__).parents[1]
-    if (library / "tasks").is_dir():
-        return import_module(f"lightseg.tasks.{name}")
-    if str(library.parent) not in sys.path:
-        sys.path.insert(0, str(library.parent))
-    return import_module(f"tasks.{name}")
+    with _extra_train():
+        if (library / "tasks").is_dir():
+            return import_module(f"lightseg.tasks.{name}")
+        if "tasks" not in sys.modules:  # ours, also where the working directory has a folder of that name
+            sys.path.insert(0, str(library.parent))
+        return import_module(f"tasks.{name}")
+
+
+@contextmanager
+def _extra_train() -> Iterator[None]:
+    """One line where lightseg was installed without what its extra `train` brings."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if package in ("lightseg", "tasks"):
+            raise
+        raise LightsegError(f"training needs {package}: pip install 'lightseg[train]'") from error

@@ -140,13 +140,13 @@ def check_trainer_argument(name: str) -> None:
     """Against the signature of Lightning's Trainer, read from its source: importing it takes seconds."""
     spec = importlib.util.find_spec("pytorch_lightning")
     if spec is None or not spec.submodule_search_locations:
-        raise LightsegError('pytorch-lightning is not installed: pip install -e ".[train]"')
+        raise LightsegError("pytorch-lightning is not installed: pip install 'lightseg[train]'")
     source = (Path(spec.submodule_search_locations[0]) / "trainer" / "trainer.py").read_text()
     trainer = next(n for n in ast.parse(source).body if isinstance(n, ast.ClassDef) and n.name == "Trainer")
     init = next(n for n in trainer.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
     names = {arg.arg for arg in (*init.args.args, *init.args.kwonlyargs)} - {"self"}
     ours = {"logger", "callbacks", "plugins", "default_root_dir", "use_distributed_sampler", "enable_checkpointing"}
     if name in ours:
-        raise LightsegError(f"trainer.{name} is set by train.py itself: use the keys of configs/train.yaml")
+        raise LightsegError(f"trainer.{name} is set by lightseg itself: use the keys that --help lists")
     if name not in names:
         raise LightsegError(f"no key 'trainer.{name}': {nearest(name, sorted(names - ours))}")

@@ -1,16 +1,17 @@
 """What a data file must hold: one shipped file of each format shows every key, and all others are held against it."""
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from lightseg.catalog.tasks import formats
+from lightseg.config import paths
 from lightseg.config.checks import wrong_kind
-from lightseg.config.paths import SHIPPED as CONFIGS
 from lightseg.errors import LightsegError, nearest
 
-SHIPPED = CONFIGS / "data"
+SHIPPED = paths.SHIPPED / "data"
 NEEDED = ("augment.size", "augment.crop_size", "augment.multi_scale", "eval.size", "eval.keep_aspect")
 OPTIONAL = ("coarse", "colors", "image_end", "mask_end")  # besides the rest of these tables, which transforms fill in:
 FILLED = ("augment", "eval", "skeleton")
@@ -32,9 +33,8 @@ def check_data(data: DictConfig, task: str, where: str) -> None:
     info = tasks[form]
     if info.name != task:
         raise LightsegError(f"data={given['name']} is for task={info.name} (format: {form}), not task={task}")
-    shipped = info.formats[form].example
-    example = _example(shipped)
-    shown = f"configs/data/{shipped}.yaml shows every key of format: {form}"
+    example = example_of(form)
+    shown = f"{paths.shown(_example_file(form))} shows every key of format: {form}"
     lacking = _lacking(example, given, where, "")
     if lacking:
         raise LightsegError(f"{where} lacks {', '.join(lacking)}: {shown}")
@@ -45,8 +45,14 @@ def check_data(data: DictConfig, task: str, where: str) -> None:
 
 
 @cache
-def _example(name: str) -> dict[str, Any]:
-    return OmegaConf.to_container(OmegaConf.load(SHIPPED / f"{name}.yaml"))  # type: ignore[return-value]
+def example_of(form: str) -> dict[str, Any]:
+    """The content of the data file that shows every key of a format."""
+    return OmegaConf.to_container(OmegaConf.load(_example_file(form)))  # type: ignore[return-value]
+
+
+def _example_file(form: str) -> Path:
+    example = formats()[form].formats[form].example
+    return Path(example) if paths.is_path(example) else SHIPPED / f"{example}.yaml"
 
 
 def _lacking(example: dict[str, Any], given: dict[str, Any], where: str, prefix: str) -> list[str]:

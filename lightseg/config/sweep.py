@@ -156,7 +156,7 @@ def _check_launcher(launcher: dict[str, Any]) -> None:
     if launcher["time"] < 1 or launcher["gpus"] < 0 or launcher["cpus"] < 1:
         raise LightsegError("launcher: time (minutes) and cpus are at least 1, gpus at least 0")
     if find_spec("submitit") is None:
-        raise LightsegError('launcher=submitit: submitit is not installed: pip install -e ".[sweep]"')
+        raise LightsegError("launcher=submitit: submitit is not installed: pip install 'lightseg[sweep]'")
     if launcher["cluster"] == "slurm" and shutil.which("sbatch") is None:
         raise LightsegError(
             "launcher=submitit: there is no Slurm here (no sbatch); launcher=local runs on this machine"
@@ -200,7 +200,7 @@ def _check_search(
     if not isinstance(exponent, int | float) or not -10 <= exponent <= 0:
         raise LightsegError(f"search.reward_exponent={exponent}: from -10 to 0 (MnasNet: -0.07)")
     if find_spec("optuna") is None:
-        raise LightsegError('search=optuna: Optuna is not installed: pip install -e ".[sweep]"')
+        raise LightsegError("search=optuna: Optuna is not installed: pip install 'lightseg[sweep]'")
     return space
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lightseg.config.sweep import Sweep
+from lightseg.config.usage import command
 from lightseg.errors import LightsegError
 
 from ..run import distributed
@@ -14,7 +15,7 @@ from .sweep import run_all
 def run_sweep(sweep: Sweep) -> int:
     """Exit code: 0 all runs have a record, 1 some failed."""
     if distributed.launched() is not None and distributed.launched().world_size > 1:  # type: ignore[union-attr]
-        raise LightsegError("a sweep starts the processes of its runs itself: start it once, with python train.py")
+        raise LightsegError(f"a sweep starts the processes of its runs itself: start it once, with {command()}")
     if sweep.search["name"] == "netadapt":
         from ..search.netadapt import run_netadapt
 

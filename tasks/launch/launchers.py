@@ -1,6 +1,6 @@
 """Where the runs of a sweep take place: here, each in a process of its own, or as jobs that submitit hands to Slurm.
 
-Each run is `python train.py ...`: one that fails, or takes the interpreter with it, costs the others nothing.
+Each run is `lightseg train ...`: one that fails, or takes the interpreter with it, costs the others nothing.
 """
 
 import contextlib
@@ -16,7 +16,16 @@ from typing import IO, Any, Protocol
 
 from lightseg.errors import LightsegError
 
-TRAIN = [sys.executable, str(Path(__file__).parents[2] / "train.py")]
+
+def _train_command() -> list[str]:
+    """A checkout's train.py, or the module of an installed lightseg, without the working directory on its path."""
+    if not __name__.startswith("lightseg."):
+        return [sys.executable, str(Path(__file__).parents[2] / "train.py")]
+    safe_path = ["-P"] if sys.version_info >= (3, 11) else []
+    return [sys.executable, *safe_path, "-m", "lightseg", "train"]
+
+
+TRAIN = _train_command()
 
 
 class Job(Protocol):
@@ -34,7 +43,7 @@ class Launcher(Protocol):
     at_once: int  # runs at a time
 
     def start(self, words: list[str], trainer: dict[str, Any], log: IO[bytes]) -> Job:
-        """`python train.py <words>`, whose `trainer` group says how many processes it has. `log` is open and locked."""
+        """`lightseg train <words>`, whose `trainer` group says how many processes it has. `log` is open and locked."""
 
 
 def build_launcher(options: dict[str, Any], folder: Path) -> Launcher:

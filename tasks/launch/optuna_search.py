@@ -6,7 +6,6 @@ was cut off is finished with its own values first, so an interrupted search prop
 """
 
 import json
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from lightseg.catalog.arch_yaml import format_arch, read_arch, write_arch
 from lightseg.catalog.tasks import get_task
 from lightseg.config.compose import compose, plain
 from lightseg.config.sweep import Run, Sweep
+from lightseg.config.usage import command
 from lightseg.errors import LightsegError
 from lightseg.search.arch_space import KEYS, varied
 
@@ -132,4 +132,4 @@ def _say_best(study: Any, sweep: Sweep, folder: Path) -> None:
         return
     best = max(done, key=lambda trial: trial.value)
     print(f"best of {len(done)}: trial {best.number + 1}, {sweep.search['objective']} {best.value:.4f}")
-    print(f"  python train.py {shlex.join(trial_words(sweep.runs[0], best.params, folder))}", flush=True)
+    print(f"  {command(trial_words(sweep.runs[0], best.params, folder))}", flush=True)

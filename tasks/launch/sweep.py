@@ -5,7 +5,6 @@ So a sweep that was interrupted goes on when it is started again, also as part o
 with the same sweep share its runs: a lock on the log, in `<runs_dir>/sweeps/`, lets one of them have each.
 """
 
-import shlex
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from lightseg.config.sweep import Run
+from lightseg.config.usage import command
 from lightseg.errors import LightsegError
 
 from ..run import run_folder
@@ -95,7 +95,7 @@ def _begin(run: Run, launcher: Launcher, folder: Path) -> Going | Outcome | None
         run_folder.remove_dead(dead)
     words = [f"resume={found.resumable}"] if found.resumable else run.words
     begins = lock.tell()
-    lock.write(f"$ python train.py {shlex.join(words)}\n".encode())
+    lock.write(f"$ {command(words)}\n".encode())
     lock.flush()
     try:
         job = launcher.start(words, run.config["trainer"], lock)
@@ -114,7 +114,7 @@ def _ended(one: Going, code: int) -> Outcome:
 
 
 def error_line(log: Path, begins: int, code: int) -> str:
-    """train.py's own line, or the last one that was printed."""
+    """The trainer's own line, or the last one that was printed."""
     try:
         with open(log, "rb") as file:
             file.seek(begins)

@@ -16,6 +16,7 @@ from lightseg.errors import LightsegError
 FOLDER = "LIGHTSEG_RUN_FOLDER"  # tells the processes that Lightning starts which folder the first one made
 _FAILED = "-"
 
+_folder: Path | None = None  # of the run that goes on in this process
 _store: Any = None  # the first process serves it: it lives until the process ends
 
 
@@ -66,9 +67,33 @@ def check(trainer: dict[str, Any]) -> None:
 
 def agree(make: Callable[[], Path]) -> Path:
     """The folder that `make` gives in the first process, in all of them."""
+    global _folder
+    _folder = _agree(make)
+    return _folder
+
+
+def folder_of_the_run() -> Path:
+    """What `agree` gave last."""
+    assert _folder is not None, "no run has begun"
+    return _folder
+
+
+def forget_the_run() -> None:
+    """So that neither the next run of this process nor a process that it starts takes the folder for its own."""
+    global _folder
+    _folder = None
+    os.environ.pop(FOLDER, None)
+
+
+def _agree(make: Callable[[], Path]) -> Path:
     outside = launched()
     if outside is None:
-        if rank() and FOLDER in os.environ:
+        if rank():
+            if FOLDER not in os.environ:
+                raise LightsegError(
+                    "Lightning starts the processes of trainer.strategy once in a program: start a second training of "
+                    "several processes in a program of its own, with lightseg train"
+                )
             return Path(os.environ[FOLDER])
         folder = make()
         os.environ[FOLDER] = str(folder)

@@ -17,6 +17,7 @@ import torch
 from lightseg import record
 from lightseg.backbones.supernet.gumbel import decisions, draw, temperature
 from lightseg.backbones.supernet.supernet import SuperNet
+from lightseg.config import usage
 from lightseg.draw import save_picture
 from lightseg.errors import LightsegError
 from lightseg.profile import count_madds, count_params, measure_latency
@@ -162,8 +163,7 @@ class DMasking(pl.Callback):
             f"{self.costs.say(self.options['target'])}{over}; measured at {size[0]}x{size[1]}: "
             f"{measured['madds'] / 1e6:.3f} M multiply-adds, {measured['params'] / 1e6:.3f} M parameters, "
             f"{measured['latency_ms']:.2f} ms (backbone)\n"
-            f"  python train.py task={self.config['task']} data={self.config['data']['name']} "
-            f"backbone={folder / 'arch.yaml'}",
+            f"  {usage.command([*usage.task_and_data(self.config), 'backbone=' + str(folder / 'arch.yaml')])}",
             flush=True,
         )
         if self.config["channels_last"]:

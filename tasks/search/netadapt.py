@@ -8,7 +8,6 @@
 """
 
 import hashlib
-import shlex
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from lightseg import process_tuning, record
 from lightseg.catalog.arch_yaml import read_arch, write_arch
 from lightseg.catalog.backbones import is_arch
 from lightseg.checkpoint import load_model
+from lightseg.config import usage
 from lightseg.config.compose import defaults_of, plain
 from lightseg.config.sweep import Sweep
 from lightseg.errors import LightsegError
@@ -125,11 +125,10 @@ def write_result(search: Search, model: Model, defaults: dict[str, Any], started
     for path in (folder / "checkpoints").glob("step-*.ckpt"):
         path.unlink()
     print(f"{markdown(search.content)}\n{summary(content, folder, search.data.unit)}", flush=True)
-    print(f"  python train.py {command(search.config, folder)}", flush=True)
+    print(f"  {usage.command(follow_up(search.config, folder))}", flush=True)
 
 
-def command(config: dict[str, Any], folder: Path) -> str:
-    """The words that train the net that was found, with the weights it has."""
+def follow_up(config: dict[str, Any], folder: Path) -> list[str]:
+    """The overrides that train the net that was found, with the weights it has."""
     best = folder / "checkpoints" / "best.ckpt"
-    words = [f"task={config['task']}", f"data={config['data']['name']}", f"backbone={folder / 'arch.yaml'}"]
-    return shlex.join([*words, f"pretrained={best}"])
+    return [*usage.task_and_data(config), f"backbone={folder / 'arch.yaml'}", f"pretrained={best}"]

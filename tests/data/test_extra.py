@@ -8,13 +8,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from tasks.formats import cls_train, det_train, pose_train, seg_train
 from torch.utils.data import DataLoader, Dataset
 
 from lightseg.data.transforms.color import MEAN_COLOUR
 from lightseg.data.transforms.extra import Extra
 from lightseg.data.transforms.stage_transform import StagedTransform
 from lightseg.errors import LightsegError
-from tasks.formats import cls_train, det_train, pose_train, seg_train
 
 IGNORE = 255
 HEIGHT, WIDTH = 40, 60

@@ -15,7 +15,7 @@ from tasks.run import run_folder
 from tests.tasks.sweeps.conftest import FAKE, ROOT, records, started
 
 QUICK = (
-    "import sys; from tasks import launchers; launchers.TRAIN = [sys.executable, sys.argv.pop(1)]; "
+    "import sys; from tasks.launch import launchers; launchers.TRAIN = [sys.executable, sys.argv.pop(1)]; "
     "import train; sys.exit(train.main(sys.argv[1:]))"
 )
 

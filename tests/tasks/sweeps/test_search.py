@@ -24,7 +24,7 @@ def test_an_interrupted_search_goes_on_and_proposes_what_a_whole_one_would(calls
     words = ["search=optuna", SPACE, "seed=1"]
     assert train.main([*words, "search.trials=4", f"runs_dir={tmp_path / 'whole'}"]) == 0
     out = capsys.readouterr().out
-    assert "best of 4: trial" in out and "  python train.py seed=1 runs_dir=" in out
+    assert "best of 4: trial" in out and "  lightseg train seed=1 runs_dir=" in out
     assert all(1e-4 <= lr <= 1e-1 for lr, _ in tried(tmp_path / "whole"))
     calls.write_text("")
 
@@ -84,7 +84,7 @@ def test_a_space_of_widths_depths_kernels_and_expansions_of_an_architecture(call
         {block.kernel for stage in net.stages for block in stage if hasattr(block, "kernel")} <= {3, 5} for net in nets
     )
     out = capsys.readouterr().out
-    (command,) = [line for line in out.splitlines() if line.startswith("  python train.py ")]
+    (command,) = [line for line in out.splitlines() if line.startswith("  lightseg train ")]
     assert "best of 2: trial" in out and sum(f"backbone={name}" in command for name in names) == 1
     assert train.main([*words, "search.trials=2"]) == 0 and len(started(calls)) == 2
     capsys.readouterr()

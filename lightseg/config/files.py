@@ -1,0 +1,76 @@
+"""The YAML files of the groups, as values.
+
+A file of a person's own is laid over the shipped one of its kind, so it may be short. A data file stands alone.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lightseg.config.overrides import apply
+from lightseg.config.paths import GROUPS, SHIPPED, find_file, is_path, shown
+from lightseg.errors import LightsegError
+
+KINDS = ("task", "logger", "launcher", "search")  # groups whose name decides what code runs
+
+
+def read(path: Path) -> DictConfig:
+    try:
+        config = OmegaConf.load(path)
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, RecursionError, OSError) as error:
+        raise LightsegError(f"{shown(path)} is not readable YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(config, DictConfig):
+        raise LightsegError(f"{shown(path)} must hold `key: value` lines")
+    return config
+
+
+def values_of(path: Path) -> dict[str, Any]:
+    """The content of a file, as values to be laid over others."""
+    return {str(key): value for key, value in OmegaConf.to_container(read(path), resolve=False).items()}  # type: ignore[union-attr]
+
+
+def names_of(values: dict[str, Any]) -> dict[str, Any]:
+    """Of the groups, those for which a name is given (`trainer: {max_epochs: 3}` gives values)."""
+    return {group: values[group] for group in GROUPS if group in values and not isinstance(values[group], dict)}
+
+
+def group_of(group: str, name: str, of_task: DictConfig | None = None) -> DictConfig:
+    """What `group=name` means: the shipped file, the task's values for the group, and over both a file of one's own."""
+    path = find_file(group, name)
+    if group == "data":
+        content = read(path)
+        if taken := {"name", "file"} & content.keys():
+            raise LightsegError(f"{shown(path)}: no key '{min(taken)}': data is named after its file, {path.stem}")
+        return OmegaConf.merge({"name": path.stem, **({"file": name} if is_path(name) else {})}, content)  # type: ignore[return-value]
+    own = {} if is_shipped(path) else values_of(path)
+    kind = kind_of(group, path, own)
+    shipped = path if is_shipped(path) else SHIPPED / group / f"{kind if group in KINDS else 'default'}.yaml"
+    part = OmegaConf.create({group: OmegaConf.merge({"name": kind}, read(shipped), of_task or {})})
+    own = {key: value for key, value in own.items() if group not in KINDS or key != "name"}
+    apply(part, {f"{group}.{key}": value for key, value in own.items()}, shown(path))
+    return part[group]
+
+
+def kind_of(group: str, path: Path, content: dict[str, Any]) -> str:
+    """The shipped choice that a file of a person's own changes: what its `name:` says, or the name of the file."""
+    if group not in KINDS:
+        return path.stem
+    kinds = sorted(file.stem for file in (SHIPPED / group).glob("*.yaml"))
+    kind = str(content.get("name", path.stem))
+    if kind not in kinds:
+        raise LightsegError(
+            f"{shown(path)} must say which {group} it is for: add a line `name: <{' or '.join(kinds)}>`"
+        )
+    return kind
+
+
+def is_shipped(path: Path) -> bool:
+    return path.is_relative_to(SHIPPED)
+
+
+def data_file_of(data: DictConfig) -> Path:
+    """The file that a `data` group came from."""
+    return find_file("data", str(data.get("file") or data.name))

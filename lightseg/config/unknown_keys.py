@@ -1,0 +1,30 @@
+"""Keys of a data file that no format reads: a mistyped optional key would otherwise be a silent default."""
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from lightseg.config.data_keys import OPTIONAL, example_of
+from lightseg.errors import LightsegError, nearest
+
+FREE = ("classes", "split", "augment", "eval", "palette", "colors")  # names of one's own, or checked by check_data
+COMPOSED = ("name", "file")  # not of the file: what `data=` said
+
+
+def check_unknown_keys(data: DictConfig, origin: str) -> None:
+    """LightsegError, one line, for a key that the shipped file of the same format does not have.
+
+    data: checked by `check_data`; origin: the file that it came from.
+    """
+    content: Any = OmegaConf.to_container(data)
+    values = {key: value for key, value in content.items() if key not in COMPOSED}
+    _check(values, example_of(content["format"]), origin, "")
+
+
+def _check(values: dict[Any, Any], example: dict[str, Any], origin: str, prefix: str) -> None:
+    keys = [*example, *(OPTIONAL if not prefix else ())]
+    for key, value in values.items():
+        if key not in keys:
+            raise LightsegError(f"{origin}: no key '{prefix}{key}': {nearest(str(key), keys)}")
+        if isinstance(value, dict) and isinstance(example.get(key), dict) and f"{prefix}{key}" not in FREE:
+            _check(value, example[key], origin, f"{prefix}{key}.")

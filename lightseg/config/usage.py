@@ -1,0 +1,53 @@
+"""What the trainer says of its own command: its name as the person typed it, and the page of `--help`."""
+
+import shlex
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lightseg.config.paths import NAMED, OWN, SHIPPED, choices, own_choices, shown
+
+
+def command(overrides: Iterable[str] = ()) -> str:
+    """`lightseg train`, or `python train.py` where the process was started so; the overrides are quoted for a shell."""
+    script = sys.argv[0] if sys.argv else ""
+    in_checkout = Path(script).name == "train.py" and Path(script).resolve() == SHIPPED.parent / "train.py"
+    return shlex.join(["python", script, *overrides] if in_checkout else ["lightseg", "train", *overrides])
+
+
+def task_and_data(config: Mapping[str, Any]) -> list[str]:
+    """The overrides that choose the task and the data of a run again."""
+    return [f"task={config['task']}", f"data={config['data'].get('file') or config['data']['name']}"]
+
+
+def help_text() -> str:
+    train = command()
+    examples = [
+        "task=seg backbone=mobilenetv3_large",
+        "backbone=mobilenetv3_small data=cityscapes data.root=/data/cityscapes",
+        "backbone=mobilenetv2,micronet_m3 seed=0,1,2        every combination: docs/sweeps.md",
+        "resume=runs/seg/mini_seg/mobilenetv3_large/<time>",
+        "mode=test ckpt=runs/seg/.../checkpoints/best.ckpt evaluation.flip=true",
+    ]
+    lines = [
+        f"{train} [key=value ...]      train, evaluate and record one backbone on one task",
+        "",
+        *(f"  {train} {example}" for example in examples),
+        "",
+        "  --help   this page        --cfg   print the composed configuration and stop",
+        "",
+        f"Choices: a name, of your own files {OWN}/<group>/<name>.yaml or of these; or the path of a file",
+        *(f"  {group + '=':<13}{', '.join(choices(group))}{_own(group)}" for group in NAMED),
+        "  backbone=    a name of docs/backbones.md, any timm name, or efficientnet with depth=, width= or phi=",
+        f"  Shipped files, to copy from: {shown(SHIPPED)}/<group>/",
+        "",
+        "Keys (configs/train.yaml)",
+        (SHIPPED / "train.yaml").read_text(encoding="utf-8").replace("python train.py", train),
+    ]
+    return "\n".join(lines)
+
+
+def _own(group: str) -> str:
+    names = own_choices(group)
+    return f"   (your own: {', '.join(names)})" if names else ""
