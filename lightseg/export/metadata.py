@@ -117,15 +117,3 @@ def _upgraded(
         spec["input_format"] = spec.pop("pixels")
     spec = with_names(spec, dict(contract))
     return spec, {**file, **contract}
-
-
-def read_onnx(path: str | Path) -> Metadata:
-    """The metadata of an ONNX file. LightsegError where there is none, or `onnx` is not installed."""
-    from lightseg.optional_imports import need
-
-    onnx = need("onnx")
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except Exception as error:  # protobuf and operating system: every way in which a file can be none
-        raise LightsegError(f"{path} is not a readable ONNX file ({type(error).__name__})") from error
-    return Metadata.from_strings({entry.key: entry.value for entry in model.metadata_props}, path)
