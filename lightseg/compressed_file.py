@@ -14,9 +14,7 @@ values are stored so where that is shorter, others plain.
 """
 
 import json
-import os
 import struct
-import tempfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightseg.atomic_io import write_bytes
 from lightseg.entropy_coding import MOST_VALUES, join, pack, split, unpack
 from lightseg.errors import LightsegError
 
@@ -105,14 +104,7 @@ def write_compressed(path: str | Path, spec: Mapping[str, Any], state: Mapping[s
     content = b"".join([MAGIC, LENGTHS.pack(len(plain), len(header)), header, *streams])
     content += CHECKSUM.pack(zlib.crc32(content))
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with open(handle, "wb") as file:
-                file.write(content)
-            os.replace(temporary, target)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        write_bytes(target, content)
     except OSError as error:
         raise LightsegError(f"{target} cannot be written ({error.strerror}): give another --output") from error
     return {**sizes, "header": len(content) - sum(sizes.values())}

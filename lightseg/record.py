@@ -8,7 +8,6 @@ peak_memory_mb` and how measured), `config, config_hash, seed, started, wall_s, 
 import hashlib
 import json
 import math
-import os
 import platform
 import subprocess
 from pathlib import Path
@@ -17,19 +16,6 @@ from typing import Any
 SCHEMA = 1
 # where a run lies and how it is logged do not change its result
 NOT_HASHED = ("seed", "runs_dir", "resume", "ckpt", "logger", "experiment", "profile", "launcher", "search")
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a file beside the target, flush it to the disk, then rename: the target is whole or not there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "w") as file:
-            json.dump(content, file, indent=2, allow_nan=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def config_hash(config: dict[str, Any]) -> str:

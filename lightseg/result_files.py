@@ -1,32 +1,24 @@
-"""Files that are whole or not there: written under another name in the same folder, then renamed.
+"""Files of predictions, each whole or not there (`lightseg.atomic_io`).
 
 A list that grows with every frame of a video is written as it comes, so that nothing is kept in memory.
 """
 
 import json
-import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from lightseg import atomic_io
 from lightseg.errors import LightsegError
 
 
-def temporary(path: Path) -> Path:
-    """Beside it, with the same ending, which OpenCV goes by."""
-    return path.with_name(f".{os.getpid()}.{path.name}")
-
-
 def write_bytes(path: Path, data: bytes) -> None:
+    """Its folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = temporary(path)
-    try:
-        unfinished.write_bytes(data)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    atomic_io.write_bytes(path, data)
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:
@@ -44,21 +36,16 @@ class GrowingFile:
 
     def __init__(self, path: Path, head: str = "", foot: str = "") -> None:
         self.path, self.foot = path, foot
-        self._file = open(temporary(path), "w", encoding="utf-8", newline="")  # noqa: SIM115
+        self._writing = ExitStack()
+        self._file = self._writing.enter_context(atomic_io.writing(path, "w", sync=True, newline=""))
         self._file.write(head)
 
     def write(self, text: str) -> None:
         self._file.write(text)
 
     def finish(self) -> None:
-        try:
-            with self._file as file:
-                file.write(self.foot)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary(self.path), self.path)
-        finally:
-            temporary(self.path).unlink(missing_ok=True)
+        with self._writing:
+            self._file.write(self.foot)
 
 
 class GrowingList(GrowingFile):

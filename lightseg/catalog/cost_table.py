@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from lightseg.atomic_io import write_json
 from lightseg.errors import LightsegError
-from lightseg.record import write_json
 
 METRIC = "latency_ms"
 

@@ -6,9 +6,9 @@ import math
 import os
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
+from lightseg.atomic_io import write_text
 from lightseg.errors import LightsegError
 from lightseg.leaderboard import csv_json as exchange
 from lightseg.leaderboard import text
@@ -152,11 +152,7 @@ def _text(made: list[Group], note: str, form: str, arguments: argparse.Namespace
 
 def _write(path: Path, content: str) -> None:
     """Whole or not at all: a table that stood there is not lost to a full disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(content, encoding="utf-8")
-        os.replace(temporary, path)
+        write_text(path, content)
     except OSError as error:
-        with suppress(OSError):  # its parent may be a file
-            temporary.unlink()
         raise LightsegError(f"cannot write {path}: {error.strerror}") from error

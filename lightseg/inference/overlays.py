@@ -7,10 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from lightseg.atomic_io import temporary
 from lightseg.data.io.frame import Frame
 from lightseg.errors import LightsegError
 from lightseg.inference.media import Video
-from lightseg.result_files import temporary, write_picture
+from lightseg.result_files import write_picture
 
 # MPEG-4 part 2 is in every OpenCV; H.264 is in none that pip installs. Motion JPEG is what OpenCV writes by itself.
 CODECS = ((".mp4", "mp4v"), (".avi", "MJPG"))

@@ -12,12 +12,12 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from lightseg.atomic_io import write_text
 from lightseg.catalog.tasks import TASKS
 from lightseg.errors import LightsegError
 from lightseg.leaderboard.conditions import places, short_places
@@ -43,13 +43,9 @@ def write_page(groups: Sequence[Group], path: str | Path, notes: Sequence[str] =
     """
     path = Path(path)
     text = page(groups, path.parent, notes)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        write_text(path, text)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise LightsegError(f"cannot write {path}: {error.strerror}") from error
 
 

@@ -46,14 +46,6 @@ class Layer:
     time_ms: float = 0.0
 
 
-def count_layers(module: nn.Module, input_shape: Sequence[int], dtype: torch.dtype = torch.float32) -> list[Layer]:
-    """The layers of one forward in evaluation mode, in the order in which they first compute something.
-
-    Arguments and result as of `count_modules`, without the modules that only hold others.
-    """
-    return [layer for layer in count_modules(module, input_shape, dtype).values() if layer.computes or layer.params]
-
-
 def count_modules(
     module: nn.Module, input_shape: Sequence[int], dtype: torch.dtype = torch.float32
 ) -> dict[str, Layer]:

@@ -1,6 +1,5 @@
 """Checkpoints: what is on the disk is always whole, whatever happens while the next one is written."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from lightseg.atomic_io import writing
 from lightseg.checkpoint import load_model
 from lightseg.compressed_file import is_compressed
 from lightseg.errors import LightsegError
@@ -25,15 +25,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.writing")
+        unfinished = target.with_name(f".{target.name}.writing")  # whatever process was killed, one is left at most
         try:
-            with open(temporary, "wb") as file:
+            with writing(target, sync=True, unfinished=unfinished) as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
         except (OSError, RuntimeError) as error:  # torch's zip writer reports a full disk as RuntimeError
-            temporary.unlink(missing_ok=True)
             kept = "the previous one is untouched" if target.exists() else "there was none before it"
             reason = error.strerror if isinstance(error, OSError) and error.strerror else "is the disk full?"
             raise SaveError(

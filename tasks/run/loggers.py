@@ -1,7 +1,6 @@
 """metrics.csv always; Weights & Biases or TensorBoard beside it. No logger may ever stop a training."""
 
 import csv
-import os
 import secrets
 import warnings
 from argparse import Namespace
@@ -12,6 +11,7 @@ from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from lightseg.atomic_io import writing
 from lightseg.tracking.account import logged_in
 
 
@@ -27,7 +27,7 @@ class MetricsCSV(Logger):
         self.path = path
         self.rows: dict[int, dict[str, Any]] = {}
         if resume_step is not None and path.is_file():
-            with open(path, newline="") as file:
+            with open(path, encoding="utf-8", newline="") as file:
                 for row in csv.DictReader(file):
                     if int(row["step"]) < resume_step:
                         self.rows[int(row["step"])] = {k: v for k, v in row.items() if v != ""}
@@ -52,12 +52,10 @@ class MetricsCSV(Logger):
     @rank_zero_only
     def save(self) -> None:
         columns = list(dict.fromkeys(["step", "epoch", *(key for row in self.rows.values() for key in row)]))
-        temporary = self.path.with_name(f".{self.path.name}")
-        with open(temporary, "w", newline="") as file:
+        with writing(self.path, "w", newline="") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(self.rows[step] for step in sorted(self.rows))
-        os.replace(temporary, self.path)
 
 
 class Wandb(WandbLogger):

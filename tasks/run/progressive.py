@@ -56,10 +56,6 @@ class Progressive:
         # as the authors' code switches: after int(1/4), int(2/4), int(3/4) of the epochs
         self.starts = [int(stage * (epochs or 0) / self.stages) for stage in range(1, self.stages)]
 
-    @property
-    def active(self) -> bool:
-        return bool(self.values)
-
     def stage(self, epoch: int) -> int:
         return bisect_right(self.starts, epoch)
 

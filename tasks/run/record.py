@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightseg import record
+from lightseg.atomic_io import write_json
 from lightseg.errors import LightsegError
 from lightseg.profile import profile_model
 
@@ -63,7 +64,7 @@ def write_record(
         "data_fingerprint": data.fingerprint(),
     }
     try:
-        record.write_json(folder / "record.json", content)
+        write_json(folder / "record.json", content)
     except OSError as error:
         raise LightsegError(
             f"cannot write {folder / 'record.json'}: {error.strerror}; resume={folder} writes it again"

@@ -14,7 +14,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from lightseg import record
+from lightseg.atomic_io import write_json
 from lightseg.backbones.supernet.gumbel import decisions, draw, temperature
 from lightseg.backbones.supernet.supernet import SuperNet
 from lightseg.config import usage
@@ -151,7 +151,7 @@ class DMasking(pl.Callback):
         }
         try:
             (folder / "arch.yaml").write_text(arch, encoding="utf-8")
-            record.write_json(folder / "search.json", content)
+            write_json(folder / "search.json", content)
             choices = {name: list(one.choices) for name, one in decisions(self.net).items()}
             picture = search_picture(self.history, choices, chosen, self.options["target"], self.costs.say)
             save_picture(picture, folder / "images" / "search.png")

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from lightseg import record
+from lightseg.atomic_io import write_json
 from lightseg.catalog.arch import Arch
 from lightseg.catalog.cost_table import METRIC
 from lightseg.errors import LightsegError
@@ -183,7 +183,7 @@ class Search:
             ) from error
 
     def _write(self) -> None:
-        record.write_json(self.folder / "steps.json", self.content)
+        write_json(self.folder / "steps.json", self.content)
         (self.folder / "steps.md").write_text(markdown(self.content), encoding="utf-8")
 
     def _arch(self, one: dict[str, Any]) -> Arch:

@@ -53,13 +53,6 @@ def test_endings_tell_pictures_from_labels_in_one_folder(tmp_path: Path, save_pi
     np.testing.assert_array_equal(dataset[1]["mask"].numpy(), picture[..., 0] % 3)
 
 
-def test_a_split_file_chooses_names(folder: Path) -> None:
-    options = {"images": "images", "labels": "masks", "classes": CLASSES, "ignore": [11]}
-    assert SegmentationFolder(folder, names=["more/f", "b"], **options).names == ["more/f", "b"]
-    with pytest.raises(DataError, match="names 'z', but there is no such image"):
-        SegmentationFolder(folder, names=["z"], **options)
-
-
 def test_pictures_alone_can_be_predicted(folder: Path) -> None:
     dataset = SegmentationFolder(folder, images="images", labels=None, classes=CLASSES)
     assert not dataset.has_labels and "mask" not in dataset[0]

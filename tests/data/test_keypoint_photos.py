@@ -9,7 +9,8 @@ import torch
 from lightseg.data.collate import collate_pose
 from lightseg.data.datasets.coco_keypoints import CocoKeypoints
 from lightseg.data.io.integrity import verify
-from lightseg.data.transforms.pose import to_picture, train_transform
+from lightseg.data.transforms.pose import train_transform
+from tasks.pose import to_pictures
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -39,7 +40,7 @@ def test_real_photographs(folder, split, people):
     assert 0.2 < mirrored.float().mean() < 0.8
     swap = torch.tensor(data.skeleton.swap)
     points = torch.where(mirrored[:, None, None], batch["keypoints"][:, swap], batch["keypoints"])
-    points = to_picture(points, batch["matrices"])
+    points = to_pictures(points, batch["matrices"])
     results = [
         {"image_id": image, "category_id": data.category_id, "score": 1.0,
          "keypoints": torch.cat([one, torch.ones(17, 1)], 1).flatten().tolist()}

@@ -36,19 +36,14 @@ def test_evaluation_sees_every_sample_once_over_all_ranks(size: int, world_size:
         assert len(share) == len(EpochSampler(size, shuffle=False, rank=rank, world_size=world_size))
 
 
-@pytest.mark.parametrize(("drop_last", "count"), [(False, 4), (True, 3)])
-def test_training_gives_every_rank_equally_many(drop_last: bool, count: int) -> None:
-    shares = [epoch(1, rank=rank, world_size=3, drop_last=drop_last) for rank in range(3)]
-    assert [len(share) for share in shares] == [count] * 3
-    assert len(EpochSampler(10, shuffle=True, world_size=3, drop_last=drop_last)) == count
-    indices = [index for share in shares for index, _ in share]
-    assert set(indices) == set(range(10)) if not drop_last else len(set(indices)) == 9
+def test_training_gives_every_rank_equally_many() -> None:
+    shares = [epoch(1, rank=rank, world_size=3) for rank in range(3)]
+    assert [len(share) for share in shares] == [4] * 3 and len(EpochSampler(10, shuffle=True, world_size=3)) == 4
+    assert {index for share in shares for index, _ in share} == set(range(10))
 
 
 def test_fewer_samples_than_ranks() -> None:
     assert [len(epoch(0, 2, rank=rank, world_size=5)) for rank in range(5)] == [1] * 5
-    with pytest.raises(LightsegError, match="drop_last"):
-        EpochSampler(2, shuffle=True, world_size=5, drop_last=True)
 
 
 @pytest.mark.parametrize("options", [{"size": 0}, {"size": 3, "rank": 2, "world_size": 2}, {"size": 3, "seed": -1}])

@@ -10,7 +10,7 @@ from torch import nn
 from lightseg.catalog.backbones import CATALOG, COUNTED
 from lightseg.model import create_model
 from lightseg.profile import count_madds, count_params, count_shift_max
-from lightseg.profile.layers import count_layers, count_modules, time_layers
+from lightseg.profile.layers import Layer, count_modules, time_layers
 from lightseg.profile.stages import SUMMED, sum_stages
 
 COUNTS = json.loads(COUNTED.read_text(encoding="utf-8"))
@@ -22,6 +22,11 @@ ROWS = [  # several of each family
     "fbnetv2_f0", "fbnetv2_f1", "fbnetv2_f2", "micronet_m0", "micronet_m1", "micronet_m2", "micronet_m3",
     "squeezenet1_0", "squeezenet1_1", "xception",
 ]  # fmt: skip
+
+
+def count_layers(module: nn.Module, shape: tuple[int, ...]) -> list[Layer]:
+    """The modules that compute something or have parameters, in the order in which they first compute."""
+    return [layer for layer in count_modules(module, shape).values() if layer.computes or layer.params]
 
 
 def layer_of(module: nn.Module, *shape: int) -> tuple[int, int, int]:

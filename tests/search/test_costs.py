@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lightseg.backbones import create_backbone
-from lightseg.backbones.supernet.gumbel import decisions, draw, set_choices
+from lightseg.backbones.supernet.gumbel import decisions, draw
 from lightseg.backbones.supernet.supernet import create_supernet
 from lightseg.catalog.spaces import parse_space
 from lightseg.errors import LightsegError
@@ -16,7 +16,7 @@ from lightseg.profile import count_madds, count_params
 from lightseg.search.dmasking import latency_table
 from lightseg.search.dmasking.cost import Costs
 from lightseg.search.dmasking.derive import choose, found_arch
-from tests.search.tiny_space import TINY
+from tests.search.tiny_space import TINY, set_choices
 
 SIZE = (96, 160)
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from lightseg.backbones import create_backbone
-from lightseg.backbones.supernet.gumbel import decisions, draw, set_choices
+from lightseg.backbones.supernet.gumbel import decisions, draw
 from lightseg.backbones.supernet.supernet import create_supernet, subsample, unpool
 from lightseg.catalog.spaces import parse_space, read_space, shipped
 from lightseg.model import create_model
 from lightseg.search.dmasking.derive import copy_weights, found_arch, found_model
-from tests.search.tiny_space import TINY
+from tests.search.tiny_space import TINY, set_choices
 
 SPACE = parse_space(TINY, "tiny.yaml")
 SIDE = 96

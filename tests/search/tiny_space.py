@@ -1,4 +1,10 @@
-"""A search space with every kind of choice, of nets that train in a second."""
+"""A search space with every kind of choice, of nets that train in a second; and its nets, one at a time."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from lightseg.backbones.supernet.gumbel import decisions
 
 TINY = """\
 name: tiny
@@ -14,3 +20,12 @@ stages:
 - - {out: 24, expand: 2, kernel: [3, 5], skip: true, stride: 2}
 head: {kind: conv, out: 32}
 """
+
+
+def set_choices(net: nn.Module, choices: dict[str, int]) -> None:
+    """Put all weight on these, by place and number, in training mode too."""
+    for name, decision in decisions(net).items():
+        index = torch.tensor(choices[name], device=decision.alpha.device)
+        with torch.no_grad():
+            decision.alpha.zero_()[choices[name]] = 10.0
+        decision.drawn = F.one_hot(index, len(decision)).to(decision.alpha.dtype)

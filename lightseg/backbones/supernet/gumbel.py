@@ -70,15 +70,6 @@ def draw(net: nn.Module, temperature: float, generator: torch.Generator) -> None
         decision.draw(temperature, generator)
 
 
-def set_choices(net: nn.Module, choices: dict[str, int]) -> None:
-    """Put all weight on these, by place and number, in training mode too."""
-    for name, decision in decisions(net).items():
-        index = torch.tensor(choices[name], device=decision.alpha.device)
-        with torch.no_grad():
-            decision.alpha.zero_()[choices[name]] = 10.0
-        decision.drawn = F.one_hot(index, len(decision)).to(decision.alpha.dtype)
-
-
 def temperature(progress: float, start: float, end: float) -> float:
     """Exponentially from `start` to `end` while `progress` goes from 0 to 1, as FBNet anneals it."""
     return start * (end / start) ** min(max(progress, 0.0), 1.0)

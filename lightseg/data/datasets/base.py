@@ -116,7 +116,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
     def reorder_classes(self, names: Sequence[str]) -> None:
         """Renumbers the labels into the order of `names`: the same names as `class_names`, as a checkpoint has them.
 
-        Call it right after construction. What is written for an evaluator keeps the ids of the files. Raises ValueError
+        What is written for an evaluator keeps the ids of the files. Call it before workers start. Raises ValueError
         where `names` is not a permutation of `class_names`.
         """
         if len(set(names)) < len(names) or set(names) != set(self.class_names):
@@ -126,7 +126,8 @@ class ImageDataset(Dataset[dict[str, Any]]):
         self.palette = [self.palette[label] for label in order.tolist()]
         self.file_classes = self.file_classes[order]
         self._reorder(order)
-        self._cache = None
+        if self._cache is not None and self._caches_masks:
+            self.keep_decoded()  # anew: it held the labels
 
     # -- what a format adds ------------------------------------------------------------------------------------------
 

@@ -29,7 +29,6 @@ class SegmentationFolder(SegmentationDataset):
         of the names is the order of the classes and several ids become one class.
     ignore: ids in the label files that count nowhere; 255 always is one. Any other id is an error that names the file.
     image_end, label_end: what follows the common name (`_rgb.jpg`, `_mask.png`); by default any image ending.
-    names: only these (relative, without ending), as in a split file.
     palette: an RGB color per class; by default well separated ones.
     colors: an RGB color per class for labels stored as color images; black and white count as ignored unless a
         class has them.
@@ -45,7 +44,6 @@ class SegmentationFolder(SegmentationDataset):
         ignore: Sequence[int] = (),
         image_end: str = "",
         label_end: str = "",
-        names: Sequence[str] | None = None,
         palette: Sequence[Sequence[int]] | None = None,
         colors: Sequence[Sequence[int]] | None = None,
         transform: Transform | None = None,
@@ -57,8 +55,6 @@ class SegmentationFolder(SegmentationDataset):
         self.colors = None if colors is None else _pack(np.array(colors, np.uint8))
         folder = find_folder(Path(root) / images, "the images of the split")
         pairs = _pairs(folder, image_end, None if labels is None else Path(root) / labels, label_end)
-        if names is not None:
-            pairs = _only(pairs, names, folder)
         if not pairs:
             endings = image_end or ", ".join(IMAGE_ENDINGS)
             raise DataError(f"{folder}: no image in this folder (looked for names that end in {endings})")
@@ -145,14 +141,6 @@ def _files(folder: Path, end: str) -> dict[str, Path]:
             raise DataError(f"{path}: another image has the same name, {found[name]}")
         found[name] = path
     return found
-
-
-def _only(pairs: list[Pair], names: Sequence[str], folder: Path) -> list[Pair]:
-    by_name = {pair.name: pair for pair in pairs}
-    for name in names:
-        if name not in by_name:
-            raise DataError(f"{folder}: the split names {name!r}, but there is no such image")
-    return [by_name[name] for name in names]
 
 
 def _pack(rgb: np.ndarray) -> np.ndarray:

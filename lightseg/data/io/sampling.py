@@ -18,9 +18,9 @@ class EpochSampler(Sampler[tuple[int, ...]]):
 
     size: number of samples in the data set.
     shuffle: a new order each epoch, as for training; otherwise 0..size-1, as for evaluation.
-    rank, world_size: this process's share. Shuffled, every rank gets equally many (a rank that ran out would leave
-        the others waiting): the last round is filled from the start of the order, or left out with `drop_last`. In
-        order, every sample comes exactly once over all ranks, so that a metric counts nothing twice.
+    rank, world_size: this process's share. Shuffled, every rank gets equally many (a rank that ran out would leave the
+        others waiting): the last round is filled from the start of the order. In order, every sample comes exactly once
+        over all ranks, so that a metric counts nothing twice.
     stage_of: the stage of an epoch, which is then the third entry of each key.
     part: the indexes of the samples that are handed out, `size` of them; None: all.
     """
@@ -33,7 +33,6 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         shuffle: bool,
         rank: int = 0,
         world_size: int = 1,
-        drop_last: bool = False,
         stage_of: Callable[[int], int] | None = None,
         part: Sequence[int] | None = None,
     ) -> None:
@@ -43,10 +42,8 @@ class EpochSampler(Sampler[tuple[int, ...]]):
             raise LightsegError("the data set is empty: there is nothing to sample")
         if not 0 <= rank < world_size:
             raise LightsegError(f"rank {rank} of a world of {world_size}")
-        if shuffle and drop_last and size < world_size:
-            raise LightsegError(f"{size} samples cannot be shared by {world_size} processes with drop_last=true")
         self.size, self.seed, self.shuffle = size, seed, shuffle
-        self.rank, self.world_size, self.drop_last = rank, world_size, drop_last
+        self.rank, self.world_size = rank, world_size
         self.stage_of, self.part = stage_of, part
         self.epoch = 0
 
@@ -60,7 +57,7 @@ class EpochSampler(Sampler[tuple[int, ...]]):
     def __len__(self) -> int:
         if not self.shuffle:
             return len(range(self.rank, self.size, self.world_size))
-        return self.size // self.world_size if self.drop_last else -(-self.size // self.world_size)
+        return -(-self.size // self.world_size)
 
     def __iter__(self) -> Iterator[tuple[int, ...]]:
         # A seed per index, not per place in the order: the sample is the same however the order is shared out.
@@ -69,7 +66,7 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         order = np.arange(self.size)
         if self.shuffle:
             random.shuffle(order)
-            order = np.resize(order, len(self) * self.world_size)  # cut, or repeated from its start
+            order = np.resize(order, len(self) * self.world_size)  # repeated from its start
         stage = (self.stage,) if self.stage_of else ()
         for index in order[self.rank :: self.world_size].tolist():
             yield (index if self.part is None else self.part[index], int(seeds[index]), *stage)

@@ -24,8 +24,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor
 
 from lightseg.data.transforms.color import MEAN_COLOUR, photometric_matrix
 from lightseg.data.transforms.detection import Size, factors, whole_size
@@ -162,11 +160,6 @@ class EvalTransform:
 
 def eval_transform(size: Sequence[int]) -> EvalTransform:
     return EvalTransform(whole_size(size))
-
-
-def to_picture(keypoints: Tensor, matrices: Tensor) -> Tensor:
-    """[B, K, 2] pixels of the crops in pixels of their pictures, by `matrices` [B, 2, 3]."""
-    return torch.einsum("bij,bkj->bki", matrices[:, :, :2], keypoints) + matrices[:, None, :, 2]
 
 
 def middle_and_sides(box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from lightseg import record
+from lightseg.atomic_io import write_json
 from lightseg.config.compose import compose, plain
 from lightseg.config.sweep import identity
 from tasks.run import run_folder
@@ -42,5 +43,5 @@ content = {
     "config_hash": record.config_hash(config),
     "seed": config["seed"],
 }
-record.write_json(folder / "record.json", content)
+write_json(folder / "record.json", content)
 run_folder.release(claimed)
