@@ -17,7 +17,7 @@ import torch
 from lightseg import record
 from lightseg.backbones.supernet.gumbel import decisions, draw, temperature
 from lightseg.backbones.supernet.supernet import SuperNet
-from lightseg.draw import save_picture
+from lightseg.draw import save_image
 from lightseg.errors import LightsegError
 from lightseg.profile import count_madds, count_params, measure_latency
 from lightseg.search.dmasking.cost import Costs
@@ -153,7 +153,7 @@ class DMasking(pl.Callback):
             record.write_json(folder / "search.json", content)
             choices = {name: list(one.choices) for name, one in decisions(self.net).items()}
             picture = search_picture(self.history, choices, chosen, self.options["target"], self.costs.say)
-            save_picture(picture, folder / "images" / "search.png")
+            save_image(picture, folder / "images" / "search.png")
         except OSError as error:
             raise LightsegError(f"cannot write into {folder}: {error.strerror}; resume={folder} tries again") from error
         over = "" if found_cost <= self.options["target"] * 1.0001 else " (above it: no single change is cheaper)"
