@@ -100,7 +100,7 @@ def _check_backbone(name: str) -> None:
     rows = catalog
     if name in shipped():
         raise LightsegError(f"backbone={name} is a space of nets: give search=dmasking search.target=<its cost> too")
-    if not rows.known(name):
+    if not rows.is_known(name):
         raise LightsegError(rows.unknown_message(name))
     if rows.is_arch(name):
         read_arch(name)
