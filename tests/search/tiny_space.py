@@ -1,4 +1,4 @@
-"""A search space with every kind of choice, of nets that train in a second."""
+"""A search space with all kinds of choices and nets that train in a second."""
 
 TINY = """\
 name: tiny
