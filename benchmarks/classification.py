@@ -7,7 +7,7 @@
 The peer is timm as its train.py runs on a CPU: `create_dataset` and `create_loader` without prefetcher, its own net in
 float32 and NCHW, `LabelSmoothingCrossEntropy`, `create_optimizer_v2`, torch's default settings. Ours is the training
 command's: ClassificationFolder, EpochSampler and the DataLoader of tasks/data.py, uint8 pictures in channels_last that
-the model normalises, `optimise_for_cpu`, `tune_process`, the fused optimiser. Both train the same net from random
+the model normalises, `optimize_for_cpu`, `tune_process`, the fused optimiser. Both train the same net from random
 weights, with the same number of workers, batch, label smoothing, optimiser and augmentation: random resized crop, flip,
 colour jitter 0.4, or with --randaugment 9 timm's `rand-m9-inc1` (whose `mstd0.5` variant asks Pillow for 0 bits of
 posterize, which Pillow 13 refuses).
@@ -25,7 +25,7 @@ mobilenetv3_small, JPEGs of 500x375, batch 32 of 224x224, adamw, 2 workers, on t
     training step             64.1     107.8   1.68   1.81 1.56 1.68 1.62 5.28 (an outlier)
     pipeline, one worker     251.8     732.7   2.91   2.97 2.69 3.03 2.85 2.91
 
-What helped: channels_last and uint8 batches in the step and between processes; gradients of `optimise_for_cpu`; the
+What helped: channels_last and uint8 batches in the step and between processes; gradients of `optimize_for_cpu`; the
 crop cut out before it is resized, colour as one matrix and OpenCV's JPEG reader in the pipeline. See
 benchmarks/train_step.py and benchmarks/input_pipeline.py for each alone.
 """
@@ -219,7 +219,7 @@ def our_side(arguments: argparse.Namespace):
     """The training step and the loader of train.py, and the data set in this process."""
     import torch
 
-    from lightseg.cpu_training import optimise_for_cpu
+    from lightseg.cpu_training import optimize_for_cpu
     from lightseg.model import create_model
     from tasks.data import DataModule
     from tasks.run.optimisation import build_optimizer
@@ -239,7 +239,7 @@ def our_side(arguments: argparse.Namespace):
     data = DataModule(options, 0, Progressive(plain, 1))
     dataset = data.dataset("train")
     model = create_model(arguments.backbone, "cls", dataset.num_classes, loss={"label_smoothing": SMOOTHING})
-    model = optimise_for_cpu(model).train().to(memory_format=torch.channels_last)
+    model = optimize_for_cpu(model).train().to(memory_format=torch.channels_last)
     optimizer = build_optimizer(
         model, name=arguments.optimizer, lr=LR, weight_decay=DECAY, momentum=0.9, backbone_lr_mult=1.0, eps=None,
         layer_decay=None, fused=True,

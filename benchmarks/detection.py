@@ -7,7 +7,7 @@ pycocotools.
 Step: the peer is torchvision's `ssdlite320_mobilenet_v3_large` in training mode as its reference scripts train it:
 float32, NCHW, a list of images in 0..1 that its transform normalises and resizes to the size they have, SGD, torch's
 default settings. Ours is the same network with the same starting weights and the same targets: uint8 images,
-channels_last, the settings of the training command (`process_tuning.tune_process`, `cpu_training.optimise_for_cpu`).
+channels_last, the settings of the training command (`process_tuning.tune_process`, `cpu_training.optimize_for_cpu`).
 Each runs in a process of its own, because allocator and OpenMP settings belong to a process; steps alternate; the
 ratio is that of the medians. The losses of the first step, printed for both, show that the two compute the same.
 
@@ -180,9 +180,9 @@ def our_model():
 def our_jobs(arguments: argparse.Namespace):
     import torch
 
-    from lightseg.cpu_training import optimise_for_cpu
+    from lightseg.cpu_training import optimize_for_cpu
 
-    model = optimise_for_cpu(our_model()).train().to(memory_format=torch.channels_last)
+    model = optimize_for_cpu(our_model()).train().to(memory_format=torch.channels_last)
     images, boxes, labels = make_batch(arguments)
     images = images.contiguous(memory_format=torch.channels_last)
     targets = {"boxes": boxes, "labels": labels}

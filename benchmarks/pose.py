@@ -38,7 +38,7 @@ import torch
 
 from benchmarks.pose_crops import race_crops
 from benchmarks.pose_evaluation import NAMES, evaluation_ratio
-from lightseg.cpu_training import optimise_for_cpu
+from lightseg.cpu_training import optimize_for_cpu
 from lightseg.heads.codecs import SimCCCodec
 from lightseg.model import create_model
 
@@ -101,7 +101,7 @@ def share_of_a_step(arguments: argparse.Namespace, evaluation: float) -> None:
     torch.manual_seed(0)
     size, points = arguments.size, len(NAMES)
     head = {"name": arguments.head, **({"image_size": size} if arguments.head == "simcc" else {})}
-    model = optimise_for_cpu(create_model(arguments.backbone, "pose", points, head=head))
+    model = optimize_for_cpu(create_model(arguments.backbone, "pose", points, head=head))
     model = model.train().to(memory_format=torch.channels_last)
     batch = make_batch(arguments.batch, size)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-4, fused=True)

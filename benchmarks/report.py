@@ -79,7 +79,7 @@ def draw_prediction(run: Path, target: Path, pictures: tuple[int, ...] = (0, 1))
 
     from lightseg.checkpoint import load_model
     from lightseg.data.datasets.cityscapes import Cityscapes
-    from lightseg.draw import contact_sheet, save_picture, segmentation_row
+    from lightseg.draw import contact_sheet, save_image, segmentation_row
     from lightseg.streets import CLASSES
 
     config = json.loads((run / "record.json").read_text())["config"]
@@ -91,7 +91,7 @@ def draw_prediction(run: Path, target: Path, pictures: tuple[int, ...] = (0, 1))
             prediction = model.head.decode(model(image[None]), mask.shape)[0].numpy()
         rows.append(segmentation_row(image.permute(1, 2, 0).numpy(), mask, prediction, data.palette))
     legend = [(n, c) for n, c in zip(data.class_names, data.palette, strict=True) if n in CLASSES]
-    save_picture(contact_sheet(rows, ("image", "truth", "prediction"), legend, width=400), target)
+    save_image(contact_sheet(rows, ("image", "truth", "prediction"), legend, width=400), target)
 
 
 def machine() -> str:

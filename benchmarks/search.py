@@ -78,7 +78,7 @@ def work(arguments: argparse.Namespace) -> None:
     import torch
 
     from benchmarks.search_nets import branches, masking
-    from lightseg.cpu_training import optimise_for_cpu
+    from lightseg.cpu_training import optimize_for_cpu
     from lightseg.profile.cost import LivingBytes
 
     kind, system, count = arguments.worker[0], arguments.worker[1], int(arguments.worker[2])
@@ -90,7 +90,7 @@ def work(arguments: argparse.Namespace) -> None:
     build = {"masking": masking, "branches": branches}[system]
     net, forward = build(arguments, kind, count)
     net.to(memory_format=layout).train()
-    optimise_for_cpu(net)
+    optimize_for_cpu(net)
     times = []
     for _ in range(arguments.steps):
         start = time.perf_counter()
@@ -117,7 +117,7 @@ def peak_mb() -> float:
 def report(arguments: argparse.Namespace, found: dict[str, dict[str, list[dict[str, float]]]]) -> None:
     from benchmarks.search_plot import draw_steps
     from benchmarks.sections import ROOT, write_section
-    from lightseg.draw import save_picture
+    from lightseg.draw import save_image
     from lightseg.profile.machine import machine
 
     options = [word for word in sys.argv[1:] if word != "--write"]
@@ -138,9 +138,7 @@ def report(arguments: argparse.Namespace, found: dict[str, dict[str, list[dict[s
     picture = draw_steps(list(arguments.counts), {KINDS[kind]: found[kind] for kind in KINDS})
     if arguments.write:
         write_section("search.md", "benchmarks/search.py", text + "\n\n![](images/search_steps.png)")
-    save_picture(
-        picture, ROOT / "docs" / "images" / "search_steps.png" if arguments.write else Path("search_steps.png")
-    )
+    save_image(picture, ROOT / "docs" / "images" / "search_steps.png" if arguments.write else Path("search_steps.png"))
 
 
 def ratios(counts: list[int], systems: dict[str, list[dict[str, float]]]) -> str:

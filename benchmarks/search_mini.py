@@ -98,7 +98,7 @@ def random_nets(arguments: argparse.Namespace) -> list[Path]:
     from lightseg.catalog.arch_yaml import write_arch
     from lightseg.catalog.spaces import read_space
     from lightseg.search.dmasking.cost import Costs
-    from lightseg.search.dmasking.derive import found_arch
+    from lightseg.search.dmasking.derive import derive_arch
 
     net: Any = create_supernet(read_space(SPACE), output_stride=16).net
     costs, dice = Costs(net, (HEIGHT, WIDTH), "madds"), random.Random(0)
@@ -107,9 +107,9 @@ def random_nets(arguments: argparse.Namespace) -> list[Path]:
         if len(files) == arguments.random:
             return files
         choices = {name: dice.randrange(len(one)) for name, one in decisions(net).items()}
-        if LEAST * arguments.target <= costs.of(choices) <= arguments.target:
+        if LEAST * arguments.target <= costs.cost_of(choices) <= arguments.target:
             files.append(arguments.out / f"random_{len(files) + 1}.yaml")
-            write_arch(found_arch(net, choices), files[-1])
+            write_arch(derive_arch(net, choices), files[-1])
     sys.exit(f"the space has too few nets of {LEAST:g} to 1 times {arguments.target:g} multiply-adds")
 
 

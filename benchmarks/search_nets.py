@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from lightseg.backbones.fbnet import conv_bn, make_block
-from lightseg.backbones.supernet.gumbel import Decision, decisions, draw
-from lightseg.backbones.supernet.layers import fit
+from lightseg.backbones.supernet.gumbel import Decision, decisions, sample_choices
+from lightseg.backbones.supernet.layers import fit_channels
 from lightseg.backbones.supernet.supernet import create_supernet, subsample, unpool
 from lightseg.catalog.arch import Block
 from lightseg.catalog.spaces import parse_space
@@ -42,7 +42,7 @@ def masking(arguments: argparse.Namespace, kind: str, count: int):
         decision.alpha.requires_grad_(True)
 
     def forward(images):
-        draw(pyramid, 1.0, generator)
+        sample_choices(pyramid, 1.0, generator)
         return pyramid(images)[-1]
 
     return pyramid, forward
@@ -61,7 +61,7 @@ def branches(arguments: argparse.Namespace, kind: str, count: int):
 
         def forward(self, x):
             pairs = zip(self.width.weights(), self.branches, strict=True)
-            return sum(weight * fit(branch(x), widest) for weight, branch in pairs)
+            return sum(weight * fit_channels(branch(x), widest) for weight, branch in pairs)
 
     stem = conv_bn(3, widest, 3, stride=2, bias=False, act="relu")
     net = nn.Sequential(stem, *[Branches() for _ in range(arguments.blocks)])
@@ -72,7 +72,7 @@ def branches(arguments: argparse.Namespace, kind: str, count: int):
 
     def forward(images):
         for decision in searched:
-            decision.draw(1.0, generator)
+            decision.sample(1.0, generator)
         if len(sizes) == 1:
             return net(images)
         grid = [-(-arguments.side // 2)] * 2

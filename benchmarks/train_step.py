@@ -16,7 +16,7 @@ What was tried, as measured on two cores of an AVX-512 Xeon without native bfloa
     channels_last alone                                       1.62 / 1.23
     + loss without upsampled logits (upsampled_cross_entropy) 1.74 / 1.50
     + freed memory kept (process_tuning.keep_freed_memory)           1.80 / 1.58
-    + faster gradients (cpu_training.optimise_for_cpu)        2.14 / 1.88
+    + faster gradients (cpu_training.optimize_for_cpu)        2.14 / 1.88
     the same without the kept memory                          2.01 / 1.73
 
 The short OpenMP spin (process_tuning.shorten_spin) saves time on busy machines alone. With four other jobs on the two
@@ -174,13 +174,13 @@ def peer_step(arguments: argparse.Namespace):
 def our_step(arguments: argparse.Namespace):
     import torch
 
-    from lightseg.cpu_training import optimise_for_cpu
+    from lightseg.cpu_training import optimize_for_cpu
     from lightseg.model import create_model
 
     model = create_model("mobilenetv3_large", "seg", CLASSES, head={"name": "lraspp", "variant": "torchvision"})
     weights = torchvision_net().state_dict().values()  # the two state dicts correspond in order
     model.load_state_dict(dict(zip(model.state_dict(), weights, strict=True)))
-    model = optimise_for_cpu(model).train().to(memory_format=torch.channels_last)
+    model = optimize_for_cpu(model).train().to(memory_format=torch.channels_last)
     images, masks = make_batch(arguments)
     images = images.contiguous(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), foreach=True, **SGD)

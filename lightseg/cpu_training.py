@@ -1,18 +1,18 @@
-"""Faster training of convolutional networks on CPUs: same layers, parameters and results, another way to the gradients.
+"""Faster training of convolutional networks on CPUs: same layers, parameters and results, faster gradients.
 
-`optimise_for_cpu` exchanges the classes of a few kinds of layers in place. Parameters, buffers and state-dict keys
-stay, evaluation and export run the plain operations, and gradients are equal up to rounding. What each is for (oneDNN
+`optimize_for_cpu` replaces the classes of a few kinds of layers in place. Parameters, buffers and state-dict keys stay,
+evaluation and export run the plain operations, and gradients are equal up to rounding. The layers and reasons (oneDNN
 3.12 and torch 2.14 on AVX-512, float32, channels_last):
 
 - Depthwise convolutions of 5x5 or with dilation. oneDNN's depthwise kernels give weight gradients of at most three
   undilated columns; all others fall back to a grouped kernel that pads each channel to a block of 16. Here the weight
-  gradient is put together from kernels three columns wide, dilated ones are split into their d x d independent grids
+  gradient is assembled from kernels three columns wide, dilated ones are split into their d x d independent grids
   ("Smoothed Dilated Convolutions", Wang and Ji, KDD 2018, arXiv 1808.08931, section 3), and the input gradient at
   stride 1 is a forward convolution with the mirrored kernel. Backward is three to five times faster (8x960x16x32, 5x5,
   dilation 2, one core: 87 -> 18 ms).
 - Squeeze-and-excitation and global average pooling. Autograd's gradient of a mean is a full-size tensor in NCHW order,
   then added to a channels_last one; here it stays a broadcast.
-- Hardswish and SiLU in place. Both need their input for the gradient, so autograd clones it: out of place costs less.
+- Hardswish and SiLU in place. Both need their input for the gradient, so autograd clones it. Out of place is faster.
 """
 
 from typing import TypeVar, cast
@@ -27,10 +27,10 @@ Net = TypeVar("Net", bound=nn.Module)
 TILE = 3  # columns of the widest kernel that oneDNN's depthwise weight gradient takes
 
 
-def optimise_for_cpu(model: Net) -> Net:
-    """Exchange the layers of `model` that train faster another way on a CPU, in place; returns `model`.
+def optimize_for_cpu(model: Net) -> Net:
+    """Replace the classes of layers of `model` that have a faster gradient on CPUs, in place. Returns `model`.
 
-    Only exact types are exchanged (no subclass of a convolution), so a layer with behaviour of its own keeps it.
+    Only exact types are replaced (no subclass of a convolution), so layers with a custom forward keep it.
     """
     for module in model.modules():
         if type(module) is nn.Conv2d and _is_slow_depthwise(module):
@@ -45,14 +45,14 @@ def optimise_for_cpu(model: Net) -> Net:
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """A depthwise `nn.Conv2d` whose gradients take the fast kernels; see the top of this file."""
+    """A depthwise `nn.Conv2d` whose gradients use the fast kernels; see the module's docstring."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         fast = (
             _trains_on_cpu(input, weight)
             and input.dim() == 4
             and input.is_contiguous(memory_format=torch.channels_last)
-            # every grid of a dilated kernel has a row, and columns enough for each tile
+            # every grid of a dilated kernel has a row, and enough columns for each tile
             and input.shape[2] >= self.dilation[0]
             and input.shape[3] >= self.dilation[1] * self.kernel_size[1]
         )
@@ -91,7 +91,7 @@ def _is_slow_depthwise(conv: nn.Conv2d) -> bool:
 
 
 def _trains_on_cpu(x: Tensor, weight: Tensor | None = None) -> bool:
-    """Whether gradients of plain float32 operations will be asked for: no evaluation, export, autocast or compile."""
+    """Whether this is float32 training on a CPU: no evaluation, export, autocast or torch.compile."""
     dtypes = {x.dtype} if weight is None else {x.dtype, weight.dtype}
     return (
         x.device.type == "cpu"
@@ -135,7 +135,7 @@ class _DepthwiseConvolution(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             kernel_size = weight.shape[-2:]
             rows, columns = dilation
-            # with the size kept, output pixel (i, j) sees only inputs of its own residues i mod d and j mod d
+            # at equal size, output pixel (i, j) depends only on inputs with the same residues i mod d and j mod d
             grids = [(..., slice(i, None, rows), slice(j, None, columns)) for i in range(rows) for j in range(columns)]
             margins = padding[0] // rows, padding[1] // columns
             weight_gradient = sum(_weight_gradient(grad[g], x[g], kernel_size, stride, margins) for g in grids)
@@ -146,27 +146,37 @@ def _input_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride, padding, di
     channels = x.shape[1]
     if stride != (1, 1):
         backward = torch.ops.aten.convolution_backward
-        wanted = [True, False, False]
-        return backward(grad, x, weight, None, stride, padding, dilation, False, [0, 0], channels, wanted)[0]
+        output_mask = [True, False, False]
+        return backward(grad, x, weight, None, stride, padding, dilation, False, [0, 0], channels, output_mask)[0]
     rows, columns = (d * (k - 1) - p for k, p, d in zip(weight.shape[-2:], padding, dilation, strict=True))
     return F.conv2d(grad, weight.flip(2, 3), None, 1, (rows, columns), dilation, groups=channels)
 
 
 def _weight_gradient(grad: Tensor, x: Tensor, kernel_size, stride, padding) -> Tensor:
-    """Gradient [C,1,kh,kw] of an undilated depthwise convolution's weight, at most three columns at a time."""
+    """Gradient [C, 1, kh, kw] of the weight of an undilated depthwise convolution, at most three columns at a time."""
     channels, (height, width) = x.shape[1], kernel_size
     grad = grad.contiguous(memory_format=torch.channels_last)
     tiles = []
     for first in range(0, width, TILE):
         columns = min(TILE, width - first)
-        # the input columns that these kernel columns meet, zeros beyond the edge; a negative padding crops
+        # the input columns that these kernel columns multiply; zeros beyond the edge, and a negative padding crops
         left = padding[1] - first
         right = stride[1] * (grad.shape[3] - 1) + columns - left - x.shape[3]
-        seen = F.pad(x, (left, right)).contiguous(memory_format=torch.channels_last)
+        part = F.pad(x, (left, right)).contiguous(memory_format=torch.channels_last)
         weight = x.new_empty(channels, 1, height, columns)
         tiles.append(
             torch.ops.aten.convolution_backward(
-                grad, seen, weight, None, stride, (padding[0], 0), (1, 1), False, [0, 0], channels, [False, True, False]
+                grad,
+                part,
+                weight,
+                None,
+                stride,
+                (padding[0], 0),
+                (1, 1),
+                False,
+                [0, 0],
+                channels,
+                [False, True, False],
             )[1]
         )
     return torch.cat(tiles, 3)

@@ -1,4 +1,4 @@
-"""Pictures of what a model answers, as uint8 RGB arrays [H, W, 3]."""
+"""Visualization of labels and predictions as uint8 RGB arrays [H, W, 3]: masks, boxes, classes, contact sheets."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,23 +10,23 @@ from PIL import Image, ImageDraw, ImageFont
 Palette = Sequence[Sequence[int]]
 
 
-def colour_mask(mask: np.ndarray, palette: Palette) -> np.ndarray:
-    """Class ids [H, W] -> colours; every id without a colour (255 = ignored) is black."""
+def color_mask(mask: np.ndarray, palette: Palette) -> np.ndarray:
+    """Class ids [H, W] -> colors uint8 [H, W, 3]. Ids without a color (255 = ignored) are black."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(palette)] = np.asarray(palette, np.uint8)
     return table[mask.astype(np.uint8)]
 
 
 def overlay_mask(image: np.ndarray, mask: np.ndarray, palette: Palette, opacity: float = 0.6) -> np.ndarray:
-    """The image with the class colours laid over it; ignored pixels keep the image."""
-    mixed = (image * (1 - opacity) + colour_mask(mask, palette) * opacity).astype(np.uint8)
+    """The image [H, W, 3] blended with the class colors of a mask [H, W]. Ignored pixels keep the image."""
+    mixed = (image * (1 - opacity) + color_mask(mask, palette) * opacity).astype(np.uint8)
     return np.where((mask < len(palette))[..., None], mixed, image)
 
 
 def segmentation_row(
     image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, palette: Palette
 ) -> list[np.ndarray]:
-    """Image, truth and prediction of one picture. Pixels without a label are black in the truth only."""
+    """The image, its ground truth and its prediction (masks [H, W]), for a row of `contact_sheet`."""
     return [image, overlay_mask(image, truth, palette, 0.8), overlay_mask(image, prediction, palette, 0.8)]
 
 
@@ -36,8 +36,8 @@ def contact_sheet(
     legend: Sequence[tuple[str, Sequence[int]]] = (),
     width: int = 480,
 ) -> np.ndarray:
-    """Rows of pictures under headings, each picture `width` pixels wide, a legend of (name, colour) at the foot."""
-    cells = [[_resize(picture, width) for picture in row] for row in rows]
+    """Rows of images under headings, each image `width` pixels wide, with a legend of (name, color) at the bottom."""
+    cells = [[_resize(image, width) for image in row] for row in rows]
     gap, bar = 4, 22
     columns = len(headings)
     sheet_width = columns * width + (columns - 1) * gap
@@ -53,22 +53,22 @@ def contact_sheet(
         for column, cell in enumerate(row):
             sheet.paste(Image.fromarray(cell), (column * (width + gap), y))
         y += max(c.shape[0] for c in row) + gap
-    for index, (name, colour) in enumerate(legend):
+    for index, (name, color) in enumerate(legend):
         left, top = (index % per_line) * 130 + 4, y + (index // per_line) * bar + 4
-        draw.rectangle((left, top, left + 14, top + 12), fill=tuple(colour), outline="black")
+        draw.rectangle((left, top, left + 14, top + 12), fill=tuple(color), outline="black")
         draw.text((left + 19, top), name, fill="black")
     return np.asarray(sheet)
 
 
-def confusion_picture(confusion: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
-    """Counts [C, C], rows = labels, columns = predictions, as a chart: each row's shares from white to dark blue.
+def confusion_image(confusion: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
+    """A confusion matrix as an image, normalized by row, from white to dark blue.
 
-    Up to 20 classes have their shares in per cent in the cells, up to 80 their names at the sides; a class without a
-    sample has an empty row.
+    confusion: counts [C, C], rows = labels, columns = predictions. With up to 20 classes the cells contain per cent,
+    with up to 80 classes rows and columns have names. The row of a class without samples is empty.
     """
     counts = np.asarray(confusion, np.float64)
     classes = len(class_names)
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    fractions = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     cell = max(1, min(40, 960 // classes))
     named = classes <= 80
     font = ImageFont.load_default(min(12, max(9, cell - 1)))
@@ -77,32 +77,32 @@ def confusion_picture(confusion: np.ndarray, class_names: Sequence[str]) -> np.n
     line = 20  # for the titles of the axes
     left, top, extent = side + line, side + line, cell * classes
     sheet = Image.new("RGB", (left + extent + 8, top + extent + 8), "white")
-    depth = np.sqrt(shares)[..., None]  # so that a confusion of a few per cent can be seen
-    colours = (255 - depth * (247, 207, 148)).round().astype(np.uint8)
-    sheet.paste(Image.fromarray(colours.repeat(cell, 0).repeat(cell, 1)), (left, top))
+    depth = np.sqrt(fractions)[..., None]  # so that a confusion of a few per cent is visible
+    colors = (255 - depth * (247, 207, 148)).round().astype(np.uint8)
+    sheet.paste(Image.fromarray(colors.repeat(cell, 0).repeat(cell, 1)), (left, top))
     draw = ImageDraw.Draw(sheet)
     draw.rectangle((left - 1, top - 1, left + extent, top + extent), outline="grey")
     draw.text((left + extent / 2, line / 2), "prediction", fill="black", font=font, anchor="mm")
-    _upright(sheet, "truth", (0, top + extent // 2), line, font, centred=True)
+    _upright(sheet, "truth", (0, top + extent // 2), line, font, centered=True)
     for i, name in enumerate(names if named else []):
         middle = (i + 0.5) * cell
         draw.text((left - 5, top + middle), name, fill="black", font=font, anchor="rm")
         _upright(sheet, name, (left + i * cell, top - 5), cell, font)
     if classes <= 20:
         for row, column in zip(*np.nonzero(counts), strict=True):
-            share = shares[row, column]
-            at = (left + (column + 0.5) * cell, top + (row + 0.5) * cell)
-            text = f"{100 * share:.0f}" if share >= 0.005 else "<1"
-            draw.text(at, text, fill="white" if share > 0.3 else "black", font=font, anchor="mm")
+            fraction = fractions[row, column]
+            center = (left + (column + 0.5) * cell, top + (row + 0.5) * cell)
+            text = f"{100 * fraction:.0f}" if fraction >= 0.005 else "<1"
+            draw.text(center, text, fill="white" if fraction > 0.3 else "black", font=font, anchor="mm")
     return np.asarray(sheet)
 
 
 def classification_row(
     image: np.ndarray, truth_name: str | None, predictions: Sequence[tuple[str, float]]
 ) -> list[np.ndarray]:
-    """One picture, and its predictions (name, probability) as bars: the true class's is green, the others' are grey.
+    """The image, and a panel with its predictions (name, probability) as bars: the true class green, the others gray.
 
-    truth_name: None where the picture has no label.
+    truth_name: None for an image without a label.
     """
     width, bar, gap = 480, 34, 8
     panel = Image.new("RGB", (width, (bar + gap) * (len(predictions) + 1)), "white")
@@ -127,16 +127,22 @@ def draw_boxes(
     palette: Palette,
     width: int | None = None,
 ) -> np.ndarray:
-    """The image, `width` pixels wide (its own by default), with boxes [n, 4] xyxy, labels [n] and perhaps scores [n].
+    """Draw boxes with tags on an image.
 
-    Lines and letters are drawn after the picture has its size, so that they are sharp however small it was. Small boxes
-    lie over large ones; a box's tag goes above it, or inside or below where other tags or the border are in the way.
+    Lines and letters are drawn after resizing, so they are sharp on small images too. Small boxes are drawn over large
+    ones. The tag of a box is above it, or inside or below where other tags or the border are in the way.
+
+    Args:
+        boxes: [N, 4] xyxy in pixels of `image`.
+        labels: [N], indices into class_names and palette.
+        scores: [N], or None for ground truth.
+        width: of the result in pixels; None: that of the image.
     """
-    picture = Image.fromarray(image if width is None else _resize(image, width))
-    scale = np.array([picture.width / image.shape[1], picture.height / image.shape[0]] * 2)
-    draw = ImageDraw.Draw(picture)
-    line = max(2, round(picture.width / 240))
-    letters = max(10, round(picture.width / 44))
+    canvas = Image.fromarray(image if width is None else _resize(image, width))
+    scale = np.array([canvas.width / image.shape[1], canvas.height / image.shape[0]] * 2)
+    draw = ImageDraw.Draw(canvas)
+    line = max(2, round(canvas.width / 240))
+    letters = max(10, round(canvas.width / 44))
     font = ImageFont.load_default(letters)
     frames = np.asarray(boxes, np.float64).reshape(-1, 4) * scale
     largest_first = np.argsort(-(frames[:, 2:] - frames[:, :2]).prod(1), kind="stable")
@@ -146,13 +152,13 @@ def draw_boxes(
     tags: list[tuple[float, float, float, float]] = []
     for i in largest_first[::-1] if scores is None else np.argsort(-np.asarray(scores), kind="stable"):
         text = class_names[labels[i]] + ("" if scores is None else f" {scores[i]:.2f}")
-        colour = tuple(palette[labels[i]])
-        tag = _place_tag(frames[i], round(font.getlength(text)) + 4, letters + 3, line, picture.size, tags)
+        color = tuple(palette[labels[i]])
+        tag = _tag_box(frames[i], round(font.getlength(text)) + 4, letters + 3, line, canvas.size, tags)
         tags.append(tag)
-        draw.rectangle(tag, fill=colour)
-        bright = np.dot(colour, (0.299, 0.587, 0.114)) > 120
+        draw.rectangle(tag, fill=color)
+        bright = np.dot(color, (0.299, 0.587, 0.114)) > 120
         draw.text((tag[0] + 2, (tag[1] + tag[3]) / 2), text, "black" if bright else "white", font, anchor="lm")
-    return np.asarray(picture)
+    return np.asarray(canvas)
 
 
 def detection_row(
@@ -161,40 +167,41 @@ def detection_row(
     prediction: Mapping[str, np.ndarray],
     class_names: Sequence[str],
     palette: Palette,
-    least_score: float = 0.3,
+    min_score: float = 0.3,
     width: int = 480,
 ) -> list[np.ndarray]:
-    """One picture with its true boxes, and with the predicted ones from `least_score` on, both `width` pixels wide.
+    """The image with its true boxes, and with the predicted boxes from `min_score` on, both `width` pixels wide.
 
-    truth: boxes [N, 4] xyxy in pixels of `image`, labels [N]. prediction: the same and scores [n].
+    truth: boxes [N, 4] xyxy in pixels of `image`, labels [N]. prediction: boxes [M, 4], labels [M], scores [M].
     """
-    sure = np.asarray(prediction["scores"]) >= least_score
-    found = [np.asarray(prediction[key])[sure] for key in ("boxes", "labels", "scores")]
+    shown = np.asarray(prediction["scores"]) >= min_score
+    boxes, labels, scores = [np.asarray(prediction[key])[shown] for key in ("boxes", "labels", "scores")]
     return [
         draw_boxes(image, truth["boxes"], truth["labels"], None, class_names, palette, width),
-        draw_boxes(image, found[0], found[1], found[2], class_names, palette, width),
+        draw_boxes(image, boxes, labels, scores, class_names, palette, width),
     ]
 
 
-def save_picture(picture: np.ndarray, path: Path) -> None:
+def save_image(image: np.ndarray, path: Path) -> None:
+    """Write a uint8 image [H, W] or [H, W, 3] and create its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)
+    Image.fromarray(image).save(path)
 
 
-def _resize(picture: np.ndarray, width: int) -> np.ndarray:
-    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
+def _resize(image: np.ndarray, width: int) -> np.ndarray:
+    height = max(1, round(image.shape[0] * width / image.shape[1]))
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def _place_tag(
+def _tag_box(
     frame: np.ndarray, width: float, height: float, line: int, size: Sequence[int], tags: Sequence[tuple]
 ) -> tuple[float, float, float, float]:
-    """Where a tag of that size goes: the first place inside the picture that meets no other tag, else above."""
+    """The box xyxy of a tag: the first position inside the image that overlaps no other tag, else above the frame."""
     x0, y0, x1, y1 = frame.round().tolist()
-    places = [(x0, y0 - height), (x1 - width, y0 - height), (x0, y0), (x0, y1), (x0, y1 - height), (x1 - width, y1)]
+    positions = [(x0, y0 - height), (x1 - width, y0 - height), (x0, y0), (x0, y1), (x0, y1 - height), (x1 - width, y1)]
     inside = [
         (min(max(0.0, x), max(0.0, size[0] - width)), min(max(0.0, y), max(0.0, size[1] - height)))
-        for x, y in places
+        for x, y in positions
     ]  # fmt: skip
     for x, y in inside:
         if all(x > right or x + width < left or y > low or y + height < top for left, top, right, low in tags):
@@ -203,9 +210,9 @@ def _place_tag(
     return x, y, x + width, y + height
 
 
-def _upright(sheet: Image.Image, text: str, at: tuple[int, int], width: int, font: Any, centred: bool = False) -> None:
-    """Text read from below in a column `width` pixels wide whose left edge and lower end (or middle) are `at`."""
+def _upright(sheet: Image.Image, text: str, at: tuple[int, int], width: int, font: Any, centered: bool = False) -> None:
+    """Draw text rotated by 90 degrees in a column `width` px wide; `at`: its left edge and its lower end or middle."""
     length = round(font.getlength(text)) + 2
     strip = Image.new("RGB", (length, width), "white")
     ImageDraw.Draw(strip).text((0, width / 2), text, fill="black", font=font, anchor="lm")
-    sheet.paste(strip.rotate(90, expand=True), (at[0], at[1] - (length // 2 if centred else length)))
+    sheet.paste(strip.rotate(90, expand=True), (at[0], at[1] - (length // 2 if centered else length)))

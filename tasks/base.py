@@ -10,7 +10,7 @@ from timm.layers import DropPath
 from torch import Tensor, nn
 
 from lightseg.catalog.tasks import get_task
-from lightseg.cpu_training import optimise_for_cpu
+from lightseg.cpu_training import optimize_for_cpu
 from lightseg.errors import LightsegError
 from lightseg.model import create_model
 
@@ -185,7 +185,7 @@ class Task(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         if self.device.type == "cpu":
-            optimise_for_cpu(self.model)
+            optimize_for_cpu(self.model)
 
     def train(self, mode: bool = True) -> "Task":
         super().train(mode)

@@ -7,7 +7,7 @@ import torch
 from timm.data import Mixup
 from torch import Tensor
 
-from lightseg.draw import classification_row, confusion_picture
+from lightseg.draw import classification_row, confusion_image
 from lightseg.metrics.classification import ClassificationMetric
 
 from .base import Batch, Task
@@ -71,7 +71,7 @@ class ClassificationTask(Task):
     def charts(self) -> dict[str, np.ndarray]:
         with self.metric.sync_context():
             counts = self.metric.confusion.cpu().numpy()
-        return {"confusion": confusion_picture(counts, self.class_names)}
+        return {"confusion": confusion_image(counts, self.class_names)}
 
     def annotations(self, sample: Batch, prediction: Tensor) -> dict[str, Any]:
         best = int(prediction.argmax())

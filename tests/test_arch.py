@@ -1,4 +1,4 @@
-"""Architectures as files: what is written is read back, and what is no net is refused in one line that says where."""
+"""Architectures as files: a written file reads back as the same net, and errors are one line with the position."""
 
 import subprocess
 import sys
@@ -25,9 +25,9 @@ TINY = Arch(
     IRPoolHead(96, 160),
     input_size=96,
 )
-ENDED = replace(  # as MobileNetV3 ends
+V3_END = replace(  # ends as MobileNetV3 does
     TINY,
-    name="ended",
+    name="v3_end",
     stages=(*TINY.stages, (Conv(64, act="relu6"),)),
     head=PoolHead(80),
     se_relu=True,
@@ -45,9 +45,9 @@ head: {kind: conv, out: 64}
 
 
 @pytest.mark.parametrize(
-    "arch", [*ARCHS, TINY, ENDED, replace(TINY, name="1.5"), replace(TINY, name="true")], ids=lambda a: a.name
+    "arch", [*ARCHS, TINY, V3_END, replace(TINY, name="1.5"), replace(TINY, name="true")], ids=lambda a: a.name
 )
-def test_what_is_written_is_read_back(arch, tmp_path):
+def test_a_written_file_reads_back_as_the_same_net(arch, tmp_path):
     path = tmp_path / "arch.yaml"
     write(arch, path)
     assert read(path) == arch
@@ -56,7 +56,7 @@ def test_what_is_written_is_read_back(arch, tmp_path):
     assert (tmp_path / "again.yaml").read_bytes() == path.read_bytes()
 
 
-def test_the_file_has_one_block_a_line_without_defaults(tmp_path):
+def test_the_file_has_a_line_per_block_without_defaults(tmp_path):
     path = tmp_path / "arch.yaml"
     write(TINY, path)
     lines = path.read_text().splitlines()
@@ -80,7 +80,7 @@ def test_the_file_has_one_block_a_line_without_defaults(tmp_path):
     assert max(map(len, lines)) <= 120
 
 
-def test_a_file_by_hand_may_leave_out_what_has_a_default(tmp_path):
+def test_a_file_may_leave_out_defaults(tmp_path):
     path = tmp_path / "arch.yaml"
     path.write_text(TEXT)
     assert read(path) == Arch(
@@ -100,7 +100,7 @@ def test_levels_are_the_last_stages_of_their_stride():
     assert levels(replace(TINY, stages=TINY.stages[1:]))[:2] == ((-1, 8, 2), (0, 24, 4))  # the stem's own map
 
 
-CHANGED = [  # (what stands in TEXT, what stands there instead, the message after the file's name)
+CHANGED = [  # (text of TEXT, its replacement, the message after the file's name)
     ("name: tiny", "name: ../tiny", "name '../tiny' may have letters, digits, '_', '.' and '-' alone"),
     ("name: tiny", "name: 7", "name should be a word, not 7"),
     ("name: tiny", "nam: tiny", "unknown key 'nam': did you mean name?"),
@@ -151,9 +151,9 @@ CHANGED = [  # (what stands in TEXT, what stands there instead, the message afte
     ("name: tiny", "name: tiny\npixels: caffe", "unknown pixels 'caffe': choose from imagenet, inception"),
     ("kind: conv", "kind: pool, act: gelu", "head: unknown act 'gelu': did you mean relu, relu6?"),
 ]  # fmt: skip
-# 2 kB that are 10^60 words when written out
+# 2 kB of nested aliases, 10^60 items when expanded
 BOMB = b"- &a0 [x]\n" + b"".join(b"- &a%d [%s]\n" % (i + 1, b", ".join([b"*a%d" % i] * 10)) for i in range(60))
-WHOLE = [  # (the file, the message after its name)
+INVALID_FILES = [  # (the content, the message after the file's name)
     (b"", ": should have the keys name, stem, stages, head, input_size, conv_bias, se_relu, pixels, not be None"),
     (b"[1]", ": should have the keys name, stem, stages, head, input_size, conv_bias, se_relu, pixels, not be a list"),
     (b"a: b: c", " is not YAML: line 1, column 5: mapping values are not allowed here"),
@@ -178,13 +178,13 @@ def refusal(path: Path) -> str:
 
 
 @pytest.mark.parametrize(("old", "new", "message"), CHANGED)
-def test_a_mistake_in_a_file_is_one_line_with_its_place(old, new, message, tmp_path):
+def test_an_error_in_a_file_is_one_line_with_its_position(old, new, message, tmp_path):
     assert TEXT.count(old) == 1 or old == "{out: 8}"
     path = tmp_path / "arch.yaml"
     path.write_text(TEXT.replace(old, new, 1))
-    found = refusal(path)
-    assert found.startswith(f": {message}")
-    assert found == f": {message}" or message.endswith(" ")
+    line = refusal(path)
+    assert line.startswith(f": {message}")
+    assert line == f": {message}" or message.endswith(" ")
 
 
 def test_no_stages(tmp_path):
@@ -198,8 +198,8 @@ def test_no_stages(tmp_path):
         assert refusal(path) == f": {message}"
 
 
-@pytest.mark.parametrize(("content", "message"), WHOLE, ids=range(len(WHOLE)))
-def test_what_is_no_architecture_at_all(content, message, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("content", "message"), INVALID_FILES, ids=range(len(INVALID_FILES)))
+def test_files_that_are_no_architecture(content, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "arch.yaml"
     path.write_bytes(content)
@@ -207,14 +207,14 @@ def test_what_is_no_architecture_at_all(content, message, tmp_path, monkeypatch)
     assert [file.name for file in tmp_path.iterdir()] == ["arch.yaml"]  # nothing in it has run
 
 
-def test_a_path_that_cannot_be_read_or_written(tmp_path):
+def test_paths_that_cannot_be_read_or_written(tmp_path):
     assert refusal(tmp_path / "none.yaml") == ": cannot be read (No such file or directory)"
     assert refusal(tmp_path) == ": cannot be read (Is a directory)"
     with pytest.raises(LightsegError, match=r"none.arch\.yaml: cannot be written \(No such file or directory\)"):
         write(TINY, tmp_path / "none" / "arch.yaml")
 
 
-def test_what_is_no_net_is_not_written(tmp_path):
+def test_an_invalid_net_is_not_written(tmp_path):
     wrong = replace(TINY, stages=(*TINY.stages, (Block(4, 40, 40),)))
     with pytest.raises(LightsegError, match="stage 4, block 1: kernel 4 is even"):
         check_arch(wrong)
@@ -224,7 +224,7 @@ def test_what_is_no_net_is_not_written(tmp_path):
 
 
 def test_a_file_is_read_without_torch_and_timm(tmp_path):
-    """What checks a configuration does so before it loads either."""
+    """Configurations are checked before either is loaded."""
     write(TINY, tmp_path / "arch.yaml")
     script = (
         "import sys; from lightseg.catalog.arch_yaml import read_arch\n"

@@ -1,4 +1,4 @@
-"""The exchanged layers give torch's outputs, gradients and state dict, and step aside where they do not belong."""
+"""The replaced layers have torch's outputs, gradients and state dict, and use torch's operations where they must."""
 
 import copy
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lightseg.cpu_training import DepthwiseConv2d, optimise_for_cpu
+from lightseg.cpu_training import DepthwiseConv2d, optimize_for_cpu
 from lightseg.model import create_model
 
 GEOMETRIES = [  # kernel, stride, dilation, padding
@@ -26,15 +26,15 @@ GEOMETRIES = [  # kernel, stride, dilation, padding
 
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
 @pytest.mark.parametrize("size", [(20, 24), (21, 27)])
-def test_depthwise_outputs_and_gradients_are_torchs(geometry, size):
+def test_depthwise_outputs_and_gradients_equal_torchs(geometry, size):
     kernel, stride, dilation, padding = geometry
     torch.manual_seed(0)
     plain = nn.Conv2d(8, 8, kernel, stride, padding, dilation, groups=8, bias=False)
-    fast = optimise_for_cpu(copy.deepcopy(plain))
+    fast = optimize_for_cpu(copy.deepcopy(plain))
     assert type(fast) is DepthwiseConv2d
     x = torch.randn(2, 8, *size).contiguous(memory_format=torch.channels_last).requires_grad_()
     expected, output = plain(x), fast(x)
-    assert output.grad_fn.name().startswith("_DepthwiseConvolution")  # the fast way was really taken
+    assert output.grad_fn.name().startswith("_DepthwiseConvolution")  # the fast gradient was used
     assert torch.allclose(output, expected, atol=1e-5)
     upstream = torch.randn_like(expected)
     expected_gradients = torch.autograd.grad(expected, (x, plain.weight), upstream)
@@ -43,8 +43,8 @@ def test_depthwise_outputs_and_gradients_are_torchs(geometry, size):
         assert torch.allclose(gradient, expected_gradient, atol=1e-4)
 
 
-def test_maps_smaller_than_the_dilated_kernel_take_torchs_way():
-    conv = optimise_for_cpu(nn.Conv2d(8, 8, 5, padding=8, dilation=4, groups=8, bias=False))
+def test_maps_smaller_than_the_dilated_kernel_use_torchs_gradient():
+    conv = optimize_for_cpu(nn.Conv2d(8, 8, 5, padding=8, dilation=4, groups=8, bias=False))
     x = torch.randn(1, 8, 4, 6).contiguous(memory_format=torch.channels_last).requires_grad_()
     output = conv(x)
     assert "Depthwise" not in output.grad_fn.name()
@@ -63,20 +63,20 @@ def test_maps_smaller_than_the_dilated_kernel_take_torchs_way():
     ],
     ids=str,
 )
-def test_other_convolutions_are_left_alone(conv):
-    assert type(optimise_for_cpu(conv)) is nn.Conv2d
+def test_other_convolutions_are_not_replaced(conv):
+    assert type(optimize_for_cpu(conv)) is nn.Conv2d
 
 
 @pytest.mark.parametrize("name", ["mobilenetv3_large", "efficientnet_lite0", "mobilenetv3_small_050"])
-def test_a_whole_network_keeps_its_state_dict_outputs_and_gradients(name):
+def test_a_network_keeps_its_state_dict_outputs_and_gradients(name):
     torch.manual_seed(0)
     plain = create_model(name, "seg", 5, head={"variant": "torchvision"}).to(memory_format=torch.channels_last)
-    fast = optimise_for_cpu(copy.deepcopy(plain))
+    fast = optimize_for_cpu(copy.deepcopy(plain))
     assert any(type(module) is DepthwiseConv2d for module in fast.modules())
     assert list(fast.state_dict()) == list(plain.state_dict())
     images = torch.randint(0, 256, (2, 3, 160, 192), dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
     targets = {"masks": torch.randint(0, 5, (2, 160, 192))}
-    # In float64 the plain network is the truth: both single-precision ones must be as near to it as rounding allows.
+    # The plain network in float64 is the reference. Both float32 networks must agree with it up to rounding.
     truth = copy.deepcopy(plain).double()
     gradients = {}
     for label, model in (("truth", truth), ("plain", plain), ("fast", fast)):
@@ -84,27 +84,27 @@ def test_a_whole_network_keeps_its_state_dict_outputs_and_gradients(name):
         model.head.loss(model.head(features), targets)["loss"].backward()
         gradients[label] = torch.cat([parameter.grad.double().flatten() for parameter in model.parameters()])
     scale = gradients["truth"].norm()
-    error, usual = ((gradients[label] - gradients["truth"]).norm() / scale for label in ("fast", "plain"))
-    assert error < max(3 * usual, 1e-5)
+    error, plain_error = ((gradients[label] - gradients["truth"]).norm() / scale for label in ("fast", "plain"))
+    assert error < max(3 * plain_error, 1e-5)
     plain.eval(), fast.eval()
     with torch.no_grad():
         plain.load_state_dict(fast.state_dict())
         assert torch.allclose(fast(images), plain(images), atol=1e-5)
 
 
-def test_evaluation_and_autocast_take_torchs_operations():
-    conv = optimise_for_cpu(nn.Conv2d(8, 8, 5, padding=2, groups=8, bias=False))
+def test_evaluation_and_autocast_use_torchs_operations():
+    conv = optimize_for_cpu(nn.Conv2d(8, 8, 5, padding=2, groups=8, bias=False))
     x = torch.randn(1, 8, 16, 16).contiguous(memory_format=torch.channels_last).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         assert "_Depthwise" not in conv(x).grad_fn.name()
     with torch.no_grad():
         assert torch.equal(conv(x), nn.functional.conv2d(x, conv.weight, padding=2, groups=8))
-    pool = optimise_for_cpu(nn.Sequential(nn.AdaptiveAvgPool2d(1)))
+    pool = optimize_for_cpu(nn.Sequential(nn.AdaptiveAvgPool2d(1)))
     assert torch.allclose(torch.autograd.grad(pool(x).sum(), x)[0], torch.full_like(x, 1 / 256))
 
 
 def test_export_gives_a_graph_of_plain_operations():
     model = nn.Sequential(nn.Conv2d(8, 8, 5, padding=2, groups=8, bias=False), nn.AdaptiveAvgPool2d(1), nn.Hardswish())
-    exported = torch.export.export(optimise_for_cpu(model).eval(), (torch.randn(1, 8, 16, 16),))
+    exported = torch.export.export(optimize_for_cpu(model).eval(), (torch.randn(1, 8, 16, 16),))
     targets = {str(node.target) for node in exported.graph.nodes if node.op == "call_function"}
     assert targets and all(target.startswith("aten.") for target in targets)

@@ -6,7 +6,7 @@ import timm
 import torch
 
 from lightseg.catalog.backbones import CATALOG
-from lightseg.cpu_training import optimise_for_cpu
+from lightseg.cpu_training import optimize_for_cpu
 from lightseg.heads.lraspp import LRASPP, RASPP
 from lightseg.model import Model, create_model
 
@@ -46,7 +46,7 @@ def test_two_steps_of_classification(name):
     for head in ("native", "linear"):
         torch.manual_seed(0)
         model = create_model(name, "cls", 5, head={"name": head}, loss={"label_smoothing": 0.1})
-        model = optimise_for_cpu(model).train().to(memory_format=torch.channels_last)
+        model = optimize_for_cpu(model).train().to(memory_format=torch.channels_last)
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
         images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
         before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lightseg.catalog.backbones import CATALOG
-from lightseg.cpu_training import optimise_for_cpu
+from lightseg.cpu_training import optimize_for_cpu
 from lightseg.heads.default_boxes import LEVELS
 from lightseg.model import create_model
 
@@ -25,7 +25,7 @@ def test_two_steps_and_decoding(name):
     torch.manual_seed(0)
     model = create_model(name, "det", CLASSES, head={"name": "ssdlite", "extra_channels": [128, 64, 64, 32]})
     heavy = sum(p.numel() for p in model.backbone.parameters()) > MOST_PARAMS_M * 1e6
-    model = optimise_for_cpu(model).train().to(memory_format=torch.channels_last)
+    model = optimize_for_cpu(model).train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     shapes: list[tuple[int, ...]] = []  # of the backbone's maps
     model.backbone.register_forward_hook(

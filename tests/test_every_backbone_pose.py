@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lightseg.catalog.backbones import CATALOG
-from lightseg.cpu_training import optimise_for_cpu
+from lightseg.cpu_training import optimize_for_cpu
 from lightseg.model import create_model
 
 # the lightest of each family; the others take minutes together
@@ -30,7 +30,7 @@ HEADS = {
 def test_two_steps_and_decoding(name, head):
     torch.manual_seed(0)
     model = create_model(name, "pose", POINTS, head=HEADS[head], skeleton=SKELETON)
-    model = optimise_for_cpu(model).train().to(memory_format=torch.channels_last)
+    model = optimize_for_cpu(model).train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     images = torch.randint(0, 256, (2, 3, *SIZE), dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
     batch = {

@@ -19,7 +19,7 @@ from lightseg.backbones.scaled import scaled_config, scaled_efficientnet
 from lightseg.backbones.weights import load_weights, read_state
 from lightseg.catalog.arch import Arch
 from lightseg.catalog.arch_yaml import read_arch
-from lightseg.catalog.backbones import CATALOG, is_arch, known, unknown_message
+from lightseg.catalog.backbones import CATALOG, is_arch, is_known, unknown_message
 from lightseg.catalog.scaling import is_scaled
 from lightseg.errors import LightsegError
 
@@ -50,7 +50,7 @@ def build_net(
     if isinstance(name, Arch) or is_arch(name):
         arch = name if isinstance(name, Arch) else read_arch(name)
         name = arch.name
-    elif not known(name):
+    elif not is_known(name):
         raise LightsegError(unknown_message(name))
     if drop_path_rate:
         options["drop_path_rate"] = drop_path_rate

@@ -1,1 +1,1 @@
-"""What is known without torch and timm: backbones, architectures, search spaces and tasks."""
+"""Facts that need neither torch nor timm: backbones, architectures, search spaces and tasks."""

@@ -1,9 +1,9 @@
 """A net as data: the architecture that FBNet (arXiv:1812.03443) and FBNetV2 (arXiv:2004.05565) search for.
 
-The published tables (`lightseg.backbones.fbnet_tables`), whatever a search over channels, expansion, kernel,
-squeeze-and-excitation, activation, skips and input size finds, and timm's nets of the same blocks (MobileNetV2 and V3:
-`lightseg.backbones.block_table`) are an `Arch`; `lightseg.backbones.fbnet` builds it and `arch_file.py` reads and
-writes it. No torch here, so that a file can be checked before it is loaded.
+An `Arch` describes a published table (`lightseg.backbones.fbnet_tables`), the result of a search over channels,
+expansion, kernel, squeeze-and-excitation, activation, skips and input size, or one of timm's nets of the same blocks
+(MobileNetV2 and V3: `lightseg.backbones.block_table`). `lightseg.backbones.fbnet` builds it, `arch_yaml.py` reads and
+writes it. Nothing here imports torch, so that a file can be checked before torch is loaded.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from lightseg.errors import LightsegError
 
 Act = Literal["relu", "hswish", "relu6"]
-Pixels = Literal["imagenet", "inception"]  # mean and deviation of the pixels that a net's weights want
+Pixels = Literal["imagenet", "inception"]  # mean and std that the weights were trained with
 
 CHANNELS = (1, 16384)
 KERNELS = (1, 31)
@@ -22,9 +22,9 @@ INPUT_SIZES = (16, 4096)  # pixels
 
 @dataclass(frozen=True)
 class Block:
-    """Inverted residual; `mid` counts channels, and equal to those that come in there is no expansion.
+    """Inverted residual. `mid`: expanded channels; there is no expansion if they equal the input channels.
 
-    `groups` > 1 (FBNet's e1g2, without expansion): channel shuffle first, and a grouped projection.
+    `groups` > 1 (FBNet's e1g2, without expansion): a channel shuffle first, and a grouped projection.
     """
 
     kernel: int
@@ -38,7 +38,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Skip:
-    """Identity; where channels or stride change a 1x1 convolution, batch norm and ReLU."""
+    """Identity; 1x1 convolution, batch norm and ReLU where channels or stride change."""
 
     out: int
     stride: int = 1
@@ -87,10 +87,13 @@ class PoolHead:
 
 @dataclass(frozen=True)
 class Arch:
-    """A net. Only the first block of a stage may have stride 2; `input_size` is the side, in pixels, it was made for.
+    """A net. Only the first block of a stage may have stride 2.
 
-    `conv_bias`: convolutions before a batch norm have a bias, as FBNet's released nets have. `se_relu`: the activation
-    inside squeeze-and-excitation is ReLU, as MobileNetV3 has it, and not the block's.
+    Attributes:
+        input_size: side of the images the net was designed for, in pixels.
+        conv_bias: convolutions before a batch norm have a bias, as in FBNet's released nets.
+        se_relu: the activation inside squeeze-and-excitation is ReLU, as in MobileNetV3, and not the block's.
+        pixels: normalization of the images.
     """
 
     name: str
@@ -104,7 +107,7 @@ class Arch:
 
 
 class Level(NamedTuple):
-    """One map of the pyramid: what leaves the last stage of its stride (`stage` -1: the stem)."""
+    """A feature map of the pyramid: the output of the last stage of its stride. `stage` -1 is the stem."""
 
     stage: int
     channels: int
@@ -112,17 +115,17 @@ class Level(NamedTuple):
 
 
 def levels(arch: Arch) -> tuple[Level, ...]:
-    """The pyramid's maps, shallow to deep."""
-    found = [Level(-1, arch.stem.out, 2)]
+    """The feature maps of the pyramid, from the smallest stride to the largest."""
+    pyramid = [Level(-1, arch.stem.out, 2)]
     for index, stage in enumerate(arch.stages):
-        stride = found[-1].stride * stage[0].stride
-        found = [level for level in found if level.stride < stride]
-        found.append(Level(index, stage[-1].out, stride))
-    return tuple(found)
+        stride = pyramid[-1].stride * stage[0].stride
+        pyramid = [level for level in pyramid if level.stride < stride]
+        pyramid.append(Level(index, stage[-1].out, stride))
+    return tuple(pyramid)
 
 
 def check_arch(arch: Arch) -> None:
-    """Raise LightsegError, one line with the place, unless the values make a net."""
+    """Raise LightsegError, one line with the position, unless the values describe a net."""
     if not re.fullmatch(r"\w[\w.-]*", arch.name):
         raise LightsegError(f"name {short_repr(arch.name)} may have letters, digits, '_', '.' and '-' alone")
     _in_range("input_size", arch.input_size, *INPUT_SIZES)
@@ -147,7 +150,7 @@ def check_arch(arch: Arch) -> None:
 
 
 def _check_block(block: Block | Skip | Conv, channels: int, where: str) -> None:
-    """`channels`: those that come in."""
+    """channels: of the input."""
     _in_range(f"{where}: out", block.out, *CHANNELS)
     if block.stride not in (1, 2):
         raise LightsegError(f"{where}: stride must be 1 or 2, not {block.stride}")
@@ -168,14 +171,14 @@ def _check_block(block: Block | Skip | Conv, channels: int, where: str) -> None:
             raise LightsegError(f"{where}: {key} {value} is not divisible by groups {block.groups}")
 
 
-def _in_range(what: str, value: int, low: int, high: int) -> None:
+def _in_range(name: str, value: int, low: int, high: int) -> None:
     if not low <= value <= high:
-        raise LightsegError(f"{what} must be {low} to {high}, not {value}")
+        raise LightsegError(f"{name} must be {low} to {high}, not {value}")
 
 
 def short_repr(value: Any) -> str:
-    """A value of a user's as an error quotes it."""
-    if isinstance(value, list | dict):  # written out, a small file's aliases of aliases fill the memory
+    """A value as error messages quote it, at most 40 characters."""
+    if isinstance(value, list | dict):  # printed, nested YAML aliases of a small file fill the memory
         return "a list" if isinstance(value, list) else "a mapping"
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,4 +1,4 @@
-"""Architectures as YAML files to read, to edit and to give as `backbone=<path>`:
+"""Architectures as YAML files, for `backbone=<path>`:
 
     name: tiny
     stem: {out: 8, act: hswish}
@@ -10,7 +10,7 @@
       - {op: skip, out: 24}
     head: {kind: irpool, mid: 144, out: 1984}
 
-A file holds values and never chooses code.
+A file contains values alone and never selects code to run.
 """
 
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ HEADER = """\
 # convolution where channels or stride change; `op: conv` is always one. `stride: 2` starts a stage. Left out: stride 1,
 # no se, relu, groups 1.
 """
-KINDS: dict[str, dict[str, type]] = {  # the key that names a class in a file; the first one may be left out
+KINDS: dict[str, dict[str, type]] = {  # key -> its values -> class; the key of the first class may be left out
     "op": {"ir": Block, "skip": Skip, "conv": Conv},
     "kind": {"conv": ConvHead, "irpool": IRPoolHead, "pool": PoolHead},
 }
@@ -42,24 +42,24 @@ def read_arch(path: str | PathLike[str]) -> Arch:
     """The architecture of a YAML file.
 
     Raises:
-        LightsegError: one line with the file and the place in it, for anything that is not a net.
+        LightsegError: the file does not describe a net; one line with the file and the position in it.
     """
     return parse_arch(read_yaml(Path(path)), str(path))
 
 
 def parse_arch(content: str | bytes, path: str) -> Arch:
-    """As `read_arch`, of the file's content; `path` is for errors."""
+    """As `read_arch`, from the content of a file. `path` is for error messages."""
     data = parse_yaml(content, path, "architecture")
     try:
         arch = _parse(data)
         check_arch(arch)
         return arch
-    except ValueError as error:  # LightsegError is one; so is a number with too many digits to print
+    except ValueError as error:  # LightsegError is a ValueError, and so is a number with too many digits to print
         raise LightsegError(f"{path}: {error}") from error
 
 
 def write_arch(arch: Arch, path: str | PathLike[str]) -> None:
-    """Write `arch` so that `read_arch` gives it back; LightsegError if it is no net or the file cannot be written."""
+    """Write the file of `arch`. LightsegError if it is no net or the file cannot be written."""
     try:
         Path(path).write_text(format_arch(arch), encoding="utf-8")
     except OSError as error:
@@ -84,10 +84,10 @@ def format_arch(arch: Arch) -> str:
 def _parse(data: Any) -> Arch:
     values = _values(Arch, data, "")
     values["stem"] = Stem(**_values(Stem, values["stem"], "stem: "))
-    values["head"] = _one_of("kind", values["head"], "head: ")
+    values["head"] = _variant("kind", values["head"], "head: ")
     values["stages"] = tuple(
         tuple(
-            _one_of("op", block, f"stage {stage_number}, block {number}: ")
+            _variant("op", block, f"stage {stage_number}, block {number}: ")
             for number, block in enumerate(_list(stage, f"stage {stage_number}", "blocks"), 1)
         )
         for stage_number, stage in enumerate(_list(values["stages"], "stages", "stages, each a list of blocks"), 1)
@@ -95,8 +95,8 @@ def _parse(data: Any) -> Arch:
     return Arch(**values)
 
 
-def _one_of(key: str, data: Any, where: str) -> Any:
-    """A `Block`, `Skip` or `Conv`, or a head: `data[key]` says which."""
+def _variant(key: str, data: Any, where: str) -> Any:
+    """A block or a head, of the class that `data[key]` names."""
     kinds = KINDS[key]
     default = next(iter(kinds))
     kind = data.get(key, default) if isinstance(data, dict) else default
@@ -106,45 +106,45 @@ def _one_of(key: str, data: Any, where: str) -> Any:
 
 
 def _values(cls: Any, data: Any, where: str, extra: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The entries of a mapping that are `cls`'s fields, of the right types."""
-    known = {field.name: field for field in fields(cls)}
-    keys = [*extra, *known]
+    """The entries of a mapping for the fields of `cls`, with types checked. extra: further keys allowed."""
+    cls_fields = {field.name: field for field in fields(cls)}
+    keys = [*extra, *cls_fields]
     if not isinstance(data, dict):
         raise LightsegError(f"{where}should have the keys {', '.join(keys)}, not be {short_repr(data)}")
     for key in data:
         if key not in keys:
             raise LightsegError(f"{where}{_unknown('key', key, keys)}")
-    for name, field in known.items():
+    for name, field in cls_fields.items():
         if name not in data and field.default is MISSING:
             raise LightsegError(f"{where}{name} is missing")
-    values = {name: data[name] for name in known if name in data}
+    values = {name: data[name] for name in cls_fields if name in data}
     for name, value in values.items():
-        _check_type(known[name].type, name, value, where)
+        _check_type(cls_fields[name].type, name, value, where)
     return values
 
 
 def _check_type(kind: Any, name: str, value: Any, where: str) -> None:
-    words = {int: "a whole number", bool: "true or false", str: "a word"}
-    if kind in words and type(value) is not kind:  # not isinstance: True is an int
-        raise LightsegError(f"{where}{name} should be {words[kind]}, not {short_repr(value)}")
+    expected = {int: "a whole number", bool: "true or false", str: "a word"}
+    if kind in expected and type(value) is not kind:  # not isinstance: True is an int
+        raise LightsegError(f"{where}{name} should be {expected[kind]}, not {short_repr(value)}")
     if get_origin(kind) is Literal and value not in get_args(kind):
         raise LightsegError(f"{where}{_unknown(name, value, get_args(kind))}")
 
 
-def _list(data: Any, where: str, of: str) -> list[Any]:
+def _list(data: Any, where: str, items: str) -> list[Any]:
     if not isinstance(data, list):
-        raise LightsegError(f"{where}: should be a list of {of}, not {short_repr(data)}")
+        raise LightsegError(f"{where}: should be a list of {items}, not {short_repr(data)}")
     return data
 
 
 def _flow(item: Any) -> str:
-    """`{kernel: 3, mid: 48, out: 24}`, defaults left out."""
+    """`{kernel: 3, mid: 48, out: 24}`, without defaults."""
     kinds = [(key, name) for key, classes in KINDS.items() for name, cls in classes.items() if cls is type(item)]
     kind = {key: name for key, name in kinds if name != "ir"}
     values = {field.name: getattr(item, field.name) for field in fields(item)}
-    told = {field.name: values[field.name] for field in fields(item) if values[field.name] != field.default}
-    return str(yaml.safe_dump(kind | told, default_flow_style=True, sort_keys=False, width=1000).strip())
+    non_default = {field.name: values[field.name] for field in fields(item) if values[field.name] != field.default}
+    return str(yaml.safe_dump(kind | non_default, default_flow_style=True, sort_keys=False, width=1000).strip())
 
 
-def _unknown(what: str, value: Any, choices: Iterable[str]) -> str:
-    return f"unknown {what} {short_repr(value)}: {nearest(value if isinstance(value, str) else '', choices)}"
+def _unknown(name: str, value: Any, choices: Iterable[str]) -> str:
+    return f"unknown {name} {short_repr(value)}: {nearest(value if isinstance(value, str) else '', choices)}"

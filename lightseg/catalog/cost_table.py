@@ -1,7 +1,7 @@
-"""The file of a table of measured latencies: one search makes it, others go on with it, `search.table` names it.
+"""The file of a table of measured latencies (`search.table`), written by a search and reused by others.
 
-It says what it holds: the metric, the machine, its number of threads, and whatever else its entries are of. No torch
-here: a file is checked before a search begins.
+Its header has the metric, the machine, its number of threads, and further conditions of the measurement. Nothing here
+imports torch: a file is checked before a search begins.
 """
 
 import json
@@ -15,7 +15,7 @@ METRIC = "latency_ms"
 
 
 def check_table(path: Path, cost: str) -> None:
-    """LightsegError unless a search whose target is of `cost` can go on with `path`, which need not exist."""
+    """Raise LightsegError unless a search for `cost` can use the table `path`, which need not exist."""
     if cost != METRIC:
         raise LightsegError(
             f"search.table={path} is for search.cost={METRIC}, and the target is of {cost}: leave the table out"
@@ -26,10 +26,10 @@ def check_table(path: Path, cost: str) -> None:
         )
 
 
-def read_table(path: Path, about: dict[str, Any]) -> dict[str, Any]:
-    """The entries. LightsegError if the file is no table, or does not say what `about` says."""
+def read_table(path: Path, header: dict[str, Any]) -> dict[str, Any]:
+    """The entries of a table. LightsegError if the file is no table or its header differs from `header`."""
     content = _content(path)
-    for key, value in about.items():
+    for key, value in header.items():
         if content.get(key) != value:
             raise LightsegError(
                 f"search.table={path} is of {key} {content.get(key)}, not {value}: give another, or none to measure one"
@@ -38,9 +38,9 @@ def read_table(path: Path, about: dict[str, Any]) -> dict[str, Any]:
     return entries
 
 
-def write_table(path: Path, about: dict[str, Any], entries: dict[str, Any]) -> None:
+def write_table(path: Path, header: dict[str, Any], entries: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {**about, "entries": entries})
+    write_json(path, {**header, "entries": entries})
 
 
 def _content(path: Path) -> dict[str, Any]:

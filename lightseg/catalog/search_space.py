@@ -1,11 +1,11 @@
-"""A search space: for every block of a net the widths, expansions, kernels, squeeze-and-excitation and activations to
-choose from, and whether it may be left out; for the whole net the sizes of its input.
+"""A search space: the choices for every block of a net, and the choices of its input size.
 
-A space is a YAML file, as an architecture is (`lightseg.catalog.arch_yaml`), with a list wherever the net has a value.
-`search_spaces/` beside this file has those that are shipped, and `spaces.py` reads them.
+Choices of a block are widths, expansions, kernels, squeeze-and-excitation, activations, and whether it is left out. A
+space is a YAML file like that of an architecture (`lightseg.catalog.arch_yaml`), with a list of choices in place of a
+value. `search_spaces/` beside this file has the shipped spaces, and `spaces.py` reads them.
 
     name: tiny
-    divisor: 8                       # what all widths are multiples of; an expansion is rounded to it
+    divisor: 8                       # widths are multiples of it; expansions are rounded to it
     input_sizes: [192, 224]
     stem: {out: [8, 16], act: [relu, hswish]}
     stages:
@@ -22,7 +22,7 @@ from lightseg.catalog.arch import ConvHead, IRPoolHead
 
 @dataclass(frozen=True)
 class Slot:
-    """A place for a block. Expansions are relative to the channels that come in; `skip`: the block may be left out."""
+    """The choices of a block. Expansions are relative to the input channels; `skip`: the block may be left out."""
 
     out: tuple[int, ...]
     expand: tuple[float, ...]
@@ -35,7 +35,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class StemSlot:
-    """The 3x3 convolution of stride 2 before the blocks."""
+    """The choices of the stem, a 3x3 convolution of stride 2."""
 
     out: tuple[int, ...]
     act: tuple[str, ...] = ("relu",)
@@ -43,7 +43,7 @@ class StemSlot:
 
 @dataclass(frozen=True)
 class Space:
-    """All nets to choose from. `content` is the text it was read from, which a checkpoint keeps."""
+    """All nets of a search. `content` is the text of its file, which a checkpoint contains."""
 
     name: str
     stem: StemSlot
@@ -58,11 +58,11 @@ class Space:
         return [slot for stage in self.stages for slot in stage]
 
     def mid(self, channels: int, expand: float) -> int:
-        """The expanded channels: the nearest multiple of the divisor, and at least that."""
+        """The expanded channels: the nearest multiple of the divisor, at least the divisor itself."""
         return max(self.divisor, int(channels * expand / self.divisor + 0.5) * self.divisor)
 
     def nets(self) -> int:
-        """How many choices there are in all; those that come to the same net counted apart."""
+        """The number of combinations of choices. Some of them are the same net."""
         total = len(self.input_sizes) * len(self.stem.out) * len(self.stem.act)
         for slot in self.slots:
             kinds = len(slot.expand) * len(slot.kernel) * len(slot.se) * len(slot.act)

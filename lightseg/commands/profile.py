@@ -50,9 +50,9 @@ def run(arguments: argparse.Namespace) -> None:
         raise LightsegError(f"profile needs {error.name}: pip install 'lightseg[train]'") from error
     print(json.dumps(found, indent=1) if arguments.json else table(found))
     if picture:
-        from lightseg.draw import save_picture
+        from lightseg.draw import save_image
 
-        save_picture(draw(found), picture)
+        save_image(draw(found), picture)
 
 
 def _guidelines(arguments: argparse.Namespace) -> tuple[dict[str, Any], Table, Draw]:

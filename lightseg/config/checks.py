@@ -105,7 +105,7 @@ def _check_root(config: DictConfig, default_data: str) -> None:
 def _check_backbone(name: str) -> None:
     if name in shipped():
         raise LightsegError(f"backbone={name} is a space of nets: give search=dmasking search.target=<its cost> too")
-    if not catalog.known(name):
+    if not catalog.is_known(name):
         raise LightsegError(catalog.unknown_message(name))
     if catalog.is_arch(name):
         read_arch(name)

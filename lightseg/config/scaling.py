@@ -4,7 +4,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from lightseg.catalog.scaling import MOST_SCALE, compound, scaled_name
+from lightseg.catalog.scaling import MAX_SCALE, compound, scaled_name
 from lightseg.errors import LightsegError
 
 FAMILY = "efficientnet"
@@ -27,8 +27,8 @@ def scale(config: DictConfig, given: dict[str, Any]) -> None:
     for key, value in values.items():
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise LightsegError(f"{key}={value!r}: must be a number")
-        if key != "phi" and not 0 < value <= MOST_SCALE:
-            raise LightsegError(f"{key}={value}: must be above 0 and at most {MOST_SCALE:g}")
+        if key != "phi" and not 0 < value <= MAX_SCALE:
+            raise LightsegError(f"{key}={value}: must be above 0 and at most {MAX_SCALE:g}")
     if "phi" in values and len(values) > 1:
         raise LightsegError("phi gives depth and width both: give phi alone, or depth and width")
     if "phi" in values:

@@ -19,7 +19,7 @@ from lightseg.config.compose import compose, plain
 from lightseg.config.netadapt import check_netadapt
 from lightseg.config.search_space import Dimension, read_space
 from lightseg.errors import LightsegError
-from lightseg.search.arch_space import varied
+from lightseg.search.arch_space import scale_arch
 
 SINGLE = ("resume", "runs_dir", "logger")  # one for a whole sweep: they are no part of what a run computes
 OBJECTIVES = ("monitor", "reward")
@@ -214,6 +214,6 @@ def _check_nets(nets: dict[str, Dimension], space: dict[str, Dimension], config:
     first = {key: json.loads(dimension.texts[0]) for key, dimension in nets.items()}
     for key, dimension in nets.items():
         for text in dimension.texts:
-            varied(base, {**first, key: json.loads(text)})
+            scale_arch(base, {**first, key: json.loads(text)})
         if key == "arch.kernel" and dimension.scale is not None:
             raise LightsegError("search.space: arch.kernel takes choices, as in [3, 5, 7]: a range holds even ones too")

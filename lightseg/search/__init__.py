@@ -1,1 +1,1 @@
-"""Looking for nets and for their scaling, under measured costs."""
+"""Architecture search and compound scaling under measured costs."""

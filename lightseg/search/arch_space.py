@@ -1,7 +1,7 @@
-"""A net made wider, deeper, of other kernels and expansions: what a search over a base `arch.yaml` may turn. No torch.
+"""The search space over a base `arch.yaml`: factors of width, depth and expansion, and the kernel. Imports no torch.
 
-MnasNet (arXiv:1807.11626, section 4) searches kernel, expansion, width and number of layers block by block; here each
-is one factor for the whole net, so that a search of some tens of trials can cover it.
+MnasNet (arXiv:1807.11626, section 4) searches kernel, expansion, width and number of layers block by block. Here each
+is a single value for all blocks, so that a search of some tens of trials covers the space.
 """
 
 import math
@@ -13,15 +13,17 @@ from lightseg.catalog.arch import Arch, Block, Conv, Skip, check_arch
 from lightseg.errors import LightsegError, nearest
 
 KEYS = ("arch.width", "arch.depth", "arch.kernel", "arch.expansion")
-MOST = 8.0  # of a factor
+MAX_FACTOR = 8.0
 
 
-def varied(arch: Arch, values: Mapping[str, Any]) -> Arch:
-    """The net under values of KEYS; its name says them.
+def scale_arch(arch: Arch, values: Mapping[str, Any]) -> Arch:
+    """The net with values of KEYS applied; its name contains them.
 
-    `arch.width`: factor of all channels but the head's. `arch.depth`: factor of each stage's number of blocks, rounded
-    up; a stage's last block is repeated, or the last ones are left out. `arch.kernel`: of all depthwise convolutions.
-    `arch.expansion`: factor of what blocks expand to. Channels are rounded as MobileNetV2's.
+    Args:
+        values: `arch.width`: factor of all channels except the head's. `arch.depth`: factor of the number of blocks of
+            each stage, rounded up; the last block of a stage is repeated, or its last blocks are left out.
+            `arch.kernel`: of all depthwise convolutions. `arch.expansion`: factor of the expanded channels. Channels
+            are rounded as MobileNetV2's.
 
     Raises:
         LightsegError: an unknown key, or values that make no net.
@@ -31,13 +33,13 @@ def varied(arch: Arch, values: Mapping[str, Any]) -> Arch:
             raise LightsegError(f"search.space: no key '{key}': {nearest(key, KEYS)}")
         fault = not isinstance(value, int | float) or isinstance(value, bool)
         if fault or value <= 0 or (key == "arch.kernel" and not isinstance(value, int)):
-            what = "odd whole numbers" if key == "arch.kernel" else "numbers above 0"
-            raise LightsegError(f"search.space: {key}={value}: takes {what}")
-        if key != "arch.kernel" and value > MOST:
-            raise LightsegError(f"search.space: {key}={value}: a factor of at most {MOST:g}")
+            expected = "odd whole numbers" if key == "arch.kernel" else "numbers above 0"
+            raise LightsegError(f"search.space: {key}={value}: takes {expected}")
+        if key != "arch.kernel" and value > MAX_FACTOR:
+            raise LightsegError(f"search.space: {key}={value}: a factor of at most {MAX_FACTOR:g}")
     width, depth, expansion = (float(values.get(f"arch.{key}", 1.0)) for key in ("width", "depth", "expansion"))
     stages = []
-    before, into = arch.stem.out, rounded(arch.stem.out, width)  # what comes into a block, in the base and here
+    before, in_channels = arch.stem.out, round_channels(arch.stem.out, width)  # input channels, in the base and here
     for stage in arch.stages:
         parts = []
         for block in stage:
@@ -49,22 +51,24 @@ def varied(arch: Arch, values: Mapping[str, Any]) -> Arch:
         blocks: list[Block | Skip | Conv] = []
         for block, expands in parts:
             if isinstance(block, Block):
-                mid = rounded(block.mid, width * expansion) if expands else into
+                mid = round_channels(block.mid, width * expansion) if expands else in_channels
                 block = replace(block, mid=mid, kernel=values.get("arch.kernel", block.kernel))
-            into = rounded(block.out, width)
-            blocks.append(replace(block, out=into))
+            in_channels = round_channels(block.out, width)
+            blocks.append(replace(block, out=in_channels))
         stages.append(tuple(blocks))
     short = {"arch.width": "w", "arch.depth": "d", "arch.kernel": "k", "arch.expansion": "e"}
     name = "_".join([arch.name, *(f"{short[key]}{values[key]:.6g}" for key in KEYS if key in values)])
-    made = replace(arch, name=name, stem=replace(arch.stem, out=rounded(arch.stem.out, width)), stages=tuple(stages))
-    check_arch(made)
-    return made
+    scaled = replace(
+        arch, name=name, stem=replace(arch.stem, out=round_channels(arch.stem.out, width)), stages=tuple(stages)
+    )
+    check_arch(scaled)
+    return scaled
 
 
-def rounded(channels: int, factor: float) -> int:
-    """A multiple of 8 near `channels * factor`, not under nine tenths of it; as it is where the factor is 1."""
+def round_channels(channels: int, factor: float) -> int:
+    """The multiple of 8 nearest to `channels * factor`, or the next if that is below 0.9 of it; unchanged at 1."""
     if factor == 1.0:
         return channels
-    scaled = channels * factor
-    near = max(8, int(scaled + 4) // 8 * 8)
-    return near + 8 if near < 0.9 * scaled else near
+    exact = channels * factor
+    nearest_multiple = max(8, int(exact + 4) // 8 * 8)
+    return nearest_multiple + 8 if nearest_multiple < 0.9 * exact else nearest_multiple

@@ -1,4 +1,4 @@
-"""What closes the view: the sky with its clouds, and the far end of the street."""
+"""The background: the sky with its clouds, the far end of the street, and the sensor's processing of the image."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from lightseg.streets.camera import RGB, Camera, Light
 from lightseg.streets.canvas import LABEL_IDS, Canvas, noise
 
-FAR = 130.0  # m, where the far houses and woods stand
+FAR = 130.0  # m, distance of the far houses and woods
 
 
 def draw_sky(canvas: Canvas, camera: Camera, light: Light, zenith: RGB, cloud: float, rng: np.random.Generator) -> None:
-    """A gradient from `zenith` to the haze, with clouds over about the share `cloud` of it."""
+    """A gradient from `zenith` to the haze, with clouds over about the fraction `cloud` of it, 0..1."""
     height, width = canvas.pixels.shape[:2]
     bottom = min(height, int(camera.horizon + abs(math.sin(camera.roll)) * width / 2) + 3)
     rows, columns = -(-bottom // 2), -(-width // 2)  # at half the size: a sky is smooth
@@ -35,18 +35,18 @@ def draw_sky(canvas: Canvas, camera: Camera, light: Light, zenith: RGB, cloud: f
 def draw_far_end(
     canvas: Canvas, camera: Camera, light: Light, walls: list[RGB], leaves: RGB, rng: np.random.Generator
 ) -> None:
-    """Houses and trees FAR metres away, side by side over the whole width, and the ground before them."""
+    """Houses and trees FAR meters away, side by side over the whole width, and the ground before them."""
     span = FAR * camera.width / camera.focal
     left = camera.x - camera.drift_at(FAR) - span / 2 - 5
     end = left + span + 10
     woods: list[tuple[np.ndarray, np.ndarray]] = []
     rectangles: list[tuple[float, float, float, float, tuple[int, int, int]]] = []  # x0, y0, x1, y1 in m
-    woods_share = rng.choice((0.0, 0.3, 1.0))
+    woods_fraction = rng.choice((0.0, 0.3, 1.0))
     while left < end:
         width = rng.uniform(8, 24)
-        if rng.random() >= woods_share:
+        if rng.random() >= woods_fraction:
             height = rng.uniform(6, 20)
-            rgb = light.colour(walls[rng.integers(len(walls))], (0, 0, -1), FAR * 0.7)
+            rgb = light.color(walls[rng.integers(len(walls))], (0, 0, -1), FAR * 0.7)
             rectangles.append((left, -1, left + width, height, rgb))
             dark = (int(rgb[0] * 0.8), int(rgb[1] * 0.8), int(rgb[2] * 0.82))
             for floor in np.arange(2.0, height - 1.5, 3.2).tolist():
@@ -57,7 +57,7 @@ def draw_far_end(
             points = np.full((count, 3), FAR)
             points[:, 0], points[:, 1] = left + width * rng.random(count), rng.uniform(0, rng.uniform(4, 9), count)
             radii = camera.scale(FAR) * rng.uniform(1.5, 3, count)
-            rgbs = light.colours(np.asarray(leaves) * rng.uniform(0.7, 1.1, (count, 1)), FAR * 0.6)
+            rgbs = light.colors(np.asarray(leaves) * rng.uniform(0.7, 1.1, (count, 1)), FAR * 0.6)
             woods.append((np.column_stack([camera.project(points), radii]), rgbs))
         left += width * 0.9
     corners = [[(x0, y0, FAR), (x0, y1, FAR), (x1, y1, FAR), (x1, y0, FAR)] for x0, y0, x1, y1, _ in rectangles]
@@ -76,8 +76,9 @@ def develop(
     vignette: float,
     grain: float,
 ) -> np.ndarray:
-    """The finished uint8 picture: exposed to a mean of `brightness`, white balance, a darker rim, a soft lens and the
-    sensor's grain.
+    """Apply exposure to a mean of `brightness`, white balance, vignette, blur of the lens and sensor noise.
+
+    image: uint8 [H, W, 3]; returns the same type and shape.
     """
     height, width = image.shape[:2]
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
@@ -87,8 +88,8 @@ def develop(
     levels = np.clip(np.arange(256) * gain, 0, 400)
     curve = (brightness + (levels - brightness) * contrast).astype(np.float32)
     table = np.clip(curve[:, None] * np.asarray(tint, np.float32), 0, 255).astype(np.uint8)[None]
-    picture = cv2.LUT(soft, table).astype(np.float32)
-    picture *= (1 - vignette * (x * x + y * y) / 2)[..., None]
-    picture += rng.standard_normal((height, width, 1), dtype=np.float32) * np.float32(grain)
-    picture += rng.standard_normal((height, width, 3), dtype=np.float32) * np.float32(grain * 0.5)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    exposed = cv2.LUT(soft, table).astype(np.float32)
+    exposed *= (1 - vignette * (x * x + y * y) / 2)[..., None]
+    exposed += rng.standard_normal((height, width, 1), dtype=np.float32) * np.float32(grain)
+    exposed += rng.standard_normal((height, width, 3), dtype=np.float32) * np.float32(grain * 0.5)
+    return np.clip(exposed, 0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Bicycles and who rides them. A bicycle's label covers its wheels whole, as the annotators of Cityscapes draw them."""
+"""Bicycles and their riders. The label of a bicycle includes the area inside its wheels, as in Cityscapes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SADDLE, BARS, CRANK = (0.98, -0.22), (1.06, 0.36), (0.3, -0.05)  # m: (up, forwa
 class Bicycle:
     x: float
     z: float
-    heading: float  # as a person's
+    heading: float  # rad, as Person.heading
     rgb: RGB
     basket: bool
     crank: float  # rad
@@ -33,27 +33,27 @@ class Bicycle:
 
 
 def draw_bicycle(canvas: Canvas, camera: Camera, light: Light, bicycle: Bicycle) -> Body | None:
-    """Draw it, with its rider if it has one; the rider's joints are returned."""
+    """Draw the bicycle and its rider, if it has one. Returns the rider's body."""
     index = canvas.add_object("bicycle")
 
     def at(points: np.ndarray | list[tuple[float, float, float]]) -> np.ndarray:
-        """(right, up, forward) in metres -> pixels."""
+        """(right, up, forward) in meters -> pixels."""
         return camera.project(skeleton.to_world(np.asarray(points), bicycle.x, bicycle.z, bicycle.heading, 1.0))
 
-    metre = camera.scale(bicycle.z)
+    meter = camera.scale(bicycle.z)
     hubs = ((-BASE / 2, WHEEL), (BASE / 2, WHEEL))
-    tyre, grey = light.colour((28, 28, 30), None, bicycle.z), light.colour((104, 106, 108), None, bicycle.z)
+    tire, gray = light.color((28, 28, 30), None, bicycle.z), light.color((104, 106, 108), None, bicycle.z)
     circle = np.stack([np.zeros(18), np.cos(_ANGLES) * WHEEL, np.sin(_ANGLES) * WHEEL], axis=1)
     for forward, up in hubs:
         hub = np.array([0, up, forward])
-        # A tyre has a width, or nothing would be left of it from behind.
+        # A tire has a width, or it would be invisible from behind.
         outline = at(np.concatenate([circle + hub + (0.035, 0, 0), circle + hub - (0.035, 0, 0), circle * 0.8 + hub]))
-        canvas.polygon(outline[:18], tyre, index)
-        canvas.polygon(outline[18:36], tyre, index)
+        canvas.polygon(outline[:18], tire, index)
+        canvas.polygon(outline[18:36], tire, index)
         low, high = at(hub + np.array([[0, -WHEEL + 0.04, 0], [0, WHEEL - 0.04, 0]]))
-        canvas.polygon(capsule(low, high, 0.045 * metre, 0.045 * metre), tyre, index)
-        canvas.polygon(outline[36:], grey, index)
-    frame = light.colour(bicycle.rgb, None, bicycle.z)
+        canvas.polygon(capsule(low, high, 0.045 * meter, 0.045 * meter), tire, index)
+        canvas.polygon(outline[36:], gray, index)
+    frame = light.color(bicycle.rgb, None, bicycle.z)
     rear, front = (0, WHEEL, -BASE / 2), (0, WHEEL, BASE / 2)
     crank, saddle, head = (0, *CRANK), (0, SADDLE[0] - 0.1, SADDLE[1]), (0, 0.86, BASE / 2 - 0.2)
     bars, stem = ((-0.28, *BARS), (0.28, *BARS)), (head, (0.0, *BARS))
@@ -71,12 +71,12 @@ def draw_bicycle(canvas: Canvas, camera: Camera, light: Light, bicycle: Bicycle)
     )
     ends = at([end for tube in tubes for end in tube])
     for i, tube in enumerate(tubes):
-        rgb = tyre if tube is bars or tube is seat else frame
-        canvas.polygon(capsule(ends[2 * i], ends[2 * i + 1], 0.038 * metre, 0.038 * metre), rgb, index)
+        rgb = tire if tube is bars or tube is seat else frame
+        canvas.polygon(capsule(ends[2 * i], ends[2 * i + 1], 0.038 * meter, 0.038 * meter), rgb, index)
     if bicycle.basket:
         corners = at([(s * 0.18, y, BASE / 2 + f) for s in (-1, 1) for y in (0.72, 0.98) for f in (-0.05, 0.25)])
         order = np.argsort(np.arctan2(*(corners - corners.mean(axis=0)).T))
-        canvas.polygon(corners[order], light.colour((150, 122, 84), None, bicycle.z), index)
+        canvas.polygon(corners[order], light.color((150, 122, 84), None, bicycle.z), index)
     if bicycle.rider is None:
         return None
     stature = bicycle.rider.stature

@@ -1,5 +1,6 @@
-"""Houses along the street: a facade drawn flat, window by window, then laid into perspective; an end wall and a roof
-around it.
+"""Houses along the street: a facade, an end wall and a roof.
+
+The facade is drawn flat, window by window, and then warped into perspective.
 """
 
 from __future__ import annotations
@@ -18,9 +19,7 @@ GLASS: tuple[RGB, ...] = ((58, 68, 82), (88, 104, 122), (44, 48, 54), (120, 136,
 
 @dataclass(frozen=True)
 class House:
-    """A house on one side of the street: its facade stands at x, from z[0] to z[1]; it reaches `depth` metres
-    outwards.
-    """
+    """A house at the left or right side of the street. Its facade is at x, from z[0] to z[1]; lengths in m."""
 
     right: bool
     x: float  # > 0: distance of the facade from the road's middle
@@ -63,7 +62,7 @@ def draw_house(canvas: Canvas, camera: Camera, light: Light, house: House) -> No
             [[inner, top, near], [inner, top, far], [middle, top + house.roof, far], [middle, top + house.roof, near]]
         )
         normal = (-house.sign * 0.7, 0.7, 0.0)
-        canvas.polygon(camera.project(slope), light.colour(house.roof_rgb, normal, near), BUILDING)
+        canvas.polygon(camera.project(slope), light.color(house.roof_rgb, normal, near), BUILDING)
     if house.z[0] > NEAR:
         gable = np.array(
             [
@@ -75,20 +74,20 @@ def draw_house(canvas: Canvas, camera: Camera, light: Light, house: House) -> No
             ]
         )
         wall = (house.wall[0] * 0.93, house.wall[1] * 0.93, house.wall[2] * 0.93)
-        canvas.polygon(camera.project(gable), light.colour(wall, (0, 0, -1), near), BUILDING)
+        canvas.polygon(camera.project(gable), light.color(wall, (0, 0, -1), near), BUILDING)
         rng = np.random.default_rng(house.seed + 1)
         for floor in range(house.floors):
-            for place in (0.3, 0.7):
+            for fraction in (0.3, 0.7):
                 if rng.random() < 0.5:
-                    x, y = inner + (outer - inner) * place, house.floor_height * (floor + 0.35)
+                    x, y = inner + (outer - inner) * fraction, house.floor_height * (floor + 0.35)
                     pane = np.array([[x, y, near], [x, y + 1.3, near], [x + 1.0, y + 1.3, near], [x + 1.0, y, near]])
                     canvas.polygon(
-                        camera.project(pane), light.colour(GLASS[rng.integers(4)], (0, 0, -1), near), BUILDING
+                        camera.project(pane), light.color(GLASS[rng.integers(4)], (0, 0, -1), near), BUILDING
                     )
-    _lay_facade(canvas, camera, light, house, near)
+    _warp_facade(canvas, camera, light, house, near)
 
 
-def _lay_facade(canvas: Canvas, camera: Camera, light: Light, house: House, near: float) -> None:
+def _warp_facade(canvas: Canvas, camera: Camera, light: Light, house: House, near: float) -> None:
     x, top = house.x * house.sign, house.height
     corners = np.array([[x, top, near], [x, top, house.z[1]], [x, 0, house.z[1]], [x, 0, near]])
     target = camera.project(corners)
@@ -97,9 +96,9 @@ def _lay_facade(canvas: Canvas, camera: Camera, light: Light, house: House, near
     x1, y1 = min(width, int(np.ceil(target[:, 0].max())) + 1), min(height, int(np.ceil(target[:, 1].max())) + 1)
     if x1 - x0 < 2 or y1 - y0 < 2:
         return
-    # Fine enough for the facade's middle in the picture, which is half the canvas.
-    per_metre = float(np.clip(camera.scale((near + house.z[1]) / 2) * 0.6, 5, 40))
-    flat = _facade(house, house.z[1] - near, per_metre)
+    # Pixels per meter of the flat facade: enough for the image, which is half as large as the canvas.
+    per_meter = float(np.clip(camera.scale((near + house.z[1]) / 2) * 0.6, 5, 40))
+    flat = _facade(house, house.z[1] - near, per_meter)
     normal = (-float(house.sign), 0.0, 0.0)
     facing = max(0.0, normal[0] * light.sun[0])
     gain = np.asarray(light.ambient_rgb) + np.asarray(light.sun_rgb) * facing
@@ -109,7 +108,7 @@ def _lay_facade(canvas: Canvas, camera: Camera, light: Light, house: House, near
     h, w = flat.shape[:2]
     source = np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float32)
     homography = cv2.getPerspectiveTransform(source, (target - (x0, y0)).astype(np.float32))
-    laid = cv2.warpPerspective(
+    warped = cv2.warpPerspective(
         flat, homography, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     inside = np.zeros((y1 - y0, x1 - x0), np.uint8)
@@ -117,41 +116,41 @@ def _lay_facade(canvas: Canvas, camera: Camera, light: Light, house: House, near
     cv2.fillConvexPoly(inside, fixed, 1, cv2.LINE_8, 4)
     mask = inside.astype(bool)
     window = canvas.pixels[y0:y1, x0:x1]
-    window[..., :3][mask] = laid[mask]
+    window[..., :3][mask] = warped[mask]
     window[..., 3][mask] = BUILDING
 
 
-def _facade(house: House, length: float, per_metre: float) -> np.ndarray:
-    """uint8 [h, w, 3], unlit; column 0 is the end nearer to the camera."""
+def _facade(house: House, length: float, per_meter: float) -> np.ndarray:
+    """The flat facade without light, uint8 RGB [h, w, 3]. Column 0 is the end nearer to the camera."""
     rng = np.random.default_rng(house.seed)
-    w, h = max(8, round(length * per_metre)), max(8, round(house.height * per_metre))
-    stain = noise(np.random.default_rng(house.seed + 2), h, w, cell=max(3.0, 1.5 * per_metre))
+    w, h = max(8, round(length * per_meter)), max(8, round(house.height * per_meter))
+    stain = noise(np.random.default_rng(house.seed + 2), h, w, cell=max(3.0, 1.5 * per_meter))
     tone = 1 + 0.035 * stain
     if house.brick:
-        rows = (np.arange(h) // max(1, round(0.25 * per_metre))) % 2
+        rows = (np.arange(h) // max(1, round(0.25 * per_meter))) % 2
         tone *= (1 - 0.08 * rows.astype(np.float32))[:, None]
     flat = cv2.merge([cv2.convertScaleAbs(tone, alpha=channel) for channel in house.wall])
 
     def paint(x: float, y: float, width: float, height: float, rgb: RGB) -> None:
-        """A rectangle in metres, y upwards from the ground."""
-        a = (round(x * per_metre), round(h - (y + height) * per_metre))
-        b = (round((x + width) * per_metre) - 1, round(h - y * per_metre) - 1)
+        """A rectangle in meters, y upwards from the ground."""
+        a = (round(x * per_meter), round(h - (y + height) * per_meter))
+        b = (round((x + width) * per_meter) - 1, round(h - y * per_meter) - 1)
         cv2.rectangle(flat, a, b, rgb, cv2.FILLED)
 
     dark = (house.wall[0] * 0.6, house.wall[1] * 0.6, house.wall[2] * 0.6)
     paint(0, house.height - 0.45, length, 0.45, house.trim)
     paint(0, 0, length, 0.5, dark)
     bay = length / max(1, round(house.bays * length / (house.z[1] - house.z[0])))
-    share, tall = rng.uniform(0.4, 0.62), rng.uniform(0.5, 0.68)
-    fine = per_metre > 7  # else a frame is narrower than a pixel
+    window_width, window_height = rng.uniform(0.4, 0.62), rng.uniform(0.5, 0.68)
+    fine = per_meter > 7  # else a frame is narrower than a pixel
     pane_rgb = GLASS[rng.integers(4)]
     for floor in range(1 if house.shop else 0, house.floors):
         base = floor * house.floor_height
         if floor and rng.random() < 0.4:
             paint(0, base - 0.1, length, 0.2, house.trim)
         for i in range(max(1, round(length / bay))):
-            x, y = (i + (1 - share) / 2) * bay, base + house.floor_height * 0.22
-            width, height = share * bay, tall * house.floor_height
+            x, y = (i + (1 - window_width) / 2) * bay, base + house.floor_height * 0.22
+            width, height = window_width * bay, window_height * house.floor_height
             if fine:
                 paint(x - 0.12, y - 0.12, width + 0.24, height + 0.24, house.trim)
             paint(x, y, width, height, pane_rgb)

@@ -1,8 +1,7 @@
-"""What everything is drawn on: one uint8 array [H, W, 4] of R, G, B and an index, so that one call paints picture and
-label.
+"""The canvas of a scene: a uint8 array [H, W, 4] of R, G, B and an index, so that one call draws image and label.
 
-Index 0..39 is a Cityscapes labelId without instances ("stuff" and void), 40.. are the objects. Drawing is
-hard-edged at twice the picture's size; `image()` averages 2 x 2 pixels, `indices()` lets them vote.
+Indices 0..39 are Cityscapes labelIds without instances ("stuff" and void), indices from 40 on are objects. Edges are
+hard, at twice the size of the image. `image()` averages 2 x 2 pixels, `indices()` takes their majority.
 """
 
 from __future__ import annotations
@@ -26,21 +25,21 @@ _SHIFT = 4  # sub-pixel bits of cv2's drawing calls
 
 class Canvas:
     def __init__(self, height: int, width: int) -> None:
-        """`height` and `width` are the finished picture's."""
+        """height, width: of the final image in pixels; the canvas is twice as large."""
         self.size = (height, width)
         self.pixels = np.zeros((height * SUPERSAMPLING, width * SUPERSAMPLING, 4), np.uint8)
         self.names: list[str] = []  # of the objects, by index - FIRST_OBJECT
 
     def add_object(self, name: str) -> int:
-        """A new object's index. A scene holds at most 216; layouts have fewer than 80."""
+        """The index of a new object. There are at most 216 in a scene; layouts have fewer than 80."""
         self.names.append(name)
         index = FIRST_OBJECT + len(self.names) - 1
         if index > 255:
-            raise OverflowError("more objects than an 8-bit index can tell apart")
+            raise OverflowError("more than 216 objects in a scene: the 8-bit index is full")
         return index
 
     def polygon(self, points: np.ndarray, rgb: tuple[int, int, int], index: int, convex: bool = True) -> None:
-        """Fill [N, 2] canvas pixels (within camera.FAR_OUT)."""
+        """Fill the polygon `points` [N, 2] in canvas pixels, within camera.FAR_OUT."""
         fixed = (points * (1 << _SHIFT)).astype(np.int32)
         if convex:
             cv2.fillConvexPoly(self.pixels, fixed, (*rgb, index), cv2.LINE_8, _SHIFT)
@@ -52,13 +51,13 @@ class Canvas:
         cv2.circle(self.pixels, at, size, (*rgb, index), cv2.FILLED, cv2.LINE_8, _SHIFT)
 
     def circles(self, xyr: np.ndarray, rgb: np.ndarray, index: int) -> None:
-        """[N, 3] circles (x, y, radius) within reach of the canvas, in their order, in uint8 colours [N, 3]."""
+        """Fill circles [N, 3] (x, y, radius in canvas pixels) in their order, in uint8 colors [N, 3]."""
         pixels = self.pixels
         for (x, y, radius), (r, g, b) in zip(np.rint(xyr * 16).astype(int).tolist(), rgb.tolist(), strict=True):
             cv2.circle(pixels, (x, y), radius, (r, g, b, index), cv2.FILLED, cv2.LINE_8, _SHIFT)
 
     def labels(self) -> np.ndarray:
-        """The table index -> labelId (uint8 [256])."""
+        """The table from index to labelId, uint8 [256]."""
         table = np.arange(256, dtype=np.uint8)
         table[FIRST_OBJECT:] = 0
         for i, name in enumerate(self.names):
@@ -71,9 +70,7 @@ class Canvas:
         return cv2.resize(self.pixels[..., :3], (width, height), interpolation=cv2.INTER_AREA)
 
     def indices(self) -> np.ndarray:
-        """uint8 [height, width]: the index that most of a pixel's 2 x 2 sub-pixels have, the upper left one's if all
-        differ.
-        """
+        """uint8 [height, width]: the most frequent index of each 2 x 2 pixels, the upper left if all differ."""
         index = self.pixels[..., 3]
         a, b, c, d = index[::2, ::2], index[::2, 1::2], index[1::2, ::2], index[1::2, 1::2]
         vote = np.where((b == c) | (b == d), b, np.where(c == d, c, a))
@@ -85,7 +82,7 @@ _TIP = np.stack([np.cos(_HALF_TURN), np.sin(_HALF_TURN)], axis=1)
 
 
 def capsule(start: np.ndarray, end: np.ndarray, radius_start: float, radius_end: float) -> np.ndarray:
-    """The outline [14, 2] of a limb: a thick line with round ends, of another thickness at either end (px)."""
+    """The outline [14, 2] of a line with round ends and a radius at each end, in px."""
     dx, dy = float(end[0] - start[0]), float(end[1] - start[1])
     length = math.hypot(dx, dy) or 1.0
     cos, sin = dx / length, dy / length
@@ -96,7 +93,7 @@ def capsule(start: np.ndarray, end: np.ndarray, radius_start: float, radius_end:
 
 
 def noise(rng: np.random.Generator, height: int, width: int, cell: float, stretch: float = 1.0) -> np.ndarray:
-    """Smooth noise, float32 [height, width], about N(0, 1), in blobs of `cell` px (`stretch` times wider than high)."""
+    """Smooth noise, float32 [height, width], about N(0, 1), in blobs `cell` px high and `stretch` times as wide."""
     rows, columns = max(2, round(height / cell)), max(2, round(width / (cell * stretch)))
     grid = rng.standard_normal((rows, columns), dtype=np.float32)
     return cv2.resize(grid, (width, height), interpolation=cv2.INTER_LINEAR)

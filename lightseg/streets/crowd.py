@@ -1,4 +1,4 @@
-"""Who walks, waits and rides, and where bicycles are parked."""
+"""Sampling of people, riders and parked bicycles and their positions in the street."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lightseg.streets.bicycles import Bicycle
 from lightseg.streets.camera import RGB, Camera
 from lightseg.streets.ground import Street
 from lightseg.streets.people import Person
-from lightseg.streets.traffic import PAINT, Taken, is_free, pick, sign
+from lightseg.streets.traffic import PAINT, Occupied, is_free, pick, sign
 
 POSES = ("walk",) * 6 + ("stand",) * 3 + ("wave",)
 CLOTH: tuple[RGB, ...] = (
@@ -20,68 +20,71 @@ HAIR: tuple[RGB, ...] = ((40, 30, 26), (74, 52, 36), (128, 94, 56), (26, 24, 26)
 
 
 def add_people(
-    rng: np.random.Generator, camera: Camera, street: Street, taken: Taken, passers: int = 0
+    rng: np.random.Generator, camera: Camera, street: Street, occupied: Occupied, extra_people: int = 0
 ) -> tuple[list[Person], list[Bicycle]]:
-    """One or two riders, one or two parked bicycles, four to eight people on sidewalks and crossings, and `passers`
-    who are anywhere, and of whom most show their face or their back.
+    """Sample one or two riders, one or two parked bicycles, and four to eight people on sidewalks and crossings.
+
+    `extra_people`: number of people anywhere on top of that, mostly seen from the front or from behind.
     """
     bicycles: list[Bicycle] = []
     for i in range(int(rng.integers(1, 3))):
         near, far = (4.5, 7.5) if i == 0 else (5.0, 9.0)
-        place = _find(rng, camera, taken, near, far, (-street.left.kerb + 0.6, street.right.kerb - 0.5), 0.6)
-        if place:
-            heading = sign(rng) * rng.uniform(0.7, 2.4)  # turning or crossing: seen from the side
+        position = _free_position(
+            rng, camera, occupied, near, far, (-street.left.curb + 0.6, street.right.curb - 0.5), 0.6
+        )
+        if position:
+            heading = sign(rng) * rng.uniform(0.7, 2.4)  # turning or crossing, seen from the side
             if rng.random() < 0.3:
                 heading = rng.integers(2) * np.pi + rng.normal(0, 0.25)
-            rider = _person(rng, *place, heading, "ride")
-            bicycles.append(_bicycle(rng, *place, heading, rider))
+            rider = _person(rng, *position, heading, "ride")
+            bicycles.append(_bicycle(rng, *position, heading, rider))
     for _ in range(int(rng.integers(1, 3))):
-        place = _find(rng, camera, taken, 4.5, 9.0, _sidewalk(rng, street, 0.7), 0.6)
-        if place:
-            bicycles.append(_bicycle(rng, *place, sign(rng) * rng.uniform(0.6, 2.2), None))
+        position = _free_position(rng, camera, occupied, 4.5, 9.0, _sidewalk(rng, street, 0.7), 0.6)
+        if position:
+            bicycles.append(_bicycle(rng, *position, sign(rng) * rng.uniform(0.6, 2.2), None))
     people: list[Person] = []
     for i in range(int(rng.integers(5, 9))):
         if street.zebra and rng.random() < 0.3:
-            span = (-street.left.kerb, street.right.kerb)
-            place = _find(rng, camera, taken, *street.zebra, span, 0.35, margin=0.0)
+            span = (-street.left.curb, street.right.curb)
+            position = _free_position(rng, camera, occupied, *street.zebra, span, 0.35, margin=0.0)
             heading, pose = sign(rng) * np.pi / 2 + rng.normal(0, 0.2), "walk"
         else:
             near, far = (4.0, 7.0) if i < 3 else (5.5, 9.5)
-            place = _find(rng, camera, taken, near, far, _sidewalk(rng, street, 0.3), 0.35, margin=0.0)
+            position = _free_position(rng, camera, occupied, near, far, _sidewalk(rng, street, 0.3), 0.35, margin=0.0)
             heading, pose = rng.integers(2) * np.pi + rng.normal(0, 0.4), POSES[rng.integers(len(POSES))]
-        if place:
-            people.append(_person(rng, *place, heading, pose))
-    for i in range(passers):
-        x_range = (-street.left.kerb, street.right.kerb) if i % 2 else _sidewalk(rng, street, 0.3)
-        place = _find(rng, camera, taken, 4.0, 9.5, x_range, 0.5)
-        if place:
+        if position:
+            people.append(_person(rng, *position, heading, pose))
+    for i in range(extra_people):
+        x_range = (-street.left.curb, street.right.curb) if i % 2 else _sidewalk(rng, street, 0.3)
+        position = _free_position(rng, camera, occupied, 4.0, 9.5, x_range, 0.5)
+        if position:
             heading = rng.integers(2) * np.pi + rng.normal(0, 0.5)
-            people.append(_person(rng, *place, heading, POSES[rng.integers(len(POSES))]))
+            people.append(_person(rng, *position, heading, POSES[rng.integers(len(POSES))]))
     return people, bicycles
 
 
 def _sidewalk(rng: np.random.Generator, street: Street, margin: float) -> tuple[float, float]:
-    """The x from which to which the sidewalk of either side reaches, `margin` m inside."""
+    """The range of x (m) of the left or right sidewalk, `margin` m inside it."""
     if rng.random() < 0.55:
-        return street.right.kerb + margin, street.right.walk[1] - 0.3
-    return -street.left.walk[1] + 0.3, -street.left.kerb - margin
+        return street.right.curb + margin, street.right.walk[1] - 0.3
+    return -street.left.walk[1] + 0.3, -street.left.curb - margin
 
 
-def _find(
+def _free_position(
     rng: np.random.Generator,
     camera: Camera,
-    taken: Taken,
+    occupied: Occupied,
     near: float,
     far: float,
     x_range: tuple[float, float],
     radius: float,
     margin: float = 0.4,
 ) -> tuple[float, float] | None:
-    """A free place (x, z) in view, `margin` m inside the frame, now taken; None after 30 tries."""
+    """A free position (x, z) in view, `margin` m inside the frame, which is then occupied; None after 30 tries."""
     for _ in range(30):
         x, z = rng.uniform(*x_range), rng.uniform(near, far)
-        if camera.sees(x, z, margin) and is_free(taken, x, z, radius):
-            taken.append((x, z, radius))
+        if camera.sees(x, z, margin) and is_free(occupied, x, z, radius):
+            occupied.append((x, z, radius))
             return x, z
     return None
 

@@ -1,6 +1,4 @@
-"""What stands on the sidewalk: lamp posts, bollards, traffic lights, traffic signs (each on its pole), bins and boxes
-(void).
-"""
+"""Street furniture on the sidewalk: lamp posts, bollards, traffic lights and signs on poles, bins (label: static)."""
 
 # ruff: noqa: RUF005 - array + tuple is numpy's addition, not concatenation
 from __future__ import annotations
@@ -19,17 +17,17 @@ SIGN_RED, SIGN_BLUE, SIGN_WHITE, SIGN_YELLOW = (190, 32, 36), (28, 72, 160), (23
 
 @dataclass(frozen=True)
 class Fixture:
-    """`kind`: lamp, bollard, light, sign or bin. `reach` is the arm over the road (m, with its direction), 0: none."""
+    """A fixture at the ground point (x, z) in m. `kind`: lamp, bollard, light, sign or bin."""
 
     kind: str
     x: float
     z: float
     height: float
     thick: float  # m
-    reach: float
+    reach: float  # m in x, signed: of the arm over the road; 0: no arm
     rgb: RGB
     variant: int
-    turn: float  # of a sign's plate, or which lamp is lit
+    turn: float  # rotation of a sign's plate or a bin; of a traffic light, which lamp is lit
 
     def footprint(self) -> np.ndarray:
         half = self.thick / 2
@@ -58,7 +56,7 @@ def draw_fixture(canvas: Canvas, camera: Camera, light: Light, fixture: Fixture)
 
 
 def _draw_pole(canvas: Canvas, camera: Camera, light: Light, fixture: Fixture) -> None:
-    """Three strips, lit from one side, so that it looks round; and the arm."""
+    """The pole as three strips of different brightness, so that it looks round, and the arm."""
     top = fixture.height + (1.4 if fixture.kind == "light" and fixture.reach else 0)
     half = fixture.thick / 2
     for left, right, shade in ((-1, 1, 0.78), (-0.75, 0.3, 1.0), (-0.5, -0.05, 1.2)):
@@ -67,31 +65,31 @@ def _draw_pole(canvas: Canvas, camera: Camera, light: Light, fixture: Fixture) -
             [fixture.x + flip * side * half, y, fixture.z]
             for side, y in ((left, 0), (left, top), (right, top), (right, 0))
         ]
-        rgb = light.colour((fixture.rgb[0] * shade, fixture.rgb[1] * shade, fixture.rgb[2] * shade), None, fixture.z)
+        rgb = light.color((fixture.rgb[0] * shade, fixture.rgb[1] * shade, fixture.rgb[2] * shade), None, fixture.z)
         canvas.polygon(camera.project(np.array(strip)), rgb, POLE)
     if fixture.reach:
         ends = camera.project(
             np.array([[fixture.x, top, fixture.z], [fixture.x + fixture.reach, top + 0.25, fixture.z]])
         )
         thick = camera.scale(fixture.z) * half
-        canvas.polygon(capsule(ends[0], ends[1], thick, thick * 0.7), light.colour(fixture.rgb, None, fixture.z), POLE)
+        canvas.polygon(capsule(ends[0], ends[1], thick, thick * 0.7), light.color(fixture.rgb, None, fixture.z), POLE)
 
 
 def _draw_lamp_head(canvas: Canvas, camera: Camera, light: Light, fixture: Fixture) -> None:
     x, y = fixture.x + fixture.reach, fixture.height + (0.25 if fixture.reach else 0.2)
     head = camera.project(np.array([[x - 0.45, y, fixture.z], [x + 0.45, y, fixture.z]]))
     thick = camera.scale(fixture.z) * 0.16
-    canvas.polygon(capsule(head[0], head[1], thick, thick), light.colour((95, 96, 98), None, fixture.z), POLE)
+    canvas.polygon(capsule(head[0], head[1], thick, thick), light.color((95, 96, 98), None, fixture.z), POLE)
 
 
 def _draw_signals(
     canvas: Canvas, camera: Camera, light: Light, fixture: Fixture, x: float, y: float, index: int
 ) -> None:
-    """A housing 0.55 m x 1.5 m around (x, y) with three lamps, one of them lit."""
+    """A housing 0.55 m x 1.5 m around (x, y) with three lamps, of which one is lit."""
     scale = camera.scale(fixture.z)
     housing = ((34, 36, 36), (30, 52, 40), (196, 160, 44))[fixture.variant % 3]
     case = [[x + dx, y + dy, fixture.z] for dx, dy in ((-0.3, -0.8), (-0.3, 0.8), (0.3, 0.8), (0.3, -0.8))]
-    canvas.polygon(camera.project(np.array(case)), light.colour(housing, None, fixture.z), index)
+    canvas.polygon(camera.project(np.array(case)), light.color(housing, None, fixture.z), index)
     lit = int(fixture.turn * 30) % 3
     for i, (rgb, dy) in enumerate((((238, 40, 30), 0.5), ((246, 176, 30), 0.0), ((40, 224, 130), -0.5))):
         at = camera.project(np.array([x, y + dy, fixture.z]))
@@ -148,7 +146,7 @@ def _draw_plate(
             y + shape[:, 1],
             fixture.z,
         )
-        canvas.polygon(camera.project(points), light.colour(rgb, None, fixture.z), index)
+        canvas.polygon(camera.project(points), light.color(rgb, None, fixture.z), index)
 
 
 def _draw_bin(canvas: Canvas, camera: Camera, light: Light, fixture: Fixture) -> None:

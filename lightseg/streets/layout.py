@@ -1,6 +1,6 @@
-"""The plan of a scene: which street, seen from where, in which light, with which houses, trees and things on it.
+"""The plan of a scene: street, camera, light, houses, trees, fixtures, vehicles and people.
 
-Everything is drawn from the scene's seed in metres, so a seed shows the same street at any picture size.
+All of it is sampled from the seed in meters, so a seed gives the same street at any image size.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 from lightseg.streets.bicycles import Bicycle
 from lightseg.streets.buildings import House
-from lightseg.streets.camera import RGB, Camera, Light, draw_camera, draw_light
+from lightseg.streets.camera import RGB, Camera, Light, sample_camera, sample_light
 from lightseg.streets.crowd import add_people
 from lightseg.streets.furniture import Fixture
 from lightseg.streets.ground import Side, Street
@@ -20,7 +20,7 @@ from lightseg.streets.plants import Tree
 from lightseg.streets.traffic import add_fixtures, add_vehicles
 from lightseg.streets.vehicles import Vehicle
 
-HOUSES_END = 75.0  # m; beyond it the far end takes over
+HOUSES_END = 75.0  # m; beyond it there is only the far end (backdrop.py)
 WALLS: tuple[RGB, ...] = (
     (186, 172, 150), (204, 196, 182), (168, 104, 82), (150, 86, 70), (176, 178, 180), (132, 134, 138), (214, 186, 134),
     (196, 158, 122), (166, 178, 186), (142, 158, 138), (188, 152, 142), (120, 108, 98), (226, 218, 200),
@@ -42,34 +42,39 @@ class Plan:
     cloud: float
     walls: list[RGB]
     leaves: RGB
-    far_end: int  # the seed of what closes the view
+    far_end: int  # seed of the far end
     houses: list[House]
     trees: list[Tree]
     fixtures: list[Fixture]
     vehicles: list[Vehicle]
     people: list[Person]
     bicycles: list[Bicycle]
-    hood: tuple[float, RGB] | None  # how much of the frame's height the camera's own car covers, and its colour
-    brightness: float  # the picture's mean
+    hood: tuple[float, RGB] | None  # fraction of the frame's height that the ego vehicle covers, and its color
+    brightness: float  # mean of the image, 0..255
     contrast: float
     tint: RGB
     vignette: float
     grain: float
 
 
-def draw_plan(rng: np.random.Generator, height: int, width: int, passers: int = 0) -> Plan:
-    """`height` and `width` are the canvas's; they scale the camera and change nothing else. `passers`: more people."""
+def sample_plan(rng: np.random.Generator, height: int, width: int, extra_people: int = 0) -> Plan:
+    """Sample a plan.
+
+    Args:
+        height, width: of the canvas in pixels. They scale the camera and change nothing else.
+        extra_people: number of people on top of the usual ones.
+    """
     street = _street(rng)
-    camera = draw_camera(rng, height, width, street.lane)
-    light = draw_light(rng)
+    camera = sample_camera(rng, height, width, street.lane)
+    light = sample_light(rng)
     walls = [WALLS[i] for i in rng.permutation(len(WALLS))[:6]]
     leaves = LEAVES[rng.integers(len(LEAVES))]
     houses, gaps = _houses(rng, street, walls)
-    taken: list[tuple[float, float, float]] = []  # x, z, radius of what already stands
-    vehicles = add_vehicles(rng, camera, street, taken)
-    fixtures = add_fixtures(rng, camera, street, taken)
-    people, bicycles = add_people(rng, camera, street, taken, passers)
-    trees = _trees(rng, street, leaves, gaps, taken)
+    occupied: list[tuple[float, float, float]] = []  # x, z, radius in m of all objects so far
+    vehicles = add_vehicles(rng, camera, street, occupied)
+    fixtures = add_fixtures(rng, camera, street, occupied)
+    people, bicycles = add_people(rng, camera, street, occupied, extra_people)
+    trees = _trees(rng, street, leaves, gaps, occupied)
     pale = rng.uniform(0, 1)
     clear = (70 + 70 * pale, 120 + 50 * pale, 195 + 25 * pale)
     dull = (165 + 30 * pale, 172 + 28 * pale, 184 + 26 * pale)
@@ -79,16 +84,16 @@ def draw_plan(rng: np.random.Generator, height: int, width: int, passers: int = 
         fixtures=fixtures, vehicles=vehicles, people=people, bicycles=bicycles,
         zenith=clear if light.shadow > 0.25 else dull,
         cloud=rng.uniform(0.0, 0.75),
-        hood=(rng.uniform(0.05, 0.11), _grey(rng, 20, 150, 12)) if rng.random() < 0.45 else None,
+        hood=(rng.uniform(0.05, 0.11), _gray(rng, 20, 150, 12)) if rng.random() < 0.45 else None,
         brightness=rng.uniform(88, 132), contrast=rng.uniform(0.9, 1.2),
         tint=(1 + rng.normal(0, 0.03), 1.0, 1 + rng.normal(0, 0.03)),
         vignette=rng.uniform(0.0, 0.3), grain=rng.uniform(1.0, 4.0),
     )  # fmt: skip
 
 
-def _grey(rng: np.random.Generator, low: float, high: float, colourful: float) -> RGB:
+def _gray(rng: np.random.Generator, low: float, high: float, color_noise: float) -> RGB:
     tone = rng.uniform(low, high)
-    r, g, b = (float(np.clip(tone + c, 0, 255)) for c in rng.normal(0, colourful, 3))
+    r, g, b = (float(np.clip(tone + c, 0, 255)) for c in rng.normal(0, color_noise, 3))
     return r, g, b
 
 
@@ -97,15 +102,15 @@ def _street(rng: np.random.Generator) -> Street:
     cycle_lane = 1.4 if rng.random() < 0.25 else 0.0
     parking = (one_way or rng.random() < 0.3, not cycle_lane and rng.random() < 0.25)
 
-    def side(kerb: float, lawn: float) -> Side:
+    def side(curb: float, lawn: float) -> Side:
         return Side(
-            kerb=kerb,
+            curb=curb,
             lawn=lawn,
             sidewalk=rng.uniform(3.5, 6.0),
             yard=rng.uniform(2.5, 6.0) if rng.random() < 0.5 else 0.0,
         )
 
-    lawn = rng.uniform(2.5, 4.0)  # one side has one: the left only where no parked cars would hide it
+    lawn = rng.uniform(2.5, 4.0)  # at one side: the left only where no parked cars would hide it
     lawn_left = rng.random() < 0.7 and not parking[0]
     half = rng.uniform(1.5, 1.9) if one_way else rng.uniform(2.4, 2.9)
     left = side(half + rng.uniform(0, 0.4) + 2.3 * parking[0], lawn if lawn_left else 0.0)
@@ -117,7 +122,7 @@ def _street(rng: np.random.Generator) -> Street:
     if crossing or rng.random() < 0.3:
         begin = crossing[0] - 5 if crossing else rng.uniform(7, 12)
         zebra = (begin, begin + rng.uniform(3, 4))
-    grey = rng.uniform(78, 128)
+    gray = rng.uniform(78, 128)
     return Street(
         left=left,
         right=right,
@@ -129,11 +134,11 @@ def _street(rng: np.random.Generator) -> Street:
         lane_lines=() if one_way else (0.0,) if rng.random() < 0.75 else (-0.15, 0.2),
         solid_line=rng.random() < 0.25,
         cycle_lane=cycle_lane,
-        asphalt=(grey, grey, grey + rng.uniform(-4, 8)),
+        asphalt=(gray, gray, gray + rng.uniform(-4, 8)),
         cycle_rgb=((150, 78, 66), (84, 122, 92), (104, 104, 106))[rng.integers(3)],
-        slabs=_grey(rng, 125, 185, 8),
+        slabs=_gray(rng, 125, 185, 8),
         slab=rng.uniform(0.5, 1.1),
-        kerb_rgb=_grey(rng, 150, 205, 4),
+        curb_rgb=_gray(rng, 150, 205, 4),
         grass=((96, 122, 58), (112, 124, 66), (84, 106, 58), (128, 128, 74))[rng.integers(4)],
     )
 
@@ -146,7 +151,7 @@ def _houses(
     for right in (False, True):
         side = street.side(right)
         z = rng.uniform(-6, 2)
-        storeys = rng.integers(2, 5)
+        typical_floors = rng.integers(2, 5)
         while z < HOUSES_END:
             length = rng.uniform(7, 16)
             if street.crossing and z < street.crossing[1] + 4 and z + length > street.crossing[0] - 4:
@@ -161,8 +166,9 @@ def _houses(
                 houses.append(
                     House(
                         right=right, x=side.houses + 0.05 + rng.uniform(0, 0.4), z=(z, z + length),
-                        floors=int(np.clip(storeys + rng.integers(-1, 2), 2, 5)), floor_height=rng.uniform(2.8, 3.6),
-                        depth=rng.uniform(8, 11), wall=walls[rng.integers(len(walls))], trim=_grey(rng, 150, 235, 6),
+                        floors=int(np.clip(typical_floors + rng.integers(-1, 2), 2, 5)),
+                        floor_height=rng.uniform(2.8, 3.6),
+                        depth=rng.uniform(8, 11), wall=walls[rng.integers(len(walls))], trim=_gray(rng, 150, 235, 6),
                         roof=rng.uniform(2, 4) if rng.random() < 0.55 else 0.0,
                         roof_rgb=ROOFS[rng.integers(len(ROOFS))],
                         bays=max(2, round(length / rng.uniform(2.4, 3.6))), shop=shop,
@@ -179,14 +185,14 @@ def _trees(
     street: Street,
     leaves: RGB,
     gaps: list[tuple[float, float, bool]],
-    taken: list[tuple[float, float, float]],
+    occupied: list[tuple[float, float, float]],
 ) -> list[Tree]:
     trees: list[Tree] = []
 
     def grow(x: float, z: float, bush: bool, room: float) -> None:
         if street.crossing and street.crossing[0] - 2 < z < street.crossing[1] + 2:
             return
-        for other_x, other_z, radius in taken:
+        for other_x, other_z, radius in occupied:
             if abs(x - other_x) < radius + room and abs(z - other_z) < radius + 0.8:
                 return
         tone = rng.uniform(0.85, 1.15)
@@ -214,7 +220,7 @@ def _trees(
         z = rng.uniform(6, 14)
         avenue = rng.random() < (0.85 if side.lawn else 0.4)
         while avenue and z < 42:
-            grow(sign * (side.kerb + max(0.8, side.lawn / 2)), z, False, 0.3)
+            grow(sign * (side.curb + max(0.8, side.lawn / 2)), z, False, 0.3)
             z += rng.uniform(7, 13)
         if side.yard:
             z = rng.uniform(4, 8)

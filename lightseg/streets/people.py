@@ -1,7 +1,7 @@
-"""People drawn around their joints, limb by limb from far to near, so that it is known which joints their own bodies
-cover.
+"""People, drawn around their joints limb by limb from far to near.
 
-Limbs are a little thicker than life: pictures are small.
+The order tells which joints are covered by the person's other limbs. Limbs are a little thicker than real ones, because
+images are small.
 """
 
 # ruff: noqa: RUF005 - array + tuple is numpy's addition, not concatenation
@@ -36,7 +36,7 @@ from lightseg.streets.skeleton import (
     to_world,
 )  # fmt: skip
 
-# Points beside the joints that limbs are drawn between.
+# End points of limbs that are no joints.
 L_TOE, R_TOE, L_HAND, R_HAND, NECK, HEAD, CHIN, BROW, NAPE, CROWN, BAG_TOP, BAG_BASE = range(17, 29)
 _CIRCLE = np.stack([np.cos(np.arange(10) * np.pi / 5), np.sin(np.arange(10) * np.pi / 5)], axis=1)
 SHOES: RGB = (38, 34, 34)
@@ -64,7 +64,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Body:
-    """A drawn person: joints [17, 2] in canvas pixels, and which of them (bool [17]) its own nearer limbs cover."""
+    """A drawn person: joints [17, 2] in canvas pixels, and whether a nearer limb covers each (bool [17])."""
 
     index: int
     joints: np.ndarray
@@ -73,13 +73,13 @@ class Body:
 
 @dataclass(frozen=True)
 class Limb:
-    """The hull of circles around `points` with `radii` (in statures); `depth` m from the camera."""
+    """The hull of circles around `points` (indices) with `radii` (in statures), `depth` m from the camera."""
 
     points: tuple[int, ...]
     radii: tuple[float, ...]
     rgb: RGB
     depth: float
-    carries: tuple[int, ...] = ()  # joints on it that it is not drawn between
+    carries: tuple[int, ...] = ()  # joints on the limb besides its end points
 
 
 def draw_person(canvas: Canvas, camera: Camera, light: Light, person: Person) -> Body:
@@ -88,8 +88,8 @@ def draw_person(canvas: Canvas, camera: Camera, light: Light, person: Person) ->
 
 
 def draw_body(canvas: Canvas, camera: Camera, light: Light, person: Person, joints: np.ndarray, index: int) -> Body:
-    """Draw world `joints` [17, 3] in `person`'s clothes."""
-    points = np.concatenate([joints, _more_points(person, joints)])
+    """Draw the person with world `joints` [17, 3] in m."""
+    points = np.concatenate([joints, _end_points(person, joints)])
     pixels = camera.project(points)
     stature = camera.scale(person.z) * person.stature
     limbs = sorted(_limbs(person, points), key=lambda limb: -limb.depth)
@@ -100,7 +100,7 @@ def draw_body(canvas: Canvas, camera: Camera, light: Light, person: Person, join
     for limb in limbs:
         end = start + len(limb.points)
         outline = cv2.convexHull(circles[start:end].reshape(-1, 2)).reshape(-1, 2)
-        canvas.polygon(outline, light.colour(limb.rgb, None, person.z), index)
+        canvas.polygon(outline, light.color(limb.rgb, None, person.z), index)
         outlines.append(outline)
         start = end
 
@@ -108,15 +108,15 @@ def draw_body(canvas: Canvas, camera: Camera, light: Light, person: Person, join
     for joint, at in enumerate(pixels[:17].tolist()):
         last = max((i for i, limb in enumerate(limbs) if joint in limb.points + limb.carries), default=-1)
         covered[joint] = any(cv2.pointPolygonTest(outline, at, False) >= 0 for outline in outlines[last + 1 :])
-    # A head is a ball: what looks away from the camera is behind it.
+    # A head is a ball: joints at its far side are covered.
     out = joints[: R_EAR + 1, ::2] - points[HEAD, ::2]
     to_camera = np.array([camera.x - camera.drift_at(person.z) - points[HEAD, 0], -points[HEAD, 2]])
     covered[: R_EAR + 1] |= out @ to_camera < -0.15 * np.linalg.norm(out, axis=1) * np.linalg.norm(to_camera)
     return Body(index, pixels[:17], covered)
 
 
-def _more_points(person: Person, joints: np.ndarray) -> np.ndarray:
-    """[12, 3]: L_TOE to BAG_BASE."""
+def _end_points(person: Person, joints: np.ndarray) -> np.ndarray:
+    """World points [12, 3] in m, L_TOE to BAG_BASE."""
     s = person.stature
     forward = np.array([np.sin(person.heading), 0, np.cos(person.heading)])
     up = np.array([0, s, 0])

@@ -1,4 +1,4 @@
-"""Trees and bushes: a trunk, and a crown of leaf clumps that are dark below and inside, and lit towards the sun."""
+"""Trees and bushes: a trunk, and a crown of leaf clumps, brighter towards the sun and darker inside."""
 
 # ruff: noqa: RUF005 - array + tuple is numpy's addition, not concatenation
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Tree:
         return self.trunk + 2 * self.crown[1]
 
     def footprint(self) -> np.ndarray:
-        """The trunk's, or the whole of a bush."""
+        """[4, 2] (x, z) in m: of the trunk; of a bush, of all of it."""
         half = self.crown[0] * (0.25 if self.trunk else 0.9)
         return np.array([[-half, -half], [half, -half], [half, half], [-half, half]]) + (self.x, self.z)
 
@@ -57,7 +57,7 @@ def draw_tree(canvas: Canvas, camera: Camera, light: Light, tree: Tree) -> None:
                     base + (thick * (side * 2 - 1), 0),
                 ]
             )
-            canvas.polygon(trunk, light.colour(rgb, None, tree.z), VEGETATION)
+            canvas.polygon(trunk, light.color(rgb, None, tree.z), VEGETATION)
     _draw_crown(canvas, camera, light, tree, base, scale, rng)
 
 
@@ -78,21 +78,21 @@ def _draw_crown(
     towards_sun = across * light.sun[0] + up * max(light.sun[1], 0.5)
     bright = 0.8 + 0.32 * towards_sun + rng.uniform(-0.13, 0.13, count)
     order = np.argsort(bright - rng.uniform(0, 0.25, count))
-    centre_y = base[1] - (tree.trunk + half_height) * scale
+    center_y = base[1] - (tree.trunk + half_height) * scale
     leaves = np.asarray(tree.leaves)
-    if not tree.conifer:  # the dark inside, so that no sky shows through the middle
-        core = light.colour(tuple(leaves * 0.55), None, tree.z)
+    if not tree.conifer:  # a dark core, so that no sky shows through the middle
+        core = light.color(tuple(leaves * 0.55), None, tree.z)
         outline = np.linspace(0, 2 * np.pi, 14, endpoint=False)
         shape = np.stack(
             [
                 base[0] + np.cos(outline) * half_width * 0.72 * scale,
-                centre_y + np.sin(outline) * half_height * 0.72 * scale,
+                center_y + np.sin(outline) * half_height * 0.72 * scale,
             ],
             1,
         )
         canvas.polygon(shape, core, VEGETATION)
     xyr = np.empty((count, 3))
     xyr[:, 0] = base[0] + across * half_width * scale
-    xyr[:, 1] = np.minimum(centre_y - up * half_height * scale, base[1])
+    xyr[:, 1] = np.minimum(center_y - up * half_height * scale, base[1])
     xyr[:, 2] = size * half_width * scale
-    canvas.circles(xyr[order], light.colours(leaves * bright[order, None], tree.z), VEGETATION)
+    canvas.circles(xyr[order], light.colors(leaves * bright[order, None], tree.z), VEGETATION)

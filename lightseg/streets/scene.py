@@ -1,4 +1,4 @@
-"""One scene: the plan drawn from far to near, with every label that the four tasks need."""
+"""A scene: the plan rendered from far to near, with the labels of all four tasks."""
 
 # ruff: noqa: RUF005 - array + tuple is numpy's addition, not concatenation
 from __future__ import annotations
@@ -23,47 +23,53 @@ from lightseg.streets.vehicles import draw_vehicle
 
 @dataclass(frozen=True)
 class SceneObject:
-    """Something that is at least partly visible. People and riders have COCO's 17 keypoints."""
+    """An object that is at least partly visible. People and riders have COCO's 17 keypoints."""
 
     name: str  # Cityscapes' class name
     label_id: int  # Cityscapes' labelId
     instance: int  # its value in Scene.instances
     box_xyxy: tuple[int, int, int, int]  # of the visible pixels; x1, y1 exclusive
-    keypoints_xy: np.ndarray | None = (
-        None  # float32 [17, 2] px, pixel centres at whole numbers; may lie outside the picture
-    )
-    visible: np.ndarray | None = None  # int64 [17]: 0 outside the picture, 1 covered, 2 seen
+    keypoints_xy: np.ndarray | None = None  # float32 [17, 2] px, pixel centers at integers; may be outside the image
+    visible: np.ndarray | None = None  # int64 [17]: 0 outside the image, 1 covered, 2 visible
 
 
 @dataclass(frozen=True)
 class Scene:
     image: np.ndarray  # uint8 RGB [H, W, 3]
     label_ids: np.ndarray  # uint8 [H, W], Cityscapes' labelIds
-    instances: np.ndarray  # uint8 [H, W]: SceneObject.instance, 0 where there is none
+    instances: np.ndarray  # uint8 [H, W]: SceneObject.instance, 0 where there is no object
     objects: list[SceneObject]
 
     def mask(self, thing: SceneObject) -> np.ndarray:
-        """bool [H, W]: its visible pixels."""
+        """The visible pixels of an object, bool [H, W]."""
         return self.instances == thing.instance
 
 
-# How rough each surface is to look at: the standard deviation of its brightness.
+# Standard deviation of the brightness of each surface.
 _ROUGHNESS = {
     "vegetation": 0.09, "building": 0.03, "car": 0.015, "truck": 0.025, "bus": 0.015, "person": 0.04, "rider": 0.04,
     "bicycle": 0.03, "pole": 0.03, "traffic sign": 0.02, "static": 0.04,
 }  # fmt: skip
 
 
-def render(seed: int, height: int, width: int, passers: int = 0) -> Scene:
-    """The street scene of that seed. The same seed at another size shows the same street; the aspect should stay near
-    1 : 2. `passers`: so many people more, where there is room.
+def render(seed: int, height: int, width: int, extra_people: int = 0) -> Scene:
+    """Render the street scene of a seed.
+
+    A seed gives the same street at every size. The aspect ratio should be near 1 : 2.
+
+    Args:
+        height, width: of the image in pixels, at least 32.
+        extra_people: number of people on top of the usual ones, as far as there is room.
+
+    Raises:
+        ValueError: an image smaller than 32 x 32.
     """
     if height < 32 or width < 32:
         raise ValueError(f"a scene needs at least 32 x 32 pixels, got {height} x {width}")
     canvas = Canvas(height, width)
     sides = (height * SUPERSAMPLING, width * SUPERSAMPLING)
-    plan = layout.draw_plan(np.random.default_rng([seed, 0]), *sides, passers)
-    rng = np.random.default_rng([seed, 1])  # for what depends on the size: noise
+    plan = layout.sample_plan(np.random.default_rng([seed, 0]), *sides, extra_people)
+    rng = np.random.default_rng([seed, 1])  # for noise, which depends on the size
     bodies = _draw(canvas, plan, rng)
 
     indices = canvas.indices()
@@ -102,15 +108,15 @@ def _draw(canvas: Canvas, plan: layout.Plan, rng: np.random.Generator) -> list[B
         if body is not None:
             bodies.append(body)
     if plan.hood:
-        _draw_hood(canvas, plan.hood[0], light.colour(plan.hood[1], (0, 1, 0)))
+        _draw_hood(canvas, plan.hood[0], light.color(plan.hood[1], (0, 1, 0)))
     return bodies
 
 
 def far_to_near(camera: Camera, footprints: list[np.ndarray]) -> list[int]:
-    """An order in which nothing is drawn over what stands before it, from the extents of the footprints ([4, 2] x, z).
+    """The order (indices) of drawing in which nearer objects come later. footprints: [4, 2] (x, z) in m each.
 
-    Of two things that a plane across the view separates, the farther comes first; of two beside each other, the one
-    farther off to the side.
+    Of two objects separated by a plane across the view, the farther comes first. Of two objects beside each other, the
+    one farther from the middle of the view comes first.
     """
     corners = np.stack(footprints)  # [N, 4, 2]
     z = np.maximum(corners[..., 1], NEAR)
@@ -137,7 +143,7 @@ def far_to_near(camera: Camera, footprints: list[np.ndarray]) -> list[int]:
 
 
 def _shadows(plan: layout.Plan) -> list[tuple[np.ndarray, float]]:
-    """Cast shadows, and the darkness right below things that there is in any light."""
+    """Cast shadows, and contact shadows below vehicles, people and bicycles: (outline [N, 2], darkness) each."""
     light, shadows = plan.light, []
     for house in plan.houses:
         shadows.append((cast_shadow(light, house.footprint(), house.height), light.shadow))
@@ -165,11 +171,11 @@ def _shadows(plan: layout.Plan) -> list[tuple[np.ndarray, float]]:
     return shadows
 
 
-def _draw_hood(canvas: Canvas, share: float, rgb: tuple[int, int, int]) -> None:
-    """The camera's own car along the lower edge."""
+def _draw_hood(canvas: Canvas, fraction: float, rgb: tuple[int, int, int]) -> None:
+    """The ego vehicle along the lower edge, over `fraction` of the height."""
     height, width = canvas.pixels.shape[:2]
     x = np.linspace(-1.05, 1.05, 24)
-    rim = np.stack([(x + 1) / 2 * width, height - height * share * (1 - 0.75 * np.abs(x) ** 3)], axis=1)
+    rim = np.stack([(x + 1) / 2 * width, height - height * fraction * (1 - 0.75 * np.abs(x) ** 3)], axis=1)
     for drop, shade in ((0.0, 0.7), (0.012, 1.0), (0.035, 0.85)):
         top = rim + (0, height * drop)
         outline = np.concatenate([top, [[width * 1.1, height * 1.1], [-width * 0.1, height * 1.1]]])
@@ -182,7 +188,7 @@ def _draw_hood(canvas: Canvas, share: float, rgb: tuple[int, int, int]) -> None:
 
 
 def _objects(canvas: Canvas, indices: np.ndarray, bodies: list[Body]) -> tuple[np.ndarray, list[SceneObject]]:
-    """The map of instances and their descriptions; what is wholly covered is left out."""
+    """The instance map uint8 [H, W] and its objects. Fully covered objects are left out."""
     height, width = indices.shape
     instances = np.where(indices >= FIRST_OBJECT, indices - (FIRST_OBJECT - 1), 0).astype(np.uint8)
     by_index = {body.index: body for body in bodies}

@@ -1,6 +1,6 @@
 """COCO's 17 joints of a person in three dimensions: standing, walking, waving, or on a bicycle.
 
-A person's own axes: right, up, forward; lengths in statures (a standing person is 1 high), the origin on the ground
+Axes are the person's right, up and forward, in statures (a standing person is 1 high). The origin is on the ground
 below the hips. Proportions after Winter, Biomechanics and Motor Control of Human Movement, fig. 4.1.
 """
 
@@ -25,7 +25,7 @@ SIDES = (  # sign of "right", then the joints; the second leg is half a stride b
 
 
 def standing(pose: str, phase: float) -> np.ndarray:
-    """[17, 3] of somebody who walks, stands or waves, `phase` radians into the stride."""
+    """Joints [17, 3] of a person who walks, stands or waves, `phase` radians into the stride."""
     joints = np.zeros((17, 3))
     swing = {"walk": 0.5, "stand": 0.06, "wave": 0.08}[pose]
     for sign, hip, knee, ankle, shoulder, elbow, wrist, offset in SIDES:
@@ -50,8 +50,9 @@ def standing(pose: str, phase: float) -> np.ndarray:
 def riding(
     hips: tuple[float, float], bars: tuple[float, float], crank: tuple[float, float], angle: float
 ) -> np.ndarray:
-    """[17, 3] of a cyclist with hips, hands and pedals at those (up, forward), the cranks (0.1 long) turned by
-    `angle`.
+    """Joints [17, 3] of a cyclist.
+
+    hips, bars, crank: (up, forward) in statures. angle: of the cranks, which are 0.1 statures long, in rad.
     """
     joints = np.zeros((17, 3))
     seat = np.array([0, *hips])
@@ -77,8 +78,9 @@ def _add_head(joints: np.ndarray, lean: tuple[float, float, float]) -> None:
 
 
 def _bend(start: np.ndarray, end: np.ndarray, upper: float, lower: float, towards: np.ndarray) -> np.ndarray:
-    """The middle joint of a two-bone limb, on the side `towards` of the line from start to end; straight if they are
-    too far apart.
+    """The middle joint [3] of a limb of lengths `upper` and `lower`, bent to the side `towards`.
+
+    The limb is straight if start and end are too far apart.
     """
     line = end - start
     length = float(np.linalg.norm(line))
@@ -88,8 +90,9 @@ def _bend(start: np.ndarray, end: np.ndarray, upper: float, lower: float, toward
 
 
 def to_world(points: np.ndarray, x: float, z: float, heading: float, scale: float) -> np.ndarray:
-    """(right, up, forward) -> world metres, for somebody `scale` m tall at (x, z); heading 0 looks away from the
-    camera.
+    """Points [N, 3] (right, up, forward) -> world points [N, 3] in m, of a person `scale` m tall at (x, z).
+
+    heading: rad, 0 looks away from the camera.
     """
     cos, sin = np.cos(heading), np.sin(heading)
     right, up, forward = (points * scale).T

@@ -1,7 +1,7 @@
-"""Solids of flat faces with drawings on them: vehicles, house walls, boxes.
+"""Solids of flat faces with decals: vehicles and boxes.
 
-A part is convex, so its visible faces never hide each other and need no sorting; parts are drawn far to near by
-their owner.
+A part is convex, so its visible faces never hide each other and need no sorting. Parts are drawn from low to high and
+from far to near.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lightseg.streets.canvas import Canvas
 
 @dataclass
 class Face:
-    """A flat polygon [N, 3] in metres and the polygons painted on it, in order."""
+    """A flat polygon [N, 3] in m and the polygons painted on it, in order."""
 
     points: np.ndarray
     rgb: RGB
@@ -36,11 +36,12 @@ class Part:
 def prism(
     profile_zy: Sequence[tuple[float, float]], half_width: float | Sequence[float], rgb: RGB, names: str = ""
 ) -> Part:
-    """A convex profile in the (z, y) plane drawn out to x = +-half_width (one number, or one for each corner: a
-    tapering cabin).
+    """A convex profile in the (z, y) plane, extruded to x = +-half_width.
 
-    Faces: `left`, `right`, and one for each edge of the profile, named by the words of `names` (edge i joins
-    corners i and i + 1).
+    Args:
+        half_width: m; a sequence has a value for each corner, for a tapering cabin.
+        names: of the faces of the edges, separated by spaces; edge i joins corners i and i + 1. The faces at both ends
+            are `left` and `right`.
     """
     zy = np.asarray(profile_zy, dtype=np.float64)
     half = np.broadcast_to(np.asarray(half_width, dtype=np.float64), len(zy))
@@ -56,7 +57,7 @@ def prism(
 
 
 def box(half_width: float, y: tuple[float, float], z: tuple[float, float], rgb: RGB) -> Part:
-    """Faces left, right, rear (small z), top, front (large z), bottom."""
+    """A box with the faces left, right, rear (small z), top, front (large z), bottom."""
     profile = [(z[0], y[0]), (z[0], y[1]), (z[1], y[1]), (z[1], y[0])]
     return prism(profile, half_width, rgb, "rear top front bottom")
 
@@ -64,7 +65,7 @@ def box(half_width: float, y: tuple[float, float], z: tuple[float, float], rgb: 
 def draw_solid(
     canvas: Canvas, camera: Camera, light: Light, parts: Sequence[Part], at: tuple[float, float], yaw: float, index: int
 ) -> None:
-    """Draw the parts, turned by `yaw` (0: their +z away from the camera; pi: towards it), at (x, z) in metres."""
+    """Draw the parts at (x, z) in m, turned by `yaw` rad (0: their +z points away from the camera, pi: towards it)."""
     shapes = [
         shape for part in parts for face in part.faces.values() for shape in (face.points, *(d for d, _ in face.decals))
     ]
@@ -85,9 +86,9 @@ def draw_solid(
             z = float(world[start, 2])
             for shape, rgb in ((face.points, face.rgb), *face.decals):
                 if normal is not None:
-                    polygons.append((pixels[start : start + len(shape)], light.colour(rgb, normal, z)))
+                    polygons.append((pixels[start : start + len(shape)], light.color(rgb, normal, z)))
                 start += len(shape)
-        # A cabin stands on its body: what starts higher is drawn later; at one height, what is nearer.
+        # A cabin stands on its body: higher parts are drawn later, and of equally high ones the nearer.
         lowest = round(float(corners[:, 1].min()), 1)
         stacked.append((lowest, -math.hypot(cx - eye, cz), begin, polygons))
     for _, _, _, polygons in sorted(stacked, key=lambda entry: entry[:3]):
@@ -96,18 +97,16 @@ def draw_solid(
 
 
 def _towards_camera(
-    points: list[list[float]], pixels: list[list[float]], centre: tuple[float, float, float]
+    points: list[list[float]], pixels: list[list[float]], center: tuple[float, float, float]
 ) -> tuple[float, float, float] | None:
-    """The outward unit normal of a face of the convex part around `centre`, or None if it is turned away from the
-    camera.
-    """
+    """The outward unit normal of a face of the convex part around `center`; None if the camera sees its back."""
     (x0, y0, z0), (x1, y1, z1), (x2, y2, z2) = points[:3]
     ax, ay, az, bx, by, bz = x1 - x0, y1 - y0, z1 - z0, x2 - x1, y2 - y1, z2 - z1
     nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
     length = math.sqrt(nx * nx + ny * ny + nz * nz)
     if length == 0:
         return None
-    outwards = nx * (x0 - centre[0]) + ny * (y0 - centre[1]) + nz * (z0 - centre[2])
+    outwards = nx * (x0 - center[0]) + ny * (y0 - center[1]) + nz * (z0 - center[2])
     sign = 1 if outwards >= 0 else -1
     area = 0.0
     for (u, v), (next_u, next_v) in zip(pixels, pixels[1:] + pixels[:1], strict=True):

@@ -1,4 +1,4 @@
-"""Cars, trucks and buses as solids with windows, wheels and lights. Their own z runs from rear to front."""
+"""Cars, trucks and buses as solids with windows, wheels and lights. z runs from the rear to the front of a vehicle."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TAIL, HEAD, PLATE = (196.0, 24.0, 22.0), (240.0, 240.0, 226.0), (228.0, 226.0, 2
 
 @dataclass(frozen=True)
 class Vehicle:
-    """`kind`: car, truck or bus; `yaw` 0 drives away from the camera, pi comes towards it."""
+    """A vehicle at (x, z) in m. `kind`: car, truck or bus; `yaw` rad: 0 drives away from the camera, pi towards it."""
 
     kind: str
     x: float
@@ -31,7 +31,7 @@ class Vehicle:
     variant: int
 
     def extent(self) -> tuple[float, float]:
-        """Half its size in x and in z, m."""
+        """Half of its size in x and in z, m."""
         length, width, _ = self.size
         cos, sin = abs(math.cos(self.yaw)), abs(math.sin(self.yaw))
         return (width * cos + length * sin) / 2, (width * sin + length * cos) / 2
@@ -154,7 +154,7 @@ def _truck(vehicle: Vehicle) -> list[Part]:
     if vehicle.variant % 4 == 1:  # a tarpaulin
         for z in np.arange(back + 0.3, end - cab - 0.4, 0.7):
             _along(load, half + 0.005, (z, z + 0.14), (1.05, load_top - 0.1), dark)
-    elif vehicle.variant % 4 == 2:  # a firm's colours
+    elif vehicle.variant % 4 == 2:  # a company's colors
         _along(load, half + 0.005, (back + 0.5, end - cab - 0.6), (1.6, 2.3), vehicle.rgb)
         load.faces["rear"].paint(_across(half * 0.7, (1.7, 2.3), back), vehicle.rgb)
     elif vehicle.variant % 4 == 0:  # a tipper

@@ -16,7 +16,7 @@ from lightseg.config.compose import compose, plain
 from lightseg.config.sweep import Run, Sweep
 from lightseg.config.usage import command
 from lightseg.errors import LightsegError
-from lightseg.search.arch_space import KEYS, varied
+from lightseg.search.arch_space import KEYS, scale_arch
 
 from .launchers import Launcher
 from .outcomes import Outcome, report_failures, table
@@ -117,7 +117,7 @@ def trial_words(base: Run, params: dict[str, Any], folder: Path) -> list[str]:
     given = {key: value for key, value in params.items() if key not in KEYS}
     nets = {key: json.loads(str(value)) for key, value in params.items() if key in KEYS}
     if nets:
-        arch = varied(read_arch(base.config["backbone"]), nets)
+        arch = scale_arch(read_arch(base.config["backbone"]), nets)
         path = folder / f"{arch.name}-{record.config_hash({'arch': format_arch(arch)})}.yaml"
         write_arch(arch, path)
         given["backbone"] = str(path)

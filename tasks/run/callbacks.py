@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
-from lightseg.draw import contact_sheet, save_picture
+from lightseg.draw import contact_sheet, save_image
 
 Places = list[tuple[dict[str, Any], str]]  # a module's own table of tensors, and the name of one in it
 
@@ -165,11 +165,11 @@ class Pictures(Callback):
         if not self._samples or not trainer.is_global_zero:
             return
         for name, chart in charts.items():
-            save_picture(chart, self.folder / f"{name}.png")
+            save_image(chart, self.folder / f"{name}.png")
         rows = [module.draw(sample, prediction) for sample, prediction in self._samples]
         legend = list(zip(module.class_names, module.palette, strict=False)) if module.colors_mean_classes else []
         sheet = contact_sheet(rows, module.headings, legend)
-        save_picture(sheet, self.folder / f"{trainer.datamodule.evaluation_split}.png")  # type: ignore[attr-defined]
+        save_image(sheet, self.folder / f"{trainer.datamodule.evaluation_split}.png")  # type: ignore[attr-defined]
         for logger in trainer.loggers:
             if hasattr(logger, "log_samples"):
                 logger.log_samples(module, self._samples, sheet)

@@ -1,9 +1,9 @@
-"""`search=netadapt`: a trained net made narrower until its cost is at the target.
+"""`search=netadapt`: narrows a trained net until its cost reaches the target.
 
 <runs_dir>/<task>/<data>/<backbone>/netadapt-<hash>/
-    steps.json   every net that was tried, and what was chosen; written after each, so a search goes on where it was
-    steps.md     the same as a table, a line a step
-    arch.yaml    the net that was found, for backbone=<this file> pretrained=<the checkpoint below>
+    steps.json   every net that was tried, and the chosen nets; written after each, so that a search can be resumed
+    steps.md     the same as a table with a row per step
+    arch.yaml    the resulting net, for backbone=<this file> pretrained=<the checkpoint below>
     checkpoints/best.ckpt, config.yaml, record.json    as a run has them
 """
 
@@ -24,8 +24,8 @@ from lightseg.config.compose import defaults_of, plain
 from lightseg.config.sweep import Sweep
 from lightseg.errors import LightsegError
 from lightseg.model import Model
-from lightseg.search.netadapt.channel_selection import arch_of, built, table_model
-from lightseg.search.netadapt.report import markdown
+from lightseg.search.netadapt.channel_selection import arch_of, build_model, to_block_table
+from lightseg.search.netadapt.steps_table import markdown
 
 from ..data import DataModule
 from ..run import run_folder
@@ -41,7 +41,7 @@ from .netadapt_search import Search
 
 
 def run_netadapt(sweep: Sweep) -> int:
-    """Exit code 0: the net is there."""
+    """Run a search, or print the result of a finished one. Returns the exit code 0."""
     started = time.time()
     config, options = sweep.runs[0].config, sweep.search
     process_tuning.tune_process()
@@ -59,55 +59,55 @@ def run_netadapt(sweep: Sweep) -> int:
     config = with_image_size(config, data)
     match_class_names(config["pretrained"], wide.spec, wide.contract, data)
     seed_everything(config["seed"])
-    search = Search(table_model(wide), data, config, options, folder)
+    search = Search(to_block_table(wide), data, config, options, folder)
     folder.mkdir(parents=True, exist_ok=True)
     claimed = run_folder.claim(folder)
-    found = search.evolve() if options["variant"] == "evolution" else search.adapt()
-    write_result(search, found, plain(defaults_of(sweep.first)), started)
+    result = search.evolve() if options["variant"] == "evolution" else search.adapt()
+    write_result(search, result, plain(defaults_of(sweep.first)), started)
     run_folder.release(claimed)
     return 0
 
 
 def trained_model(config: dict[str, Any]) -> Model:
-    """The model of `pretrained`. LightsegError unless it is one of this task and backbone."""
+    """The model of the checkpoint `pretrained`. LightsegError unless its task, backbone, stride and head match."""
     path = config["pretrained"]
     model = load_model(path)
     backbone = str(config["backbone"])
-    wanted = {
+    expected = {
         "task": config["task"],
         "backbone": read_arch(backbone).name if is_arch(backbone) else backbone,
         "output_stride": config["output_stride"],
         "head.name": config["head"]["name"],
     }
-    has = {**model.spec, "head.name": model.spec["head"]["name"]}
-    for key, value in wanted.items():
-        if has[key] != value:
+    actual = {**model.spec, "head.name": model.spec["head"]["name"]}
+    for key, value in expected.items():
+        if actual[key] != value:
             raise LightsegError(
-                f"{path} is of {key}={has[key]}, not {value}: give {key}={has[key]}, or another checkpoint"
+                f"{path} is of {key}={actual[key]}, not {value}: give {key}={actual[key]}, or another checkpoint"
             )
     return model
 
 
 def search_hash(sweep: Sweep) -> str:
-    """12 hex digits of all that the found net depends on, the weights of the trained one included."""
+    """12 hex digits of everything that the result depends on, with the weights of the trained net."""
     run = sweep.runs[0]
     weights = hashlib.sha256(Path(run.config["pretrained"]).read_bytes()).hexdigest()
-    kept = {key: value for key, value in sweep.search.items() if key != "table"}
-    return record.config_hash({"run": run.identity, "weights": weights, "netadapt": kept})
+    options = {key: value for key, value in sweep.search.items() if key != "table"}
+    return record.config_hash({"run": run.identity, "weights": weights, "netadapt": options})
 
 
 def write_result(search: Search, model: Model, defaults: dict[str, Any], started: float) -> None:
-    """arch.yaml, checkpoint, configuration and record, which is last."""
+    """Write arch.yaml, the configuration, the checkpoint and, last, the record."""
     folder, options = search.folder, search.options
-    share = search.cost(arch_of(model)) / search.whole
-    arch = replace(arch_of(model), name=f"{search.arch.name}_{options['variant']}{round(100 * share)}")
-    found = built(model.spec, arch)
-    found.load_state_dict(model.state_dict())
+    fraction = search.cost(arch_of(model)) / search.full_cost
+    arch = replace(arch_of(model), name=f"{search.arch.name}_{options['variant']}{round(100 * fraction)}")
+    named = build_model(model.spec, arch)
+    named.load_state_dict(model.state_dict())
     write_arch(arch, folder / "arch.yaml")
-    # the record is that of the net, found from the weights that were given: evaluated like any run's
+    # the record is that of the resulting net, evaluated like any run
     config = {**search.config, "backbone": str(folder / "arch.yaml")}
     run_folder.save_config(config, folder)
-    task = search.bench.task(found)
+    task = search.proxy.task(named)
     parts = ("model", "optimizer", "schedule", "freeze_bn")
     AtomicCheckpointIO().save_checkpoint(
         {
@@ -120,7 +120,7 @@ def write_result(search: Search, model: Model, defaults: dict[str, Any], started
         folder / "checkpoints" / "best.ckpt",
     )
     pictures = Pictures(folder / "images", config["logger"]["pictures"])
-    metrics = evaluate(search.bench.trainer([pictures]), task, search.data, config, folder)
+    metrics = evaluate(search.proxy.trainer([pictures]), task, search.data, config, folder)
     content = write_record(folder, config, defaults, metrics, task, search.data, started)
     for path in (folder / "checkpoints").glob("step-*.ckpt"):
         path.unlink()
@@ -129,6 +129,6 @@ def write_result(search: Search, model: Model, defaults: dict[str, Any], started
 
 
 def follow_up(config: dict[str, Any], folder: Path) -> list[str]:
-    """The overrides that train the net that was found, with the weights it has."""
+    """The overrides that train the resulting net from its weights."""
     best = folder / "checkpoints" / "best.ckpt"
     return [*usage.task_and_data(config), f"backbone={folder / 'arch.yaml'}", f"pretrained={best}"]

@@ -1,4 +1,4 @@
-"""The loop of `search=netadapt` and what it leaves on the disk, so that it goes on where it was cut off."""
+"""The loop of `search=netadapt` and its files, from which an interrupted search is resumed."""
 
 import json
 import random
@@ -11,19 +11,19 @@ from lightseg.catalog.cost_table import METRIC
 from lightseg.errors import LightsegError
 from lightseg.model import Model
 from lightseg.profile import count_params
-from lightseg.search.netadapt.channel_graph import adjustable, resized
-from lightseg.search.netadapt.channel_selection import Axes, built, truncated
+from lightseg.search.netadapt.channel_graph import adjustable_widths, with_widths
+from lightseg.search.netadapt.channel_selection import Axes, build_model, select_channels
 from lightseg.search.netadapt.cost import METRICS, Latency, Madds
 from lightseg.search.netadapt.proposals import check_target, child, choose, parents, proposals, ratio
-from lightseg.search.netadapt.report import markdown
+from lightseg.search.netadapt.steps_table import markdown
 
 from ..data import DataModule
 from ..run.checkpoints import AtomicCheckpointIO
-from .proxy_training import Bench
+from .proxy_training import ProxyTraining
 
 
 class Search:
-    """The state of a search. `content` is what steps.json holds, `current` the narrowest net so far, trained."""
+    """The state of a search. `content`: of steps.json; `current`: the narrowest net so far, trained."""
 
     def __init__(
         self, model: Model, data: DataModule, config: dict[str, Any], options: dict[str, Any], folder: Path
@@ -39,21 +39,21 @@ class Search:
             else Madds(model, (height, width), self.axes)
         )
         check_target(self.arch, options["target"], self.cost, METRICS[options["cost"]])
-        self.bench = Bench(config, data, options["steps"], options["lr"], options["holdout"])
-        self.whole = self.cost(self.arch)
-        self.target, self.delta = options["target"] * self.whole, options["delta"] * self.whole
+        self.proxy = ProxyTraining(config, data, options["steps"], options["lr"], options["holdout"])
+        self.full_cost = self.cost(self.arch)
+        self.target, self.delta = options["target"] * self.full_cost, options["delta"] * self.full_cost
         self.current = model
         self.content: dict[str, Any] = self._read() or self._begin((height, width))
         print(
-            f"search=netadapt: {self.arch.name}, {self.whole:.6g} {METRICS[options['cost']]}, to {options['target']:g} "
-            f"of it in {folder}",
+            f"search=netadapt: {self.arch.name}, {self.full_cost:.6g} {METRICS[options['cost']]}, to "
+            f"{options['target']:g} of it in {folder}",
             flush=True,
         )
 
     # -- NetAdapt ------------------------------------------------------------------------------------------------------
 
     def adapt(self) -> Model:
-        """Step by step, the best proposal of each."""
+        """NetAdapt: take the best proposal of each step until the cost reaches the target. Returns the trained net."""
         done = [step for step in self.content["steps"] if "val" in step]
         if done:
             self.current = self._load(done[-1])
@@ -61,18 +61,19 @@ class Search:
         last = done[-1] if done else self.content["seed"]
         while last["cost"] > self.target:
             step = self._step(len(done) + 1)
-            found = proposals(arch, self.cost, self.delta, self.target)
-            if not found:
+            candidates = proposals(arch, self.cost, self.delta, self.target)
+            if not candidates:
                 raise LightsegError(
-                    f"no width of the net can be cut any more at {last['cost'] / self.whole:.3f} of its cost"
+                    f"no width of the net can be cut any more at {last['cost'] / self.full_cost:.3f} of its cost"
                 )
             before = (last["held"], last["cost"])
             axes = Axes(self.current)
-            for number in range(len(step["tried"]), len(found)):
-                one = found[number]
-                what = f"{one.what} {one.before} to {one.after}"
-                self._try(step, what, truncated(self.current, one.arch, axes), one.arch, one.cost, before)
-            chosen = choose(before, [(each["held"], each["cost"]) for each in step["tried"]])
+            for number in range(len(step["tried"]), len(candidates)):
+                proposal = candidates[number]
+                change = f"{proposal.label} {proposal.before} to {proposal.after}"
+                model = select_channels(self.current, proposal.arch, axes)
+                self._try(step, change, model, proposal.arch, proposal.cost, before)
+            chosen = choose(before, [(net["held"], net["cost"]) for net in step["tried"]])
             last = self._conclude(step, step["tried"][chosen])
             arch, done = self._arch(last), [*done, last]
         return self.current
@@ -80,84 +81,98 @@ class Search:
     # -- evolution -----------------------------------------------------------------------------------------------------
 
     def evolve(self) -> Model:
-        """Generation after generation; every net begins with the trained one's weights."""
+        """Evolution over generations; every net starts with the weights of the trained net. Returns the best net."""
         best = None
         for generation in range(1, self.options["generations"] + 1):
             step = self._step(generation)
-            earlier = [each for one in self.content["steps"] if one["number"] < generation for each in one["tried"]]
-            pool = parents([(each["held"], self._arch(each)) for each in earlier], self.options["parents"])
+            previous = [other for other in self.content["steps"] if other["number"] < generation]
+            earlier = [net for other in previous for net in other["tried"]]
+            pool = parents([(net["held"], self._arch(net)) for net in earlier], self.options["parents"])
             for number in range(len(step["tried"]), self.options["population"]):
-                draw = random.Random(f"{self.config['seed']} {generation} {number}")
-                parent = draw.choice(pool) if pool else self.arch
-                arch = child(self.arch, parent, self.cost, self.target, self.delta, draw)
+                rng = random.Random(f"{self.config['seed']} {generation} {number}")
+                parent = rng.choice(pool) if pool else self.arch
+                arch = child(self.arch, parent, self.cost, self.target, self.delta, rng)
                 self._try(
-                    step, f"child {number + 1}", truncated(self.model, arch, self.axes), arch, self.cost(arch), None
+                    step,
+                    f"child {number + 1}",
+                    select_channels(self.model, arch, self.axes),
+                    arch,
+                    self.cost(arch),
+                    None,
                 )
-            best = max([*([best] if best else []), *step["tried"]], key=lambda each: each["held"])
+            best = max([*([best] if best else []), *step["tried"]], key=lambda net: net["held"])
             if "val" not in step:
                 self._conclude(step, best)
         assert best is not None
         return self._load(best)
 
-    # -- one net -------------------------------------------------------------------------------------------------------
+    # -- a net --------------------------------------------------------------------------------------------------------
 
     def _try(
         self,
         step: dict[str, Any],
-        what: str,
+        change: str,
         model: Model,
         arch: Arch,
         cost: float,
         before: tuple[float, float] | None,
     ) -> None:
-        """Train a net, note how good it is, and keep its weights while no other is better."""
+        """Train a net briefly, record its accuracy, and save its weights if it is the best so far.
+
+        before: (accuracy, cost) of the net it was narrowed from; None in an evolution.
+        """
         number = len(step["tried"]) + 1
-        model, held = self.bench.trained_shortly(model, step["number"])
-        one: dict[str, Any] = {"what": what, "sizes": adjustable(arch), "cost": cost, "params": count_params(model)}
-        one |= {"held": held, "score": ratio(before, (held, cost)) if before else held}
-        rivals = [each["score"] for each in step["tried"]]
-        if before is None:  # generations compete
-            rivals = [each["score"] for earlier in self.content["steps"] for each in earlier["tried"]]
-        if not rivals or one["score"] > max(rivals):
-            one["weights"] = f"step-{step['number']:03d}-{number:03d}.ckpt"
-            self._save(model, self.folder / "checkpoints" / one["weights"])
-        step["tried"].append(one)
+        model, held = self.proxy.train(model, step["number"])
+        net: dict[str, Any] = {
+            "what": change,
+            "sizes": adjustable_widths(arch),
+            "cost": cost,
+            "params": count_params(model),
+        }
+        net |= {"held": held, "score": ratio(before, (held, cost)) if before else held}
+        rivals = [other["score"] for other in step["tried"]]
+        if before is None:  # nets of all generations compete
+            rivals = [other["score"] for earlier in self.content["steps"] for other in earlier["tried"]]
+        if not rivals or net["score"] > max(rivals):
+            net["weights"] = f"step-{step['number']:03d}-{number:03d}.ckpt"
+            self._save(model, self.folder / "checkpoints" / net["weights"])
+        step["tried"].append(net)
         self._write()
-        share = cost / self.whole
+        fraction = cost / self.full_cost
         print(
-            f"step {step['number']}, net {number}: {what}: {share:.3f} of the cost, "
+            f"step {step['number']}, net {number}: {change}: {fraction:.3f} of the cost, "
             f"{self.content['metric']} {held:.4f} held out",
             flush=True,
         )
 
     def _conclude(self, step: dict[str, Any], best: dict[str, Any]) -> dict[str, Any]:
-        """The step's result, then the weights of the others are not needed any more."""
+        """Record the result of a step and delete the weights of the other nets."""
         self.current = self._load(best)
         step |= {key: best[key] for key in ("what", "sizes", "cost", "params", "held", "weights")}
-        step["val"] = self.bench.validation(self.current)
+        step["val"] = self.proxy.evaluate(self.current)
         self._write()
         for path in (self.folder / "checkpoints").glob("step-*.ckpt"):
             if path.name != best["weights"]:
                 path.unlink()
         print(
-            f"step {step['number']}: {step['what']}, {step['cost'] / self.whole:.3f} of the cost, "
+            f"step {step['number']}: {step['what']}, {step['cost'] / self.full_cost:.3f} of the cost, "
             f"{self.content['metric']} {step['val']:.4f} on {self.data.evaluation_split}",
             flush=True,
         )
         return step
 
-    # -- what is on the disk -------------------------------------------------------------------------------------------
+    # -- files ---------------------------------------------------------------------------------------------------------
 
     def _begin(self, image_size: tuple[int, int]) -> dict[str, Any]:
-        task = self.bench.task(self.model)
-        seed = {"cost": self.whole, "params": count_params(self.model), "sizes": adjustable(self.arch)}
-        seed |= {"held": self.bench.held_out(self.model), "val": self.bench.validation(self.model)}
+        task = self.proxy.task(self.model)
+        seed = {"cost": self.full_cost, "params": count_params(self.model), "sizes": adjustable_widths(self.arch)}
+        seed |= {"held": self.proxy.evaluate_held_out(self.model), "val": self.proxy.evaluate(self.model)}
         return {
             "backbone": self.arch.name,
             "pretrained": self.config["pretrained"],
             "metric": task.monitor.partition("/")[2],
             "split": self.data.evaluation_split,
-            "held_out": len(self.bench.held),
+            "held_out": len(self.proxy.held_out),
             "cost": self.options["cost"],
             "image_size": list(image_size),
             "options": self.options,
@@ -186,14 +201,14 @@ class Search:
         write_json(self.folder / "steps.json", self.content)
         (self.folder / "steps.md").write_text(markdown(self.content), encoding="utf-8")
 
-    def _arch(self, one: dict[str, Any]) -> Arch:
-        arch = resized(self.arch, one["sizes"])
+    def _arch(self, net: dict[str, Any]) -> Arch:
+        arch = with_widths(self.arch, net["sizes"])
         assert arch is not None
         return arch
 
-    def _load(self, one: dict[str, Any]) -> Model:
-        path = self.folder / "checkpoints" / one["weights"]
-        model = built(self.model.spec, self._arch(one))
+    def _load(self, net: dict[str, Any]) -> Model:
+        path = self.folder / "checkpoints" / net["weights"]
+        model = build_model(self.model.spec, self._arch(net))
         model.load_state_dict(AtomicCheckpointIO().load_checkpoint(path)["state_dict"])
         return model
 

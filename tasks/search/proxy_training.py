@@ -1,5 +1,7 @@
-"""Short trainings of many nets on one task's data, for searches that compare nets: the trained net is measured on
-training pictures that none of them is trained on."""
+"""Proxy trainings: short trainings of many nets, for searches that compare nets.
+
+Nets are evaluated on held-out training images, on which none of them is trained.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,23 +13,29 @@ from torch.utils.data import DataLoader, Sampler
 from lightseg.data.io.integrity import verify
 from lightseg.errors import LightsegError
 from lightseg.model import Model
-from lightseg.search.netadapt.channel_selection import arch_of, built
+from lightseg.search.netadapt.channel_selection import arch_of, build_model
 
 from ..base import Task
 from ..data import DataModule
 from ..run.build import over_model
 from ..run.trainer import seed_everything
 
-TRAINER = ("accelerator", "precision", "gradient_clip_val", "accumulate_grad_batches")  # what short trainings share
+# Options of the run's trainer that proxy trainings use.
+TRAINER = ("accelerator", "precision", "gradient_clip_val", "accumulate_grad_batches")
 
 
-class Bench:
-    """Trains and measures.
+class ProxyTraining:
+    """Trains nets briefly and evaluates them.
 
     Args:
-        config: of the run; its schedule goes over `steps`, its warm-up over a tenth of them at most.
-        data: of the run, its training pictures less the share `holdout` are trained on.
-        steps, lr: of each training.
+        config: of the run. Its schedule is applied to `steps`, with a warm-up of at most a tenth of them.
+        data: of the run.
+        steps: optimizer steps of each training.
+        lr: peak learning rate of each training.
+        holdout: fraction of the training images that nets are evaluated on instead of trained on.
+
+    Raises:
+        LightsegError: too few images to hold out, or fewer than a batch to train on.
     """
 
     def __init__(self, config: dict[str, Any], data: DataModule, steps: int, lr: float, holdout: float) -> None:
@@ -37,48 +45,51 @@ class Bench:
         schedule = dict(config["schedule"])
         schedule["warmup_steps"] = min(schedule["warmup_steps"], steps // 10)
         self.schedule, self.optimizer = schedule, {**config["optimizer"], "lr": lr}
-        self.trained = data.dataset("train")
-        self.measured = data.open("train", data.spec.eval_transform(data.options))
-        verify(self.measured, data.options["on_error"])
-        order = np.random.default_rng([config["seed"], 1]).permutation(len(self.trained))
+        self.train_dataset = data.dataset("train")
+        self.held_out_dataset = data.open("train", data.spec.eval_transform(data.options))
+        verify(self.held_out_dataset, data.options["on_error"])
+        order = np.random.default_rng([config["seed"], 1]).permutation(len(self.train_dataset))
         count = round(holdout * len(order))
-        self.held, self.kept = sorted(order[:count].tolist()), sorted(order[count:].tolist())
+        self.held_out, self.train_indices = sorted(order[:count].tolist()), sorted(order[count:].tolist())
         size = data.options["batch_size"]
-        if not self.held or len(self.kept) < size:
+        if not self.held_out or len(self.train_indices) < size:
             raise LightsegError(
-                f"search.holdout={holdout:g} of {len(order)} training pictures leaves {len(self.held)} to compare nets "
-                f"on and {len(self.kept)} to train on, in batches of {size}: give another share, or more pictures"
+                f"search.holdout={holdout:g} of {len(order)} training images leaves {len(self.held_out)} to compare "
+                f"nets on and {len(self.train_indices)} to train on, in batches of {size}: give another fraction, "
+                f"or more images"
             )
 
     def task(self, model: Model) -> Task:
-        """The run's task over the model's weights; it is another model with the same spec."""
+        """The run's task with a copy of the model."""
         task = over_model(
             model.spec, {**self.config, "optimizer": self.optimizer, "schedule": self.schedule}, self.data
         )
         task.model.load_state_dict(model.state_dict())
         return task
 
-    def trained_shortly(self, model: Model, *place: int) -> tuple[Model, float]:
-        """The model after a short training, and its metric on the pictures that were held out.
+    def train(self, model: Model, *seed: int) -> tuple[Model, float]:
+        """The model after a proxy training, and its metric on the held-out images.
 
-        place: numbers that, with the run's seed, decide which pictures come in which order.
+        seed: integers that, with the run's seed, determine the order of the images.
         """
         seed_everything(self.config["seed"])
         task = self.task(model)
         trainer = self.trainer()
-        batches = Batches(self.kept, self.data.options["batch_size"], self.batches, [self.config["seed"], *place])
-        trainer.fit(task, train_dataloaders=self._loader(self.trained, batch_sampler=batches))
-        metric = self._metric(task, self._held_out())
-        made = built(model.spec, arch_of(model))
-        made.load_state_dict(task.model.state_dict())
-        return made, metric
+        batches = Batches(
+            self.train_indices, self.data.options["batch_size"], self.batches, [self.config["seed"], *seed]
+        )
+        trainer.fit(task, train_dataloaders=self._loader(self.train_dataset, batch_sampler=batches))
+        metric = self._metric(task, self._held_out_loader())
+        trained = build_model(model.spec, arch_of(model))
+        trained.load_state_dict(task.model.state_dict())
+        return trained, metric
 
-    def held_out(self, model: Model) -> float:
-        """The metric on the pictures that were held out."""
-        return self._metric(self.task(model), self._held_out())
+    def evaluate_held_out(self, model: Model) -> float:
+        """The monitored metric on the held-out images."""
+        return self._metric(self.task(model), self._held_out_loader())
 
-    def validation(self, model: Model) -> float:
-        """The metric on the split that runs are evaluated on."""
+    def evaluate(self, model: Model) -> float:
+        """The monitored metric on the evaluation split."""
         return self._metric(self.task(model), self.data.val_dataloader())
 
     def _metric(self, task: Task, loader: DataLoader) -> float:
@@ -87,6 +98,7 @@ class Bench:
         return float(trainer.callback_metrics[task.monitor])
 
     def trainer(self, callbacks: list[pl.Callback] | None = None) -> pl.Trainer:
+        """A trainer on a single device, without logger, checkpoints and progress bar."""
         options = {key: self.config["trainer"][key] for key in TRAINER if key in self.config["trainer"]}
         return pl.Trainer(
             **options,
@@ -101,17 +113,16 @@ class Bench:
             num_sanity_val_steps=0,
         )
 
-    def _held_out(self) -> DataLoader:
-        keys = [(index, 0) for index in self.held]
-        return self._loader(self.measured, sampler=keys, batch_size=self.data.options["eval_batch_size"])
+    def _held_out_loader(self) -> DataLoader:
+        keys = [(index, 0) for index in self.held_out]
+        return self._loader(self.held_out_dataset, sampler=keys, batch_size=self.data.options["eval_batch_size"])
 
     def _loader(self, dataset: Any, **options: Any) -> DataLoader:
         return self.data._loader(dataset, **options)
 
 
 class Batches(Sampler[list[tuple[int, int, int]]]):
-    """`count` batches of `size` keys `(index, sample seed, stage 0)`: the pictures `indices` in one random order after
-    the other, all from `seed`."""
+    """`count` batches of `size` keys `(index, sample seed, phase 0)`, in random orders of `indices` from `seed`."""
 
     def __init__(self, indices: list[int], size: int, count: int, seed: list[int]) -> None:
         self.indices, self.size, self.count, self.seed = indices, size, count, seed
@@ -120,12 +131,12 @@ class Batches(Sampler[list[tuple[int, int, int]]]):
         return self.count
 
     def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
-        random = np.random.default_rng(self.seed)
-        waiting: list[tuple[int, int, int]] = []
+        rng = np.random.default_rng(self.seed)
+        pending: list[tuple[int, int, int]] = []
         for _ in range(self.count):
-            while len(waiting) < self.size:
-                order = random.permutation(self.indices).tolist()
-                seeds = random.integers(0, 2**63, len(order)).tolist()
-                waiting += [(index, seed, 0) for index, seed in zip(order, seeds, strict=True)]
-            yield waiting[: self.size]
-            waiting = waiting[self.size :]
+            while len(pending) < self.size:
+                order = rng.permutation(self.indices).tolist()
+                seeds = rng.integers(0, 2**63, len(order)).tolist()
+                pending += [(index, seed, 0) for index, seed in zip(order, seeds, strict=True)]
+            yield pending[: self.size]
+            pending = pending[self.size :]

@@ -13,7 +13,7 @@ from lightseg.catalog.arch_yaml import read_arch, write_arch
 from lightseg.catalog.backbones import CATALOG
 from lightseg.errors import LightsegError
 from lightseg.profile import count_madds, count_params
-from lightseg.search.arch_space import varied
+from lightseg.search.arch_space import scale_arch
 
 NETS = ("mobilenetv3_small", "mobilenetv2")
 MORE = ("mobilenetv3_large", "mobilenetv3_small_050", "mobilenetv3_large_reduced", "mnasnet_b1_050")
@@ -103,7 +103,7 @@ def test_a_table_is_printed_for_a_base_of_searches(tmp_path, capsys):
     (tmp_path / "small.yaml").write_text(capsys.readouterr().out)
     base = read_arch(tmp_path / "small.yaml")
     assert base == block_table("mobilenetv3_small")
-    made = varied(base, {"arch.width": 0.75, "arch.depth": 1.5, "arch.kernel": 3, "arch.expansion": 0.5})
+    made = scale_arch(base, {"arch.width": 0.75, "arch.depth": 1.5, "arch.kernel": 3, "arch.expansion": 0.5})
     pyramid = create_backbone(made, output_stride=16).eval()
     with torch.no_grad():
         maps = pyramid(torch.zeros(1, 3, 64, 64))

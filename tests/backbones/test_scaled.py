@@ -9,7 +9,7 @@ import torch
 
 from lightseg.backbones import create_backbone, create_classifier
 from lightseg.backbones.build import publishers_evaluation
-from lightseg.catalog.backbones import known, unknown_message
+from lightseg.catalog.backbones import is_known, unknown_message
 from lightseg.catalog.scaling import compound, scaled_name
 from lightseg.errors import LightsegError
 from lightseg.model import create_model
@@ -85,7 +85,7 @@ def test_it_has_no_weights_of_its_own():
     ],
 )
 def test_scales_that_make_no_net_are_refused(name, said):
-    assert not known(name)
+    assert not is_known(name)
     assert said in unknown_message(name) and "\n" not in unknown_message(name)
     with pytest.raises(LightsegError, match=said):
         create_backbone(name)
@@ -101,6 +101,6 @@ def test_names_and_scales():
 def test_names_are_checked_without_torch():
     code = (
         "import sys; from lightseg.catalog import backbones as catalog; "
-        "assert catalog.known('efficientnet_w1.1_d1.2'); sys.exit('torch' in sys.modules)"
+        "assert catalog.is_known('efficientnet_w1.1_d1.2'); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

@@ -1,4 +1,4 @@
-"""The procedural world as COCO data: what the files say is what the scenes show, however they were made."""
+"""The generated COCO data sets: annotations equal the scenes and depend on the settings alone."""
 
 import hashlib
 import json
@@ -11,8 +11,8 @@ from lightseg.data.datasets.coco import CocoDetection, check_same_categories
 from lightseg.data.datasets.coco_keypoints import CocoKeypoints, check_same_skeletons
 from lightseg.data.io.integrity import verify
 from lightseg.errors import DataError
-from lightseg.streets import coco_writing, layout, render, write_cityscapes, write_coco, write_persons
-from lightseg.streets.making import scene_seed
+from lightseg.streets import coco_writer, layout, render, write_cityscapes, write_coco, write_persons
+from lightseg.streets.dataset_folder import scene_seed
 
 SMALL = {"seed": 4, "train": 5, "val": 3, "height": 64, "width": 128}
 
@@ -39,15 +39,15 @@ def test_the_coco_reader_reads_it(data_set):
     train, val = read(data_set, "train"), read(data_set, "val")
     check_same_categories(train, val)
     assert verify(train) == verify(val) == verify(val, "skip") == []
-    assert len(train) == 5 and len(val) == 3 and train.class_names == list(coco_writing.CATEGORIES)
+    assert len(train) == 5 and len(val) == 3 and train.class_names == list(coco_writer.CATEGORIES)
     assert not set(train.image_ids) & set(val.image_ids)
     assert all("no box" in line for line in train.report + val.report)
-    assert np.diff(train.category_ids).max() > 1  # gaps, as in the real ones
+    assert np.diff(train.category_ids).max() > 1  # gaps, as in COCO's
     assert all(5 <= len(train[i]["boxes"]) <= 25 for i in range(5))
     assert sorted(path.name for path in data_set.iterdir()) == ["annotations", "images", "mini.json"]
 
 
-def test_boxes_and_areas_are_the_scenes(data_set):
+def test_boxes_and_areas_equal_the_scenes(data_set):
     for split in ("train", "val"):
         data = read(data_set, split)
         for index in range(len(data)):
@@ -65,21 +65,21 @@ def test_boxes_and_areas_are_the_scenes(data_set):
                 assert annotation["area"] == mask.sum() and annotation["iscrowd"] == 0
 
 
-def test_what_can_hardly_be_seen_has_no_box():
+def test_hardly_visible_objects_have_no_box():
     left_out = 0
     for seed in range(8):
         scene = render(seed, 64, 128)
-        kept = {thing.instance for thing in coco_writing.boxed_things(scene)}
+        kept = {thing.instance for thing in coco_writer.boxed_objects(scene)}
         for thing in scene.objects:
             x0, y0, x1, y1 = thing.box_xyxy
             area = int(scene.mask(thing).sum())
             clear = area >= 20 and area >= 0.1 * (x1 - x0) * (y1 - y0) and min(x1 - x0, y1 - y0) >= 3
-            assert (thing.instance in kept) == (clear and thing.name in coco_writing.CATEGORIES)
-            left_out += thing.name in coco_writing.CATEGORIES and not clear
+            assert (thing.instance in kept) == (clear and thing.name in coco_writer.CATEGORIES)
+            left_out += thing.name in coco_writer.CATEGORIES and not clear
     assert left_out > 5
 
 
-def test_keypoints_are_the_scenes(data_set):
+def test_keypoints_equal_the_scenes(data_set):
     content = load(data_set, "person_keypoints", "train")
     (person,) = content["categories"]
     assert person["id"] == 1 and person["name"] == "person" and len(person["keypoints"]) == 17
@@ -89,22 +89,22 @@ def test_keypoints_are_the_scenes(data_set):
     seen: set[int] = set()
     for index, image in enumerate(content["images"]):
         scene = render(scene_seed(4, "train", index), 64, 128)
-        people = [thing for thing in coco_writing.boxed_things(scene) if thing.name in ("person", "rider")]
+        people = [thing for thing in coco_writer.boxed_objects(scene) if thing.name in ("person", "rider")]
         annotations = [a for a in content["annotations"] if a["image_id"] == image["id"]]
         assert len(people) == len(annotations) > 0
         for thing, annotation in zip(people, annotations, strict=True):
             x, y, visible = np.array(annotation["keypoints"]).reshape(17, 3).T
             assert np.array_equal(visible, thing.visible)
-            there = visible > 0
-            np.testing.assert_allclose(np.stack([x, y], 1)[there], thing.keypoints_xy[there], atol=0.051)
-            assert (x[~there] == 0).all() and (y[~there] == 0).all()
-            assert annotation["num_keypoints"] == there.sum() and annotation["category_id"] == 1
+            labeled = visible > 0
+            np.testing.assert_allclose(np.stack([x, y], 1)[labeled], thing.keypoints_xy[labeled], atol=0.051)
+            assert (x[~labeled] == 0).all() and (y[~labeled] == 0).all()
+            assert annotation["num_keypoints"] == labeled.sum() and annotation["category_id"] == 1
             assert (annotation["image_id"], tuple(annotation["bbox"])) in boxes
             seen |= set(visible.tolist())
     assert seen == {0, 1, 2}
 
 
-def test_the_set_for_pose_has_more_and_larger_people(tmp_path):
+def test_the_data_set_for_pose_has_more_and_larger_people(tmp_path):
     root = write_persons(tmp_path / "pose", seed=4, train=2, val=1, workers=1)
     train, val = (
         CocoKeypoints(root, images=f"images/{split}", annotations=f"annotations/person_keypoints_{split}.json")
@@ -118,15 +118,15 @@ def test_the_set_for_pose_has_more_and_larger_people(tmp_path):
     for sample in with_points:
         assert sample["area"] >= 32**2 and (sample["visible"] == 2).sum() >= 6
     people = train.ground_truth()["annotations"]
-    assert len(people) > len(train)  # the others are there, with a box
+    assert len(people) > len(train)  # the others have a box and no keypoints
     for person in people:
         assert (person["num_keypoints"] > 0) == (person["area"] >= 1024 and person["keypoints"][2::3].count(2) >= 6)
     with pytest.raises(DataError, match=r"height=64 \(now 256\).*persons=None \(now 1\)"):
         write_persons(write_coco(tmp_path / "boxes", **SMALL, workers=1))
 
 
-def test_people_who_are_added_change_nobody_else():
-    plain, more = (layout.draw_plan(np.random.default_rng([3, 0]), 256, 512, passers) for passers in (0, 12))
+def test_extra_people_change_nothing_else():
+    plain, more = (layout.sample_plan(np.random.default_rng([3, 0]), 256, 512, extra) for extra in (0, 12))
     assert more.people[: len(plain.people)] == plain.people and len(more.people) >= len(plain.people) + 6
     assert more.bicycles == plain.bicycles and more.camera == plain.camera
 
@@ -135,7 +135,7 @@ def test_files_do_not_depend_on_the_workers(data_set, tmp_path):
     assert digest(write_coco(tmp_path / "three", **SMALL, workers=3)) == digest(data_set)
 
 
-def test_a_data_set_is_made_once_and_never_overwritten(data_set, tmp_path, monkeypatch):
+def test_a_data_set_is_written_once_and_never_overwritten(data_set, tmp_path, monkeypatch):
     before = digest(data_set)
     assert write_coco(data_set, **SMALL) == data_set and digest(data_set) == before
     with pytest.raises(DataError, match=r"height=64 \(now 96\).*delete that folder"):
@@ -146,7 +146,7 @@ def test_a_data_set_is_made_once_and_never_overwritten(data_set, tmp_path, monke
     def fail(*_):
         raise RuntimeError("no more ink")
 
-    monkeypatch.setattr(coco_writing, "render", fail)
+    monkeypatch.setattr(coco_writer, "render", fail)
     with pytest.raises(RuntimeError, match="no more ink"):
         write_coco(tmp_path / "set", **SMALL, workers=1)
     assert not list(tmp_path.iterdir())
@@ -154,6 +154,6 @@ def test_a_data_set_is_made_once_and_never_overwritten(data_set, tmp_path, monke
 
 @pytest.mark.parametrize("change", [{"train": 0}, {"val": 0}, {"height": 31}, {"seed": -1}])
 def test_impossible_settings_are_refused(tmp_path, change):
-    with pytest.raises(DataError, match=r"a picture in each split.*got seed="):
+    with pytest.raises(DataError, match=r"an image in each split.*got seed="):
         write_coco(tmp_path / "set", **{**SMALL, **change})
     assert not list(tmp_path.iterdir())

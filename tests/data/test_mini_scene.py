@@ -1,4 +1,4 @@
-"""The procedural streets: what a scene promises, measured on scenes."""
+"""The rendered scenes: labels agree with the image, classes are frequent and not trivial to predict."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def scenes() -> list[Scene]:
     return [render(seed, HEIGHT, WIDTH) for seed in range(1000, 1024)]
 
 
-def test_a_seed_is_a_scene(scenes):
+def test_rendering_is_deterministic(scenes):
     again, other = render(1000, HEIGHT, WIDTH), scenes[1]
     assert np.array_equal(again.image, scenes[0].image)
     assert np.array_equal(again.label_ids, scenes[0].label_ids)
@@ -35,13 +35,13 @@ def test_shapes_types_and_label_ids(scenes):
 
 
 def test_every_class_is_in_most_scenes(scenes):
-    shares = np.stack([np.bincount(scene.label_ids.ravel(), minlength=34) / (HEIGHT * WIDTH) for scene in scenes])
+    fractions = np.stack([np.bincount(scene.label_ids.ravel(), minlength=34) / (HEIGHT * WIDTH) for scene in scenes])
     for name in CLASSES:
-        column = shares[:, LABEL_IDS[name]]
+        column = fractions[:, LABEL_IDS[name]]
         assert (column > 0.002).mean() >= 0.65, f"{name} is in {(column > 0.002).mean():.0%} of the scenes"
         assert column.mean() > 0.01, f"{name} covers {column.mean():.2%}"
     void = [i for i in range(34) if i not in EVALUATED]
-    assert 0 < shares[:, void].sum(axis=1).mean() < 0.1
+    assert 0 < fractions[:, void].sum(axis=1).mean() < 0.1
 
 
 def test_a_constant_prediction_scores_next_to_nothing(scenes):
@@ -49,11 +49,11 @@ def test_a_constant_prediction_scores_next_to_nothing(scenes):
     labels = labels[np.isin(labels, list(EVALUATED))]
     counts = np.bincount(labels, minlength=34)
     for name in CLASSES:
-        # One class is found wherever it is, the others never: their IoU is 0.
+        # The predicted class has an IoU above 0, all others have an IoU of 0.
         assert counts[LABEL_IDS[name]] / counts.sum() / len(CLASSES) < 0.1
 
 
-def test_colour_alone_does_not_tell_the_class(scenes):
+def test_color_alone_does_not_predict_the_class(scenes):
     def coarse(scene: Scene) -> np.ndarray:
         r, g, b = (scene.image[..., i].astype(int) >> 4 for i in range(3))
         return r * 256 + g * 16 + b
@@ -103,8 +103,8 @@ def test_keypoints(scenes):
     assert all(thing.keypoints_xy is None for scene in scenes for thing in scene.objects if thing.name == "car")
 
 
-def test_left_and_right_are_the_persons_own(scenes):
-    """Somebody who shows the nose looks at the camera: the right shoulder is at the left of the picture."""
+def test_left_and_right_are_those_of_the_person(scenes):
+    """A person whose nose is visible faces the camera: the right shoulder is at the left of the image."""
     left, right = JOINTS.index("left_shoulder"), JOINTS.index("right_shoulder")
     facing = [
         thing.keypoints_xy[left, 0] - thing.keypoints_xy[right, 0]
@@ -128,7 +128,7 @@ def test_a_seed_shows_the_same_street_at_another_size(scenes):
             assert np.allclose(expected, small[thing.instance].keypoints_xy, atol=1e-3)
 
 
-def test_nothing_is_drawn_over_what_stands_before_it():
+def test_nearer_objects_are_drawn_later():
     camera = Camera(width=512, height=256, focal=500, horizon=110, eye=1.5, x=0, yaw=0, bend=0, roll=0)
 
     def footprint(x0: float, x1: float, z0: float, z1: float) -> np.ndarray:
@@ -149,7 +149,7 @@ def test_a_standing_person_is_one_stature_high():
 
 
 @pytest.mark.parametrize("size", [(16, 64), (64, 31)])
-def test_too_small_a_picture_is_refused(size):
+def test_a_too_small_image_is_refused(size):
     with pytest.raises(ValueError, match="32 x 32"):
         render(0, *size)
 

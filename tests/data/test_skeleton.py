@@ -6,7 +6,7 @@ import pytest
 from lightseg.data.skeleton import DEFAULT_SIGMA, default_sigmas, mirrored_pairs, read_skeleton
 from lightseg.errors import LightsegError
 from lightseg.streets import JOINTS
-from lightseg.streets.coco_writing import SKELETON
+from lightseg.streets.coco_writer import SKELETON
 
 COCO = {"id": 1, "name": "person", "keypoints": list(JOINTS), "skeleton": SKELETON}
 HAND = {"name": "robot", "keypoints": ["tip", "left_hand", "right_hand", "base"], "skeleton": [[1, 4], [2, 4], [3, 4]]}

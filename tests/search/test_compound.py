@@ -1,4 +1,4 @@
-"""Compound scaling's grid search: the grid against plain loops, the costs against nets that are built one by one."""
+"""Grid search of compound scaling: the grid against plain loops, the costs against nets built separately."""
 
 import pytest
 import timm
@@ -16,8 +16,8 @@ def costs():
     return Costs()
 
 
-def directly(scales: Scales) -> int:
-    """Multiply-adds of a net that is built by timm as its B1 to B7 are."""
+def madds_of_timm(scales: Scales) -> int:
+    """Multiply-adds of a net that timm builds like its B1 to B7."""
     with torch.device("meta"):
         net = timm.models.efficientnet._gen_efficientnet(
             "tf_efficientnet_b0",
@@ -29,8 +29,8 @@ def directly(scales: Scales) -> int:
     return count_madds(net, (1, 3, scales.image_size, scales.image_size))
 
 
-def test_the_grid_is_all_there_is_within_the_tolerance(costs):
-    found = search(costs, **COARSE)
+def test_the_grid_is_complete(costs):
+    candidates = search(costs, **COARSE)
     quarters = [1 + i / 4 for i in range(20)]
     expected = {
         (alpha, beta, gamma)
@@ -39,35 +39,35 @@ def test_the_grid_is_all_there_is_within_the_tolerance(costs):
         for gamma in quarters
         if 1.9 <= alpha * beta * beta * gamma * gamma <= 2.1
     }
-    assert {tuple(candidate.coefficients) for candidate in found} == expected
-    assert len(found) == len(expected) > 1
-    assert [abs(c.ratio - 2) for c in found] == sorted(abs(c.ratio - 2) for c in found)
+    assert {tuple(candidate.coefficients) for candidate in candidates} == expected
+    assert len(candidates) == len(expected) > 1
+    assert [abs(c.ratio - 2) for c in candidates] == sorted(abs(c.ratio - 2) for c in candidates)
 
 
-def test_measured_is_what_the_nets_cost(costs):
-    base = directly(Scales(1.0, 1.0, 224))
+def test_ratios_are_those_of_the_nets(costs):
+    base = madds_of_timm(Scales(1.0, 1.0, 224))
     assert base == pytest.approx(385.8e6, rel=1e-3)
     for candidate in search(costs, **COARSE):
-        assert candidate.ratio == directly(compound(1, candidate.coefficients)) / base
+        assert candidate.ratio == madds_of_timm(compound(1, candidate.coefficients)) / base
         assert candidate.product == product_of(candidate.coefficients)
 
 
 @pytest.mark.parametrize("phi", [-1, 0.3, 1, 2])
-def test_the_paper_s_coefficients_cost_the_same_shared_or_built_alone(costs, phi):
-    assert costs.madds(compound(phi)) == directly(compound(phi))
+def test_cached_costs_equal_those_of_separate_nets(costs, phi):
+    assert costs.madds(compound(phi)) == madds_of_timm(compound(phi))
 
 
-def test_nets_that_are_the_same_are_built_once():
+def test_equal_nets_are_built_once():
     costs = Costs()
     assert costs.madds(Scales(1.0, 1.95, 224)) == costs.madds(Scales(1.002, 2.0, 224))
     costs.madds(Scales(1.0, 2.0, 256))
     assert (len(costs._nets), len(costs._madds)) == (1, 2)
 
 
-def test_the_edge_of_the_tolerance_is_inside():
+def test_the_limit_of_the_tolerance_is_included():
     costs = Costs()
-    found = search(costs, budget=1.5, step=0.1, tolerance=0.0)
-    assert Coefficients(1.5, 1.0, 1.0) in [candidate.coefficients for candidate in found]
+    candidates = search(costs, budget=1.5, step=0.1, tolerance=0.0)
+    assert Coefficients(1.5, 1.0, 1.0) in [candidate.coefficients for candidate in candidates]
 
 
 def test_the_command_marks_the_paper_s_choice_and_measures_at_each_phi(capsys):
@@ -77,14 +77,14 @@ def test_the_command_marks_the_paper_s_choice_and_measures_at_each_phi(capsys):
     assert lines[1].endswith("phi=2 of 3.69")
     (paper,) = [line for line in lines if line.endswith("the paper's")]
     assert paper.split()[:5] == ["1.20", "1.10", "1.15", "1.920", "256"]
-    b0, at_1, at_2 = (directly(compound(phi)) for phi in (0, 1, 2))
+    b0, at_1, at_2 = (madds_of_timm(compound(phi)) for phi in (0, 1, 2))
     assert f"{at_1 / b0:.3f} " in paper
     assert f"{at_2 / b0:.2f} {at_2 / b0 / 1.92**2 - 1:+.1%}" in paper
     assert len(lines) <= 4 and PAPER == (1.2, 1.1, 1.15)
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "message"),
     [
         (["--budget", "1"], "a budget above 1"),
         (["--step", "0"], "a step above 0"),
@@ -95,7 +95,7 @@ def test_the_command_marks_the_paper_s_choice_and_measures_at_each_phi(capsys):
         (["--step", "1", "--rows", "1", "--phi", "11"], "depth must be above 0 and at most 8"),
     ],
 )
-def test_what_cannot_be_searched_is_one_line(words, said, capsys):
-    assert main(words) == 2
+def test_invalid_arguments_are_an_error_of_one_line(arguments, message, capsys):
+    assert main(arguments) == 2
     output = capsys.readouterr()
-    assert said in output.err and output.err.count("\n") == 1 and output.out == ""
+    assert message in output.err and output.err.count("\n") == 1 and output.out == ""

@@ -1,4 +1,4 @@
-"""NetAdapt's arithmetic: what may be cut, what it costs, which channels stay, and what is chosen."""
+"""NetAdapt: widths, costs, channel selection, proposals and the choice among them."""
 
 import random
 from dataclasses import replace
@@ -11,8 +11,15 @@ from lightseg.catalog.arch import Arch, Block, Conv, ConvHead, IRPoolHead, PoolH
 from lightseg.errors import LightsegError
 from lightseg.model import create_model
 from lightseg.profile import count_madds
-from lightseg.search.netadapt.channel_graph import adjustable, resized, smallest, wiring
-from lightseg.search.netadapt.channel_selection import Axes, arch_of, built, sizes, table_model, truncated
+from lightseg.search.netadapt.channel_graph import adjustable_widths, narrowest, trace_channels, with_widths
+from lightseg.search.netadapt.channel_selection import (
+    Axes,
+    arch_of,
+    build_model,
+    select_channels,
+    sizes,
+    to_block_table,
+)
 from lightseg.search.netadapt.cost import Latency, Madds
 from lightseg.search.netadapt.proposals import check_target, child, choose, proposals, ratio
 
@@ -33,10 +40,10 @@ SIZE = (64, 96)
 
 
 def model_of(arch: Arch = SMALL, task: str = "seg", **options):
-    """With batch norms of which no channel is like another."""
+    """A model with random batch norms, so that all channels differ."""
     torch.manual_seed(0)
     spec = {"backbone": arch.name, "task": task, "num_classes": 5, "output_stride": 16 if task == "seg" else 32}
-    model = built({**create_model("mobilenetv3_small", **{k: v for k, v in spec.items() if k != "backbone"}).spec,
+    model = build_model({**create_model("mobilenetv3_small", **{k: v for k, v in spec.items() if k != "backbone"}).spec,
                    **options}, arch)  # fmt: skip
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -47,9 +54,9 @@ def model_of(arch: Arch = SMALL, task: str = "seg", **options):
     return model.eval()
 
 
-def test_widths_are_expansions_and_bottlenecks_with_what_residuals_join():
-    found = wiring(SMALL)
-    assert found.sizes == {
+def test_widths_are_expansions_and_bottlenecks_joined_by_residuals():
+    graph = trace_channels(SMALL)
+    assert graph.sizes == {
         "stem": 16,
         "stage 2, block 1: expansion": 48,
         "stage 2, block 1: bottleneck": 24,
@@ -62,66 +69,68 @@ def test_widths_are_expansions_and_bottlenecks_with_what_residuals_join():
         "stage 4, block 1: bottleneck": 56,
         "stage 4, block 2: 1x1 convolution": 96,
     }
-    narrow = resized(SMALL, {"stage 2, block 1: bottleneck": 16})
+    narrow = with_widths(SMALL, {"stage 2, block 1: bottleneck": 16})
     assert narrow.stages[1] == (Block(3, 48, 16, 2), Block(3, 72, 16), Skip(16))
-    assert resized(SMALL, {"stem": 8}).stages[0] == (Block(3, 8, 8, se=True),) and "stem" in adjustable(SMALL)
+    assert with_widths(SMALL, {"stem": 8}).stages[0] == (Block(3, 8, 8, se=True),)
+    assert "stem" in adjustable_widths(SMALL)
     plain = replace(SMALL, stages=((Block(3, 16, 24, 2),), *SMALL.stages[2:]))
-    assert "stem" not in adjustable(plain)  # no residual joins it
+    assert "stem" not in adjustable_widths(plain)  # no residual joins it
 
 
 def test_a_width_that_would_change_the_layers_is_refused():
-    assert resized(SMALL, {"stage 3, block 1: bottleneck": 48}) is None  # the skip that follows would keep its input
-    assert resized(SMALL, {"stage 2, block 2: expansion": 24}) is None  # it would expand nothing
+    assert with_widths(SMALL, {"stage 3, block 1: bottleneck": 48}) is None  # the next skip would become an identity
+    assert with_widths(SMALL, {"stage 2, block 2: expansion": 24}) is None  # it would expand nothing
     grouped = replace(SMALL, stages=((Block(3, 16, 16, groups=2),), *SMALL.stages[1:]))
-    assert "stem" not in adjustable(grouped)
-    assert wiring(smallest(SMALL)).blocks == wiring(SMALL).blocks and max(adjustable(smallest(SMALL)).values()) <= 16
+    assert "stem" not in adjustable_widths(grouped)
+    assert trace_channels(narrowest(SMALL)).blocks == trace_channels(SMALL).blocks
+    assert max(adjustable_widths(narrowest(SMALL)).values()) <= 16
 
 
 @pytest.mark.parametrize("task", ["seg", "cls"])
-def test_costs_are_those_of_nets_that_are_built(task):
+def test_costs_equal_the_counts_of_the_nets(task):
     model = model_of(task=task, **({"head": {"name": "native"}} if task == "cls" else {}))
     cost = Madds(model, SIZE)
     assert cost(SMALL) == count_madds(model, (1, 3, *SIZE), torch.uint8)
-    draw = random.Random(0)
+    rng = random.Random(0)
     for _ in range(4):
-        sizes = {label: draw.randrange(8, size + 1, 8) for label, size in adjustable(SMALL).items()}
-        arch = resized(SMALL, {label: size - 1 for label, size in sizes.items()})  # unlike any other: never a residual
+        sizes = {label: rng.randrange(8, size + 1, 8) for label, size in adjustable_widths(SMALL).items()}
+        arch = with_widths(SMALL, {label: size - 1 for label, size in sizes.items()})  # no new residual
         if arch is not None:
-            assert cost(arch) == count_madds(built(model.spec, arch), (1, 3, *SIZE), torch.uint8)
+            assert cost(arch) == count_madds(build_model(model.spec, arch), (1, 3, *SIZE), torch.uint8)
 
 
-def test_each_proposal_lowers_the_cost_by_delta_and_is_the_widest_that_does():
+def test_each_proposal_reduces_the_cost_by_delta_and_is_the_widest_to_do_so():
     cost = Madds(model_of(), SIZE)
     now, delta = cost(SMALL), 0.04 * cost(SMALL)
-    found = proposals(SMALL, cost, delta, 0.0)
-    assert len(found) >= 4 and [one.what for one in found] == [
-        w for w in adjustable(SMALL) if w in {o.what for o in found}
-    ]
-    for one in found:
-        assert one.cost == cost(one.arch) <= now - delta
-        wider = [resized(SMALL, {one.what: size}) for size in range(one.after + 8, one.before, 8)]
+    all_proposals = proposals(SMALL, cost, delta, 0.0)
+    labels = [proposal.label for proposal in all_proposals]
+    assert len(labels) >= 4 and labels == [label for label in adjustable_widths(SMALL) if label in labels]
+    for proposal in all_proposals:
+        assert proposal.cost == cost(proposal.arch) <= now - delta
+        wider = [with_widths(SMALL, {proposal.label: size}) for size in range(proposal.after + 8, proposal.before, 8)]
         assert all(cost(arch) > now - delta for arch in wider if arch is not None)
-    # the last step need not fall by a whole delta; and where no width gives that much, each gives what it can
+    # the last step may fall by less than delta; where no width reaches delta, each is reduced as far as possible
     near = proposals(SMALL, cost, delta, 0.99 * now)
-    assert max(one.cost for one in near) > now - delta and all(one.cost <= 0.99 * now for one in near)
-    most = proposals(SMALL, cost, 0.9 * now, 0.0)
-    assert {one.what: one.after for one in most}["stage 4, block 2: 1x1 convolution"] == 8
+    assert max(proposal.cost for proposal in near) > now - delta
+    assert all(proposal.cost <= 0.99 * now for proposal in near)
+    furthest = proposals(SMALL, cost, 0.9 * now, 0.0)
+    assert {proposal.label: proposal.after for proposal in furthest}["stage 4, block 2: 1x1 convolution"] == 8
 
 
 def test_the_choice_is_accuracy_over_cost():
     before = (0.50, 100.0)
-    found = [(0.49, 98.0), (0.48, 90.0), (0.47, 97.0), (0.48, 90.0)]
-    assert ratio(before, found[0]) == pytest.approx(-0.005) and ratio(before, found[1]) == pytest.approx(-0.002)
-    assert choose(before, found) == 1
+    candidates = [(0.49, 98.0), (0.48, 90.0), (0.47, 97.0), (0.48, 90.0)]
+    assert [ratio(before, candidate) for candidate in candidates[:2]] == pytest.approx([-0.005, -0.002])
+    assert choose(before, candidates) == 1
     assert choose(before, [(0.52, 90.0), (0.51, 99.0)]) == 1  # accuracy gained for little cost
 
 
-def test_channels_with_the_largest_filters_stay():
+def test_channels_with_the_largest_filters_are_kept():
     model = model_of()
     model.backbone.net.stages_1[1].expand.conv.weight.data[5] *= 100  # of 72
     model.backbone.net.stages_1[1].expand.bn.weight.data[7] = 1e3  # large once the batch norm is folded in
-    arch = resized(SMALL, {"stage 2, block 2: expansion": 8})
-    small = truncated(model, arch)
+    arch = with_widths(SMALL, {"stage 2, block 2: expansion": 8})
+    small = select_channels(model, arch)
     ours, theirs = small.backbone.net.stages_1[1], model.backbone.net.stages_1[1]
     filters, norm = theirs.expand.conv.weight, theirs.expand.bn
     power = filters.square().sum((1, 2, 3)) * norm.weight.square() / (norm.running_var + norm.eps)
@@ -133,65 +142,65 @@ def test_channels_with_the_largest_filters_stay():
 
 
 @pytest.mark.parametrize("task", ["seg", "cls"])
-def test_cutting_channels_that_are_zero_changes_no_answer(task):
-    """Every kind of width at once, the head's inputs too: what is cut has filters of zero and adds nothing."""
+def test_removing_zero_channels_does_not_change_predictions(task):
+    """All kinds of widths at once, with the head's inputs. The removed channels have filters of zero."""
     model = model_of(task=task, **({"head": {"name": "native"}} if task == "cls" else {}))
     axes = Axes(model)
-    wanted = {label: size - 8 for label, size in adjustable(SMALL).items() if size > 16}
-    arch = resized(SMALL, wanted)
+    narrower = {label: size - 8 for label, size in adjustable_widths(SMALL).items() if size > 16}
+    arch = with_widths(SMALL, narrower)
     after, state = sizes(arch), model.state_dict()
     for key, tensor in state.items():
         for dim, label in enumerate(axes.of(key)[: tensor.ndim]):
             if label and after[label] < sizes(SMALL)[label] and dim == 0 and not key.endswith("running_var"):
-                tensor[after[label] :] = 0.0  # the last channels: batch norm leaves them at zero
-    small = truncated(model, arch, axes)
+                tensor[after[label] :] = 0.0  # the last channels; batch norm keeps them at zero
+    small = select_channels(model, arch, axes)
     assert small.spec["arch"] != model.spec["arch"] and arch_of(small) == arch
     images = torch.randint(0, 256, (2, 3, *SIZE), dtype=torch.uint8)
     with torch.no_grad():
         torch.testing.assert_close(small(images), model(images), atol=1e-4, rtol=1e-4)
 
 
-def test_timms_model_becomes_a_table_and_answers_alike():
+def test_the_block_table_of_timms_model_gives_equal_predictions():
     torch.manual_seed(0)
     model = create_model("mobilenetv3_small", "seg", 4).eval()
-    table = table_model(model)
+    table = to_block_table(model)
     images = torch.randint(0, 256, (1, 3, *SIZE), dtype=torch.uint8)
     with torch.no_grad():
         torch.testing.assert_close(table(images), model(images), atol=1e-5, rtol=1e-5)
-    assert table_model(table) is table
+    assert to_block_table(table) is table
 
 
-def test_a_target_that_no_net_reaches_says_what_can_be():
+def test_an_unreachable_target_is_an_error_with_the_minimum():
     cost = Madds(model_of(), SIZE)
-    least = cost(smallest(SMALL)) / cost(SMALL)
-    check_target(SMALL, least, cost, "multiply-adds")
+    min_fraction = cost(narrowest(SMALL)) / cost(SMALL)
+    check_target(SMALL, min_fraction, cost, "multiply-adds")
     with pytest.raises(
-        LightsegError, match=rf"search.target=0.01 cannot be reached: .* has {least:.3f} of the multiply"
+        LightsegError, match=rf"search.target=0.01 cannot be reached: .* has {min_fraction:.3f} of the multiply"
     ):
         check_target(SMALL, 0.01, cost, "multiply-adds")
 
 
-def test_children_cost_what_they_may():
+def test_costs_of_children_are_within_delta_below_the_target():
     cost = Madds(model_of(), SIZE)
-    whole = cost(SMALL)
-    found = [child(SMALL, SMALL, cost, 0.6 * whole, 0.05 * whole, random.Random(seed)) for seed in range(5)]
-    assert all(0.55 * whole <= cost(arch) <= 0.6 * whole for arch in found) and len(set(found)) > 1
-    assert found[0] == child(SMALL, SMALL, cost, 0.6 * whole, 0.05 * whole, random.Random(0))
-    for arch in found:
-        assert all(size <= adjustable(SMALL)[label] for label, size in adjustable(arch).items())
+    full = cost(SMALL)
+    children = [child(SMALL, SMALL, cost, 0.6 * full, 0.05 * full, random.Random(seed)) for seed in range(5)]
+    assert all(0.55 * full <= cost(arch) <= 0.6 * full for arch in children) and len(set(children)) > 1
+    assert children[0] == child(SMALL, SMALL, cost, 0.6 * full, 0.05 * full, random.Random(0))
+    for arch in children:
+        assert all(size <= adjustable_widths(SMALL)[label] for label, size in adjustable_widths(arch).items())
 
 
-def test_latency_is_measured_once_and_kept_in_its_table(tmp_path, monkeypatch):
+def test_latency_is_measured_once_and_saved_in_the_table(tmp_path, monkeypatch):
     model, table = model_of(), tmp_path / "latency.json"
     first = Latency(model, SIZE, table)
-    whole = first(SMALL)
-    assert whole > 0 and table.is_file()
+    full = first(SMALL)
+    assert full > 0 and table.is_file()
     monkeypatch.setattr("lightseg.search.netadapt.cost.measure_latency", lambda *a, **k: pytest.fail("measured again"))
     again = Latency(model, SIZE, table)
-    assert again(SMALL) == whole
+    assert again(SMALL) == full
     entries = len(again.entries)
     monkeypatch.setattr("lightseg.search.netadapt.cost.measure_latency", lambda *a, **k: {"latency_ms": 0.0})
-    assert again(resized(SMALL, {"stage 2, block 2: expansion": 8})) < whole and len(again.entries) == entries + 1
+    assert again(with_widths(SMALL, {"stage 2, block 2: expansion": 8})) < full and len(again.entries) == entries + 1
     table.write_text(table.read_text().replace('"latency_ms"', '"madds"'))
     with pytest.raises(LightsegError, match="is of metric madds, not latency_ms"):
         Latency(model, SIZE, table)
@@ -202,5 +211,5 @@ def test_other_heads_of_a_table():
         arch = replace(SMALL, head=head)
         model = model_of(arch, "cls", head={"name": "native"})
         assert Madds(model, SIZE)(arch) == count_madds(model, (1, 3, *SIZE), torch.uint8)
-        narrow = resized(arch, {"stage 4, block 2: 1x1 convolution": 40})
-        assert truncated(model, narrow).backbone.net.head.conv.weight.shape[1] == 40
+        narrow = with_widths(arch, {"stage 4, block 2: 1x1 convolution": 40})
+        assert select_channels(model, narrow).backbone.net.head.conv.weight.shape[1] == 40

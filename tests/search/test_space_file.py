@@ -1,4 +1,4 @@
-"""Search spaces as files: what they say, and one line for everything that is no space."""
+"""Search spaces as files: their choices, and errors of one line."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from lightseg.errors import LightsegError
 from tests.search.tiny_space import TINY
 
 
-def test_what_a_file_says():
+def test_choices_of_a_file():
     space = parse_space(TINY, "tiny.yaml")
     assert [len(stage) for stage in space.stages] == [1, 3, 1, 1, 1]
     first, second, third = space.stages[1]
@@ -21,7 +21,7 @@ def test_what_a_file_says():
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ("divisor: 4", "divisor: 8", "stem: out 4 is not divisible by the divisor 8: take 8 or 16"),
         ("from: 12, to: 20, step: 4", "from: 12, to: 20, step: 3", "stage 3, block 1: out 15 is not divisible"),
@@ -47,16 +47,19 @@ def test_what_a_file_says():
         ("name: tiny", "name: !!python/object:os.system x", "is not YAML"),
     ],
 )
-def test_what_is_no_space(old, new, said):
+def test_errors_in_a_file(old, new, message):
     assert old in TINY
     with pytest.raises(LightsegError) as error:
         parse_space(TINY.replace(old, new), "tiny.yaml")
-    assert said in str(error.value) and str(error.value).startswith("tiny.yaml") and "\n" not in str(error.value)
+    assert message in str(error.value) and str(error.value).startswith("tiny.yaml") and "\n" not in str(error.value)
 
 
-def test_files_that_are_not_there(tmp_path):
-    for name, said in (("dmasking_fbnetv2_x", "did you mean dmasking_fbnetv2"), (f"{tmp_path}/a.yaml", "No such file")):
-        with pytest.raises(LightsegError, match=said):
+def test_missing_and_too_large_files(tmp_path):
+    for name, message in (
+        ("dmasking_fbnetv2_x", "did you mean dmasking_fbnetv2"),
+        (f"{tmp_path}/a.yaml", "No such file"),
+    ):
+        with pytest.raises(LightsegError, match=message):
             read_space(name)
     (tmp_path / "big.yaml").write_text("a" * 300_000)
     with pytest.raises(LightsegError, match="over 200 kB"):

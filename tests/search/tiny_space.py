@@ -1,4 +1,4 @@
-"""A search space with every kind of choice, of nets that train in a second; and its nets, one at a time."""
+"""A search space with all kinds of choices and nets that train in a second."""
 
 import torch
 from torch import nn
@@ -28,4 +28,4 @@ def set_choices(net: nn.Module, choices: dict[str, int]) -> None:
         index = torch.tensor(choices[name], device=decision.alpha.device)
         with torch.no_grad():
             decision.alpha.zero_()[choices[name]] = 10.0
-        decision.drawn = F.one_hot(index, len(decision)).to(decision.alpha.dtype)
+        decision.sampled = F.one_hot(index, len(decision)).to(decision.alpha.dtype)

@@ -1,4 +1,4 @@
-"""search=dmasking through the real train.py: it ends with an architecture, also after kill -9, and trains that."""
+"""search=dmasking through train.py: it ends with an architecture, also after kill -9, and that net trains."""
 
 import json
 import os
@@ -28,26 +28,26 @@ def space(tmp_path) -> Path:
 
 
 @pytest.fixture
-def search_words(words, space):
+def search_overrides(words, space):
     def make(*more: str) -> list[str]:
-        own = ["search=dmasking", f"backbone={space}", "search.target=1.2e6", "search.lr=0.3", "search.warmup=0.0"]
-        return words(*own, "data.batch_size=3", *more)
+        search = ["search=dmasking", f"backbone={space}", "search.target=1.2e6", "search.lr=0.3", "search.warmup=0.0"]
+        return words(*search, "data.batch_size=3", *more)
 
     return make
 
 
-def refused(words, capsys) -> str:
-    assert train.main(words) == 2
+def refused(overrides, capsys) -> str:
+    assert train.main(overrides) == 2
     (line,) = capsys.readouterr().err.splitlines()
     return line
 
 
-def test_a_search_ends_with_a_net_within_the_target(search_words, tmp_path, capsys):
-    assert train.main(search_words("trainer.max_epochs=2", "trainer.log_every_n_steps=1")) == 0
+def test_a_search_ends_with_a_net_within_the_target(search_overrides, tmp_path, capsys):
+    assert train.main(search_overrides("trainer.max_epochs=2", "trainer.log_every_n_steps=1")) == 0
     folder = only_run(tmp_path / "runs")
     out = capsys.readouterr().out
-    found, content = read_arch(folder / "arch.yaml"), json.loads((folder / "search.json").read_text())
-    assert f"backbone={folder / 'arch.yaml'}" in out and content["arch"] == found.name
+    arch, content = read_arch(folder / "arch.yaml"), json.loads((folder / "search.json").read_text())
+    assert f"backbone={folder / 'arch.yaml'}" in out and content["arch"] == arch.name
     assert content["found"] <= content["target"] == 1.2e6
     assert content["measured"]["madds"] == pytest.approx(content["found"], rel=0.01)
     history = content["history"]
@@ -55,22 +55,22 @@ def test_a_search_ends_with_a_net_within_the_target(search_words, tmp_path, caps
     assert all(first != last for first, last in history["probabilities"].values())  # every choice was trained
     assert (folder / "images" / "search.png").stat().st_size > 1000
     record = json.loads((folder / "record.json").read_text())
-    assert record["backbone"] == found.name and record["cost"]["madds"] > content["found"]  # the head's on top
+    assert record["backbone"] == arch.name and record["cost"]["madds"] > content["found"]  # plus the head
     assert record["setting"]["search.target"] == 1.2e6 and not record["protocol"]["ema"]
     assert "search/cost" in (folder / "metrics.csv").read_text().splitlines()[0]
-    model = load_model(folder / "checkpoints" / "last.ckpt")  # the super-network, which needs no file
+    model = load_model(folder / "checkpoints" / "last.ckpt")  # the super-network, which needs no file of its space
     assert model(torch.zeros(1, 3, 64, 128, dtype=torch.uint8)).shape[1] == 19
 
 
 @pytest.mark.slow
-def test_in_classification_too_and_the_net_trains(cls_words, space, tmp_path):
-    own = ["search=dmasking", f"backbone={space}", "search.cost=params", "search.target=9e3", "trainer.max_epochs=1"]
-    assert train.main(cls_words(*own)) == 0
+def test_classification_searches_a_net_that_trains(cls_words, space, tmp_path):
+    search = ["search=dmasking", f"backbone={space}", "search.cost=params", "search.target=9e3", "trainer.max_epochs=1"]
+    assert train.main(cls_words(*search)) == 0
     folder = only_run(tmp_path / "runs")
     content = json.loads((folder / "search.json").read_text())
     assert content["measured"]["params"] == pytest.approx(content["found"], rel=0.01) and content["found"] <= 9e3
-    assert content["history"]["costs"] == []  # the one epoch is the warm-up's
-    # from scratch, under another head and as a backbone like any other
+    assert content["history"]["costs"] == []  # the only epoch is the warm-up
+    # from scratch, with another head and as an ordinary backbone
     trained = cls_words(f"backbone={folder / 'arch.yaml'}", "trainer.max_epochs=1", f"runs_dir={tmp_path / 'b'}")
     assert train.main(trained) == 0
     assert json.loads((only_run(tmp_path / "b") / "record.json").read_text())["backbone"] == content["arch"]
@@ -78,21 +78,27 @@ def test_in_classification_too_and_the_net_trains(cls_words, space, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["det", "pose"])
-def test_in_the_other_tasks_too(task, request, space, tmp_path):
-    words = request.getfixturevalue(f"{task}_words")
-    own = ["search=dmasking", f"backbone={space}", "search.target=1.2e6", "search.warmup=0.0", "trainer.max_epochs=2"]
-    assert train.main(words(*own)) == 0
+def test_detection_and_pose_search_nets_that_train(task, request, space, tmp_path):
+    overrides = request.getfixturevalue(f"{task}_words")
+    search = [
+        "search=dmasking",
+        f"backbone={space}",
+        "search.target=1.2e6",
+        "search.warmup=0.0",
+        "trainer.max_epochs=2",
+    ]
+    assert train.main(overrides(*search)) == 0
     folder = only_run(tmp_path / "runs")
     content = json.loads((folder / "search.json").read_text())
     assert content["measured"]["madds"] == pytest.approx(content["found"], rel=0.01) and content["found"] <= 1.2e6
     assert all(first != last for first, last in content["history"]["probabilities"].values())
-    trained = words(f"backbone={folder / 'arch.yaml'}", "trainer.max_epochs=1", f"runs_dir={tmp_path / 'b'}")
+    trained = overrides(f"backbone={folder / 'arch.yaml'}", "trainer.max_epochs=1", f"runs_dir={tmp_path / 'b'}")
     assert train.main(trained) == 0
     assert json.loads((only_run(tmp_path / "b") / "record.json").read_text())["backbone"] == content["arch"]
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("overrides", "message"),
     [
         (["search.target=1e3"], "no net of tiny costs so little; its cheapest has"),
         (["search.target=null"], "needs search.target=<number>"),
@@ -108,42 +114,42 @@ def test_in_the_other_tasks_too(task, request, space, tmp_path):
         (["data.batch_size=4"], "is more than the 3 of a half"),
     ],
 )
-def test_what_cannot_be_searched(search_words, tmp_path, capsys, more, said):
-    assert said in refused(search_words(*more), capsys)
+def test_invalid_searches_are_an_error_of_one_line(search_overrides, tmp_path, capsys, overrides, message):
+    assert message in refused(search_overrides(*overrides), capsys)
     assert not (tmp_path / "runs").exists()
 
 
-def test_files_that_do_not_fit(search_words, words, space, tmp_path, capsys):
+def test_files_of_another_kind_are_an_error(search_overrides, words, space, tmp_path, capsys):
     table = tmp_path / "table.json"
     table.write_text(json.dumps({"metric": "joule", "entries": {}}))
-    line = refused(search_words("search.cost=latency_ms", f"search.table={table}"), capsys)
+    line = refused(search_overrides("search.cost=latency_ms", f"search.table={table}"), capsys)
     assert "is of joule, and the target of search.cost=latency_ms" in line
     space.write_text(TINY.replace("divisor: 4", "divisor: 16"))
-    assert "is not divisible by the divisor 16" in refused(search_words(), capsys)
-    assert "unknown key" in refused(words(f"backbone={space}"), capsys)  # a space is no net
+    assert "is not divisible by the divisor 16" in refused(search_overrides(), capsys)
+    assert "unknown key" in refused(words(f"backbone={space}"), capsys)  # a space is not an architecture
     assert "give search=dmasking" in refused(words("backbone=dmasking_mini"), capsys)
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_it_finds_the_same_net(search_words, tmp_path):
+def test_killed_and_resumed_a_search_ends_with_the_same_net(search_overrides, tmp_path):
     options = ["trainer.max_epochs=6", "search.target=2e6"]
-    assert train.main(search_words(*options, f"runs_dir={tmp_path / 'whole'}")) == 0
-    command = [sys.executable, "train.py", *search_words(*options, f"runs_dir={tmp_path / 'cut'}")]
-    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # sums of another order are other numbers
+    assert train.main(search_overrides(*options, f"runs_dir={tmp_path / 'uninterrupted'}")) == 0
+    command = [sys.executable, "train.py", *search_overrides(*options, f"runs_dir={tmp_path / 'resumed'}")]
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # the order of sums changes their rounding
     with subprocess.Popen(
         command, cwd=ROOT, env=os.environ | threads, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and process.poll() is None:
-            checkpoints = list((tmp_path / "cut").glob("*/*/*/*/checkpoints/last.ckpt"))
+            checkpoints = list((tmp_path / "resumed").glob("*/*/*/*/checkpoints/last.ckpt"))
             if checkpoints and torch.load(checkpoints[0], weights_only=True)["epoch"] >= 1:
                 os.kill(process.pid, signal.SIGKILL)
                 break
             time.sleep(0.02)
-    folder = only_run(tmp_path / "cut")
-    assert not (folder / "arch.yaml").exists()  # killed before its end, or this test would show nothing
+    folder = only_run(tmp_path / "resumed")
+    assert not (folder / "arch.yaml").exists()  # killed before its end
     assert train.main([f"resume={folder}"]) == 0
-    whole = only_run(tmp_path / "whole")
-    ours, theirs = (json.loads((f / "search.json").read_text()) for f in (folder, whole))
+    uninterrupted = only_run(tmp_path / "uninterrupted")
+    ours, theirs = (json.loads((f / "search.json").read_text()) for f in (folder, uninterrupted))
     assert ours["history"] == theirs["history"] and ours["choices"] == theirs["choices"]
-    assert (folder / "arch.yaml").read_text() == (whole / "arch.yaml").read_text()
+    assert (folder / "arch.yaml").read_text() == (uninterrupted / "arch.yaml").read_text()

@@ -1,4 +1,4 @@
-"""`search=netadapt` through the real train.py: from a trained run to an architecture that every command takes."""
+"""`search=netadapt` through train.py: from a trained run to an architecture that all commands accept."""
 
 import json
 import os
@@ -24,7 +24,7 @@ SEARCH = ("search=netadapt", "search.steps=2", "search.holdout=0.34", "search.de
 
 
 def write_checkpoint(path: Path, backbone: str) -> Path:
-    """As a run of `words` leaves it, of random weights."""
+    """A checkpoint as of a run of `words`, with random weights."""
     torch.manual_seed(0)
     model = create_model(backbone, "seg", 19, class_names=[f"class {n}" for n in range(19)])
     state = {f"model.{key}": tensor for key, tensor in model.state_dict().items()}
@@ -38,8 +38,8 @@ def trained(tmp_path) -> Path:
 
 
 def folder_of(runs: Path) -> Path:
-    (found,) = runs.glob("*/*/*/netadapt-*")
-    return found
+    (folder,) = runs.glob("*/*/*/netadapt-*")
+    return folder
 
 
 def test_from_a_run_to_an_architecture_with_its_weights_and_record(words, tmp_path, trained, capsys):
@@ -47,39 +47,41 @@ def test_from_a_run_to_an_architecture_with_its_weights_and_record(words, tmp_pa
     assert train.main(search) == 0
     folder = folder_of(tmp_path / "runs")
     best, steps = folder / "checkpoints" / "best.ckpt", json.loads((folder / "steps.json").read_text())
-    whole, found = load_model(trained), load_model(best)
+    wide, narrow = load_model(trained), load_model(best)
     shape = (1, 3, 64, 128)
-    madds, before = (count_madds(model, shape, torch.uint8) for model in (found, whole))
+    madds, before = (count_madds(model, shape, torch.uint8) for model in (narrow, wide))
     assert (steps["seed"]["cost"], steps["steps"][-1]["cost"]) == (before, madds) and madds <= 0.85 * before
     assert all(len(step["tried"]) >= 3 for step in steps["steps"])
     name = f"mobilenetv3_small_050_netadapt{round(100 * madds / before)}"
-    assert found.spec["backbone"] == read_arch(folder / "arch.yaml").name == name
+    assert narrow.spec["backbone"] == read_arch(folder / "arch.yaml").name == name
     record = json.loads((folder / "record.json").read_text())
     assert record["metrics"]["val/mIoU"] == pytest.approx(steps["steps"][-1]["val"], abs=1e-6)
     assert record["cost"]["madds"] == madds and record["backbone"] == name
     table = (folder / "steps.md").read_text()
     assert table.count("\n|") == 3 + len(steps["steps"]) and "| 0 | the trained net |" in table
     assert not list(folder.glob("checkpoints/step-*")) and (folder / "images" / "val.png").is_file()
-    # what it is is what the checkpoint of an ordinary run begins with, and the same command finds it there
+    # a run can start from its weights, and the same command returns the finished search
     model = create_model(str(folder / "arch.yaml"), "seg", 19, pretrained=str(best))
     for key, tensor in model.backbone.state_dict().items():
-        assert torch.equal(tensor, found.backbone.state_dict()[key]), key
+        assert torch.equal(tensor, narrow.backbone.state_dict()[key]), key
     capsys.readouterr()
     assert train.main(search) == 0 and "there already" in capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_killed_and_started_again_it_finds_the_same_net(words, tmp_path, trained):
-    more = (f"pretrained={trained}", *SEARCH)
-    assert train.main(words(*more, f"runs_dir={tmp_path / 'whole'}")) == 0
+def test_killed_and_resumed_a_search_ends_with_the_same_net(words, tmp_path, trained):
+    overrides = (f"pretrained={trained}", *SEARCH)
+    assert train.main(words(*overrides, f"runs_dir={tmp_path / 'uninterrupted'}")) == 0
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "train.py", *words(*more, f"runs_dir={tmp_path / 'cut'}")]
-    for tried in (2, 5):  # nets after which it is killed, in the first step and later
+    command = [sys.executable, "train.py", *words(*overrides, f"runs_dir={tmp_path / 'resumed'}")]
+    for tried in (2, 5):  # number of nets after which it is killed, in the first step and later
         with open(tmp_path / "log", "wb") as log:
             process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and process.poll() is None:
-            content = [json.loads(path.read_text()) for path in (tmp_path / "cut").glob("*/*/*/netadapt-*/steps.json")]
+            content = [
+                json.loads(path.read_text()) for path in (tmp_path / "resumed").glob("*/*/*/netadapt-*/steps.json")
+            ]
             if content and sum(len(step["tried"]) for step in content[0]["steps"]) >= tried:
                 break
             time.sleep(0.05)
@@ -87,14 +89,14 @@ def test_killed_and_started_again_it_finds_the_same_net(words, tmp_path, trained
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert subprocess.run(command, cwd=ROOT, env=environment, capture_output=True).returncode == 0
-    whole, cut = (folder_of(tmp_path / name) for name in ("whole", "cut"))
-    assert (whole / "arch.yaml").read_text() == (cut / "arch.yaml").read_text()
-    steps = [json.loads((folder / "steps.json").read_text()) for folder in (whole, cut)]
+    uninterrupted, resumed = (folder_of(tmp_path / name) for name in ("uninterrupted", "resumed"))
+    assert (uninterrupted / "arch.yaml").read_text() == (resumed / "arch.yaml").read_text()
+    steps = [json.loads((folder / "steps.json").read_text()) for folder in (uninterrupted, resumed)]
     assert steps[0]["steps"] == steps[1]["steps"]
-    weights = [load_model(folder / "checkpoints" / "best.ckpt").state_dict() for folder in (whole, cut)]
+    weights = [load_model(folder / "checkpoints" / "best.ckpt").state_dict() for folder in (uninterrupted, resumed)]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
-    # and every command takes what it found
-    arch, best = cut / "arch.yaml", cut / "checkpoints" / "best.ckpt"
+    # all commands accept the result
+    arch, best = resumed / "arch.yaml", resumed / "checkpoints" / "best.ckpt"
     again = (f"backbone={arch}", f"pretrained={best}", "trainer.max_epochs=1", f"runs_dir={tmp_path / 'again'}")
     assert train.main(words(*again)) == 0
     assert train.main(["mode=test", f"ckpt={best}", f"runs_dir={tmp_path / 'test'}"]) == 0
@@ -115,13 +117,13 @@ def test_evolution_and_classification_and_latency(cls_words, tmp_path, monkeypat
     assert len(nets) == 6 and all(0.7 <= net["cost"] / steps["seed"]["cost"] <= 0.8 for net in nets)
     assert steps["steps"][-1]["held"] == max(net["held"] for net in nets)
 
-    def milliseconds(layer, shape, **_):  # as if a block took as long as it has multiply-adds
-        return {"latency_ms": 0.5 if type(layer).__name__ == "_Outside" else count_madds(layer, shape) / 1e5}
+    def milliseconds(layer, shape, **_):  # latency in proportion to multiply-adds
+        return {"latency_ms": 0.5 if type(layer).__name__ == "_StemAndHead" else count_madds(layer, shape) / 1e5}
 
     monkeypatch.setattr("lightseg.search.netadapt.cost.measure_latency", milliseconds)
     table = tmp_path / "table.json"
-    words = cls_words(*search, "search.cost=latency_ms", f"search.table={table}", f"runs_dir={tmp_path / 'latency'}")
-    assert train.main(words) == 0
+    latency = cls_words(*search, "search.cost=latency_ms", f"search.table={table}", f"runs_dir={tmp_path / 'latency'}")
+    assert train.main(latency) == 0
     steps = json.loads((folder_of(tmp_path / "latency") / "steps.json").read_text())
     assert steps["steps"][-1]["cost"] <= 0.8 * steps["seed"]["cost"] and json.loads(table.read_text())["entries"]
 
@@ -138,22 +140,22 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_work_is_one_line_before_torch(case, tmp_path, capsys):
-    more, message = REFUSED[case]
+def test_invalid_overrides_are_an_error_of_one_line(case, tmp_path, capsys):
+    overrides, message = REFUSED[case]
     table, other = tmp_path / "table.json", tmp_path / "other.json"
     table.write_text('{"metric": "latency_ms", "entries": {}}')
     other.write_text("{}")
     (tmp_path / "best.ckpt").touch()
-    given = dict(word.split("=", 1) for word in ("search=netadapt", f"pretrained={tmp_path / 'best.ckpt'}", *more))
-    words = [f"{key}={value.format(table=table, other=other)}" for key, value in given.items()]
-    assert train.main(words) == 2
+    base = ("search=netadapt", f"pretrained={tmp_path / 'best.ckpt'}")
+    values = dict(override.split("=", 1) for override in (*base, *overrides))
+    assert train.main([f"{key}={value.format(table=table, other=other)}" for key, value in values.items()]) == 2
     line = capsys.readouterr().err
     assert message in line and line.startswith("error: ") and line.count("\n") == 1
 
 
-def test_what_only_the_checkpoint_tells_is_one_line_too(words, tmp_path, trained, capsys):
-    def refusal(*more: str) -> str:
-        assert train.main(words(f"pretrained={trained}", *SEARCH, *more)) == 2
+def test_an_unsuitable_checkpoint_is_an_error_of_one_line(words, tmp_path, trained, capsys):
+    def refusal(*overrides: str) -> str:
+        assert train.main(words(f"pretrained={trained}", *SEARCH, *overrides)) == 2
         line = capsys.readouterr().err
         assert line.startswith("error: ") and line.count("\n") == 1
         return line

@@ -1,1 +1,1 @@
-"""DMaskingNAS's super-network: all nets of a search space as one feature pyramid."""
+"""DMaskingNAS's super-network: all nets of a search space in a single feature pyramid."""

@@ -1,10 +1,10 @@
-"""Layers of a super-network that hold one weight, of the widest choice, and are narrowed by masks.
+"""Layers of a super-network: a single weight, of the widest choice, narrowed by channel masks.
 
 FBNetV2 (arXiv:2004.05565), section 3.2: the output of a layer with channel choices is y = b(x) * sum_i g_i 1_i, where
-1_i has ones for the channels of choice i and zeros behind. A mask is a vector, so however many choices there are, it is
-one forward and one map. Here it costs no map either: a mask on the output of a batch norm is one on its scale and
-shift, a mask on the input of a convolution is one on its weight. Kernels of several sizes are one convolution too,
-because a sum of convolutions is the convolution with the sum of the kernels.
+1_i has ones for the channels of choice i and zeros behind. A mask is a vector, so any number of choices takes a single
+forward pass and a single feature map. Here the mask needs no feature map either: on the output of a batch norm it is
+applied to scale and shift, on the input of a convolution to the weight. Kernels of several sizes are a single
+convolution too, because a sum of convolutions is the convolution with the sum of the kernels.
 """
 
 from collections.abc import Sequence
@@ -17,18 +17,18 @@ from lightseg.cpu_training import DepthwiseConv2d
 
 
 def prefixes(widths: Sequence[int], widest: int) -> Tensor:
-    """[n, widest]: row i has ones up to the i-th width."""
+    """Channel masks [n, widest]: row i has ones up to the i-th width."""
     return (torch.arange(widest) < torch.tensor(widths)[:, None]).float()
 
 
-def fit(x: Tensor, channels: int) -> Tensor:
-    """[B, channels, H, W]: x without what is behind, or with zeros behind."""
+def fit_channels(x: Tensor, channels: int) -> Tensor:
+    """x [B, C, H, W] cropped or zero-padded to [B, channels, H, W]."""
     missing = channels - x.shape[1]
     return F.pad(x, (0, 0, 0, 0, 0, missing)) if missing > 0 else x[:, :channels]
 
 
 def activate(x: Tensor, weights: Tensor, acts: Sequence[str]) -> Tensor:
-    """The weighted sum of activations."""
+    """The sum of the activations `acts` of x, weighted by `weights` [n]."""
     functions = {"relu": F.relu, "hswish": F.hardswish}
     if len(acts) == 1:
         return functions[acts[0]](x)
@@ -36,7 +36,7 @@ def activate(x: Tensor, weights: Tensor, acts: Sequence[str]) -> Tensor:
 
 
 class MaskedConv(nn.Conv2d):
-    """A convolution whose input channels are weighted by `mask` [in_chans]."""
+    """A convolution with input channels multiplied by `mask` [in_chans]."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         weight = self.weight if mask is None else self.weight * mask[:, None, None]
@@ -44,8 +44,7 @@ class MaskedConv(nn.Conv2d):
 
 
 class MaskedBatchNorm(nn.BatchNorm2d):
-    """A batch norm whose output channels are weighted by `mask`. With `frozen` a pass leaves no trace in its
-    statistics."""
+    """A batch norm with output channels multiplied by `mask` [C]. With `frozen`, running statistics stay unchanged."""
 
     frozen = False
 
@@ -60,7 +59,7 @@ class MaskedBatchNorm(nn.BatchNorm2d):
 
 
 class ConvBN(nn.Module):
-    """Convolution and batch norm, with a mask for what comes in and one for what goes out."""
+    """Convolution and batch norm, with masks for input and output channels."""
 
     def __init__(self, in_chans: int, out_chans: int, kernel: int = 1, stride: int = 1) -> None:
         super().__init__()
@@ -72,7 +71,7 @@ class ConvBN(nn.Module):
 
 
 class MixedDepthwise(DepthwiseConv2d):
-    """A depthwise convolution that has a weight for each of its odd `kernels`, in ascending order."""
+    """A depthwise convolution with a weight for each of its odd kernel sizes `kernels`, in ascending order."""
 
     def __init__(self, channels: int, kernels: Sequence[int], stride: int) -> None:
         *smaller, largest = kernels
@@ -80,17 +79,17 @@ class MixedDepthwise(DepthwiseConv2d):
         self.smaller = nn.ParameterList([nn.Parameter(torch.empty(channels, 1, k, k)) for k in smaller])
 
     def kernels(self) -> list[Tensor]:
-        """One weight [channels, 1, k, k] a choice."""
+        """The weight [channels, 1, k, k] of each choice."""
         return [*self.smaller, self.weight]
 
     def forward(self, x: Tensor, weights: Tensor | None = None) -> Tensor:
-        """weights: of the kernels; None: the largest."""
+        """weights: [n] of the kernels; None: the largest kernel alone."""
         weight = self.weight
         if weights is not None and len(self.smaller):
             weight = weight * weights[-1]
-            for share, kernel in zip(weights, self.smaller, strict=False):
-                weight = weight + F.pad(kernel * share, [(self.kernel_size[0] - kernel.shape[-1]) // 2] * 4)
-        if self.kernel_size[0] == 3 and self.dilation == (1, 1):  # for which oneDNN has gradients of its own
+            for kernel_weight, kernel in zip(weights, self.smaller, strict=False):
+                weight = weight + F.pad(kernel * kernel_weight, [(self.kernel_size[0] - kernel.shape[-1]) // 2] * 4)
+        if self.kernel_size[0] == 3 and self.dilation == (1, 1):  # oneDNN's gradients are fast
             return nn.Conv2d._conv_forward(self, x, weight, None)
         return self._conv_forward(x, weight, None)
 
@@ -106,7 +105,7 @@ class DepthwiseBN(nn.Module):
 
 
 class MaskedSqueezeExcite(nn.Module):
-    """Channels weighted by their means, through a quarter of them: as `fbnet_blocks.SqueezeExcite`."""
+    """Squeeze-and-excitation with channel masks, otherwise as `fbnet_blocks.SqueezeExcite`."""
 
     def __init__(self, channels: int, squeezed: int) -> None:
         super().__init__()
@@ -114,15 +113,16 @@ class MaskedSqueezeExcite(nn.Module):
         self.excite = nn.Conv2d(squeezed, channels, 1)
 
     def forward(
-        self, x: Tensor, mask: Tensor, squeezed: Tensor, share: Tensor | None, acts: Sequence[str], weights: Tensor
+        self, x: Tensor, mask: Tensor, squeezed: Tensor, se_weight: Tensor | None, acts: Sequence[str], weights: Tensor
     ) -> Tensor:
         """
         Args:
-            mask, squeezed: of the channels and of the squeezed ones.
-            share: the weight of having it; None: 1.
-            acts, weights: the activations between the two convolutions.
+            mask: [channels].
+            squeezed: mask [squeezed channels].
+            se_weight: scalar weight of squeeze-and-excitation against the identity; None: 1.
+            acts, weights: activations between the two convolutions, and their weights [n].
         """
         mean = x.mean((2, 3), keepdim=True) * mask[:, None, None]
         hidden = activate(self.squeeze(mean), weights, acts) * squeezed[:, None, None]
         gate = F.hardsigmoid(self.excite(hidden))
-        return x * (gate if share is None else 1 - share + share * gate)
+        return x * (gate if se_weight is None else 1 - se_weight + se_weight * gate)

@@ -1,1 +1,1 @@
-"""DMaskingNAS (FBNetV2): costs, derivation of the found net, history."""
+"""DMaskingNAS (FBNetV2): costs, latency tables, derivation of the chosen net, history."""

@@ -1,8 +1,8 @@
-"""From a trained super-network to the net it chose: its architecture, and a model with the super-network's weights.
+"""Derivation of the chosen net of a trained super-network: its architecture, and a model with the trained weights.
 
-The net is the likeliest choice of every decision. Where that costs more than the target, single decisions go to the
-next likely choice that is cheaper, each time the one that loses least probability for what it saves. Where it leaves
-more than a twentieth of the target unused, decisions that are open still go to dearer choices in the same way.
+The net has the likeliest choice of every decision. If it costs more than the target, decisions change one by one to
+cheaper choices, each time the change that loses the least log-probability per cost saved. If it leaves more than 5 % of
+the target unused, undecided decisions change to more expensive choices in the same way.
 """
 
 import re
@@ -23,66 +23,74 @@ from lightseg.catalog.arch_yaml import format_arch
 from lightseg.model import Model, create_model
 from lightseg.search.dmasking.cost import Costs
 
-FULL = 0.95  # of the target: from there on nothing more is spent
-UNDECIDED = 0.5  # a choice that is at least so likely, relative to the likeliest, is open still
-LEAST = 1e-9  # a probability that is 0 in float32 still has a logarithm
+MIN_USED = 0.95  # fraction of the target; from there on no decision changes to a more expensive choice
+UNDECIDED = 0.5  # choices with this probability relative to the likeliest, or more, may be taken instead of it
+MIN_PROBABILITY = 1e-9  # so that the logarithm of a probability of 0 is finite
 
 
 def choose(net: SuperNet, costs: Costs, target: float) -> dict[str, int]:
-    """The number of the chosen one of each decision, by its place; within the target if single changes lead there."""
-    shares = {name: one.probabilities().tolist() for name, one in decisions(net).items()}
-    chosen = {name: one.index for name, one in decisions(net).items()}
+    """The chosen net (decision -> index of the choice), within the target if changes of single decisions reach it."""
+    probabilities = {name: decision.probabilities().tolist() for name, decision in decisions(net).items()}
+    chosen = {name: decision.index for name, decision in decisions(net).items()}
     best = dict(chosen)
-    while (cost := costs.of(chosen)) > target:
+    while (cost := costs.cost_of(chosen)) > target:
         cheaper = [
-            (name, index, found)
-            for name, index in _others(shares, chosen)
-            if (found := costs.of({**chosen, name: index})) < cost
+            (name, index, new_cost)
+            for name, index in _alternatives(probabilities, chosen)
+            if (new_cost := costs.cost_of({**chosen, name: index})) < cost
         ]
         if not cheaper:
             return chosen
-        name, index, _ = min(cheaper, key=lambda one: _lost(shares, chosen, one) / min(cost - one[2], cost - target))
+        name, index, _ = min(
+            cheaper,
+            key=lambda change: _log_loss(probabilities, chosen, change) / min(cost - change[2], cost - target),
+        )
         chosen[name] = index
-    while cost < FULL * target:
-        dearer = [
-            (name, index, found)
-            for name, index in _others(shares, chosen)
-            if shares[name][index] >= UNDECIDED * shares[name][best[name]]
-            and cost < (found := costs.of({**chosen, name: index})) <= target
+    while cost < MIN_USED * target:
+        more_expensive = [
+            (name, index, new_cost)
+            for name, index in _alternatives(probabilities, chosen)
+            if probabilities[name][index] >= UNDECIDED * probabilities[name][best[name]]
+            and cost < (new_cost := costs.cost_of({**chosen, name: index})) <= target
         ]
-        if not dearer:
+        if not more_expensive:
             return chosen
-        name, index, cost = min(dearer, key=lambda one: _lost(shares, chosen, one) / (one[2] - cost))
+        name, index, cost = min(
+            more_expensive, key=lambda change: _log_loss(probabilities, chosen, change) / (change[2] - cost)
+        )
         chosen[name] = index
     return chosen
 
 
-def _others(shares: Mapping[str, list[float]], chosen: Mapping[str, int]) -> list[tuple[str, int]]:
-    return [(name, i) for name, each in shares.items() for i in range(len(each)) if i != chosen[name]]
+def _alternatives(probabilities: Mapping[str, list[float]], chosen: Mapping[str, int]) -> list[tuple[str, int]]:
+    return [(name, i) for name, values in probabilities.items() for i in range(len(values)) if i != chosen[name]]
 
 
-def _lost(shares: Mapping[str, list[float]], chosen: Mapping[str, int], change: tuple[str, int, float]) -> float:
-    """Logarithm of probability that a change gives up; a little of it costs something always."""
+def _log_loss(
+    probabilities: Mapping[str, list[float]], chosen: Mapping[str, int], change: tuple[str, int, float]
+) -> float:
+    """The log-probability that a change (decision, index, cost) loses; always above 0."""
     name, index, _ = change
-    return max(log(max(shares[name][chosen[name]], LEAST)) - log(max(shares[name][index], LEAST)), 0.0) + LEAST
+    before, after = (max(probabilities[name][i], MIN_PROBABILITY) for i in (chosen[name], index))
+    return max(log(before) - log(after), 0.0) + MIN_PROBABILITY
 
 
-def found_arch(net: SuperNet, chosen: Mapping[str, int]) -> Arch:
-    """The architecture of these choices. Its name ends in a hash of what it is."""
+def derive_arch(net: SuperNet, chosen: Mapping[str, int]) -> Arch:
+    """The architecture of the chosen net. Its name ends with a hash of its content."""
 
-    def value(place: str, decision: Any) -> Any:
-        return decision.choices[chosen.get(place, 0)]
+    def value(name: str, decision: Any) -> Any:
+        return decision.choices[chosen.get(name, 0)]
 
     channels = value("stem_out", net.stem_out)
     stem = Stem(channels, value("stem_act", net.stem_act))
     stages: list[list[Block | Skip]] = [[] for _ in net.stages]
     for name, block in net.blocks():
         out = value(f"{name}.out", block.out)
-        found: Block | Skip
+        derived: Block | Skip
         if value(f"{name}.op", block.op) == SKIP:
-            found = Skip(out, block.stride)
+            derived = Skip(out, block.stride)
         else:
-            found = Block(
+            derived = Block(
                 kernel=value(f"{name}.kernel", block.kernel),
                 mid=net.space.mid(channels, value(f"{name}.expansion", block.expansion)),
                 out=out,
@@ -90,7 +98,7 @@ def found_arch(net: SuperNet, chosen: Mapping[str, int]) -> Arch:
                 se=value(f"{name}.use_se", block.use_se),
                 act=value(f"{name}.act", block.act),
             )
-        stages[int(name.split(".")[1])].append(found)
+        stages[int(name.split(".")[1])].append(derived)
         channels = out
     size = value("input_size", net.input_size)
     arch = Arch(net.space.name, stem, tuple(tuple(stage) for stage in stages), net.space.head, input_size=size)
@@ -98,22 +106,22 @@ def found_arch(net: SuperNet, chosen: Mapping[str, int]) -> Arch:
     return Arch(f"{arch.name}_{digest}", arch.stem, arch.stages, arch.head, input_size=size)
 
 
-def found_model(model: Model, chosen: Mapping[str, int]) -> Model:
-    """The net of these choices under the same head, with the super-network's weights: a model of its own."""
+def derive_model(model: Model, chosen: Mapping[str, int]) -> Model:
+    """A new model of the chosen net with the same head and the super-network's weights."""
     net: Any = model.backbone.net
-    arch = found_arch(net, chosen)
+    arch = derive_arch(net, chosen)
     spec = {key: value for key, value in model.spec.items() if key != "space"}
-    found = create_model(**{**spec, "backbone": arch.name, "arch": format_arch(arch)})
-    copy_weights(model.backbone, found.backbone, chosen)
-    copy_leading(model.head.state_dict(), found.head)
-    share = arch.input_size / net.input_size.choices[-1]
-    if share < 1:
-        found.backbone = Subsampled(found.backbone, share)  # type: ignore[assignment,arg-type]
-    return found.to(next(model.parameters()).device).train(model.training)
+    derived = create_model(**{**spec, "backbone": arch.name, "arch": format_arch(arch)})
+    copy_weights(model.backbone, derived.backbone, chosen)
+    copy_leading(model.head.state_dict(), derived.head)
+    ratio = arch.input_size / net.input_size.choices[-1]
+    if ratio < 1:
+        derived.backbone = Subsampled(derived.backbone, ratio)  # type: ignore[assignment,arg-type]
+    return derived.to(next(model.parameters()).device).train(model.training)
 
 
 def copy_weights(source: nn.Module, target: nn.Module, chosen: Mapping[str, int]) -> None:
-    """From the super-network's pyramid to that of one of its nets: of each tensor the leading channels."""
+    """Copy the leading channels of each tensor of a super-network's pyramid to the pyramid of a chosen net."""
     net: SuperNet = source.net  # type: ignore[assignment]
     state = net.state_dict()
     for name, block in net.blocks():
@@ -126,21 +134,21 @@ def copy_weights(source: nn.Module, target: nn.Module, chosen: Mapping[str, int]
 
 
 @torch.no_grad()
-def copy_leading(state: Mapping[str, Tensor], target: nn.Module, place: Any = str) -> None:
-    """Fill a narrower module; `place`: its names in `state`."""
+def copy_leading(state: Mapping[str, Tensor], target: nn.Module, source_name: Any = str) -> None:
+    """Fill a narrower module from `state`. source_name: maps a name of `target` to its name in `state`."""
     for key, tensor in target.state_dict().items():
-        wide = state[place(key)]
+        wide = state[source_name(key)]
         tensor.copy_(wide[tuple(slice(0, size) for size in tensor.shape)])
 
 
 class Subsampled(nn.Module):
-    """A pyramid on pictures whose sides are made `share` of what they are: how a smaller input size was searched."""
+    """A pyramid that first subsamples the image by `ratio`, as the search did for smaller input sizes."""
 
-    def __init__(self, pyramid: FeaturePyramid, share: float) -> None:
+    def __init__(self, pyramid: FeaturePyramid, ratio: float) -> None:
         super().__init__()
-        self.pyramid, self.share = pyramid, share
+        self.pyramid, self.ratio = pyramid, ratio
         self.name, self.stages, self.input_format = pyramid.name, pyramid.stages, pyramid.input_format
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        maps: list[Tensor] = self.pyramid(subsample(x, self.share))
+        maps: list[Tensor] = self.pyramid(subsample(x, self.ratio))
         return maps

@@ -1,9 +1,9 @@
-"""Milliseconds of a super-network's blocks, measured on this machine, as a file that a search goes on with.
+"""The latency of a super-network's blocks, measured on this machine and kept in a file.
 
-A space has far too many blocks to time each. Of every kind of block at every place, the narrowest at the smallest input
-and the widest at the largest are timed, and what lies between is taken to be linear in multiply-adds: the constant is
-what calling layers costs, the slope what their arithmetic does there. The table is of the space, picture size and
-output stride it was measured for, which the file says.
+A space has too many blocks to time all of them. For every block and kind (kernel, SE, activation), the narrowest at the
+smallest input and the widest at the largest input are timed. Latency in between is linear in multiply-adds: the
+constant is the overhead of calling layers, the slope that of the arithmetic. The file says for which space, image size
+and output stride the table was measured.
 """
 
 import hashlib
@@ -24,35 +24,36 @@ from lightseg.errors import LightsegError
 from lightseg.profile import count_madds, measure_latency
 from lightseg.profile.machine import machine
 
-RUNS = 10  # timed forwards of each
+RUNS = 10  # timed forward passes of each block
 
 
 class Line(NamedTuple):
-    """constant + slope * multiply-adds, in ms."""
+    """Latency in ms: constant + slope * multiply-adds."""
 
     constant: float
     slope: float
 
 
 class LatencyTable:
-    """lines: by place (`stem`, `stages.0.1`) and kind (`5,se,relu`, `skip`)."""
+    """lines: by block (`stem`, `stages.0.1`) and kind (`5,se,relu`, `skip`)."""
 
     def __init__(self, lines: dict[str, dict[str, Line]]) -> None:
         self.lines = lines
 
-    def of(self, place: str, kind: str, madds: Tensor) -> Tensor:
-        line = self.lines[place][kind]
+    def milliseconds(self, name: str, kind: str, madds: Tensor) -> Tensor:
+        """Latency in ms of a block of a kind, elementwise over its multiply-adds."""
+        line = self.lines[name][kind]
         return line.constant + line.slope * madds
 
 
-def table_of(net: SuperNet, image_size: Sequence[int], path: Path) -> LatencyTable:
-    """The table in `path`, or a new one that is measured and written there.
+def read_or_measure(net: SuperNet, image_size: Sequence[int], path: Path) -> LatencyTable:
+    """Read the table from `path`, or measure it and write it there.
 
     Raises:
-        LightsegError: it is no table, or one of another metric, machine, number of threads, space, picture size or
-            output stride.
+        LightsegError: the file is no table, or a table for another metric, machine, number of threads, space, image
+            size or output stride.
     """
-    about = {
+    header = {
         "metric": METRIC,
         "of": fingerprint(net, image_size),
         "machine": machine(),
@@ -61,14 +62,14 @@ def table_of(net: SuperNet, image_size: Sequence[int], path: Path) -> LatencyTab
     if not path.exists():
         print(f"measuring the blocks of {net.space.name}: {path} ...", flush=True)
         lines = measure(net, image_size)
-        write_table(path, about, lines)
+        write_table(path, header, lines)
         return LatencyTable(lines)
-    entries = read_table(path, about)
+    entries = read_table(path, header)
     try:
         lines = {
-            place: {kind: Line(*map(float, line)) for kind, line in kinds.items()} for place, kinds in entries.items()
+            name: {kind: Line(*map(float, line)) for kind, line in kinds.items()} for name, kinds in entries.items()
         }
-        missing = [f"{place} {kind}" for place, kinds in _kinds(net) for kind in kinds if kind not in lines[place]]
+        missing = [f"{name} {kind}" for name, kinds in _kinds(net) for kind in kinds if kind not in lines[name]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise LightsegError(f"{path} is damaged ({type(error).__name__}): remove it to measure again") from error
     if missing:
@@ -77,15 +78,16 @@ def table_of(net: SuperNet, image_size: Sequence[int], path: Path) -> LatencyTab
 
 
 def fingerprint(net: SuperNet, image_size: Sequence[int]) -> str:
-    """What a table is measured for."""
+    """The space, image size and output stride that a table is measured for."""
     digest = hashlib.sha256(net.space.content.encode()).hexdigest()[:8]
     height, width = image_size
     return f"{net.space.name} ({digest}) at {height}x{width}, stride {net.strides()[-1]}"
 
 
 def measure(net: SuperNet, image_size: Sequence[int]) -> dict[str, dict[str, Line]]:
-    sizes = [(small / net.input_size.choices[-1]) for small in (net.input_size.choices[0], net.input_size.choices[-1])]
-    sides = [tuple(max(1, round(side * share)) for side in image_size) for share in sizes]
+    """Time the blocks of all kinds: block -> kind -> line."""
+    ratios = [size / net.input_size.choices[-1] for size in (net.input_size.choices[0], net.input_size.choices[-1])]
+    sides = [tuple(max(1, round(side * ratio)) for side in image_size) for ratio in ratios]
     in_chans = net.stem.conv.in_channels
     lines: dict[str, dict[str, Line]] = {"stem": {}}
     for act in net.stem_act.choices:
@@ -111,22 +113,22 @@ def _product(block: SearchBlock) -> Iterator[tuple[int, bool, Any]]:
 
 
 def _ends(block: SearchBlock) -> Iterator[tuple[str, list[nn.Module], list[int]]]:
-    """Each kind of block with its narrowest and widest module and the channels that come into those."""
-    into = [block.incoming[0], block.incoming[-1]]
+    """(kind, [narrowest, widest module], their input channels) of each kind of a block."""
+    into = [block.in_widths[0], block.in_widths[-1]]
     mids = [min(block.mids[0]), max(block.mids[-1])]
     outs = [block.out.choices[0], block.out.choices[-1]]
     convolution = block.depthwise.conv
     for kernel, se, act in _product(block):
         modules = []
-        for one, mid, out in zip(into, mids, outs, strict=True):
-            module = make_block(one, Block(kernel, mid, out, block.stride, se, act), False, 0.0)
+        for in_channels, mid, out in zip(into, mids, outs, strict=True):
+            module = make_block(in_channels, Block(kernel, mid, out, block.stride, se, act), False, 0.0)
             depthwise: Any = module.get_submodule("depthwise.conv")
             depthwise.stride, depthwise.dilation = convolution.stride, convolution.dilation
             depthwise.padding = tuple(rate * (kernel // 2) for rate in convolution.dilation)
             modules.append(module)
         yield f"{kernel},{'se' if se else 'no se'},{act}", modules, into
     if len(block.op) > 1:
-        skips = [make_block(one, Skip(out, 2), False, 0.0) for one, out in zip(into, outs, strict=True)]
+        skips = [make_block(width, Skip(out, 2), False, 0.0) for width, out in zip(into, outs, strict=True)]
         for skip in skips:
             first: Any = skip.get_submodule("conv")
             first.stride = convolution.stride
@@ -134,6 +136,7 @@ def _ends(block: SearchBlock) -> Iterator[tuple[str, list[nn.Module], list[int]]
 
 
 def _line(ends: Sequence[nn.Module], into: Sequence[int], sides: Sequence[Sequence[int]]) -> Line:
+    """The line through the narrowest and the widest module. into, sides: their input channels and (height, width)."""
     points = []
     for module, channels, side in zip(ends, into, sides, strict=True):
         shape = (1, channels, *side)

@@ -1,1 +1,1 @@
-"""NetAdapt: narrower nets of a trained one."""
+"""NetAdapt: narrower nets of a trained net."""

@@ -1,7 +1,7 @@
-"""The widths of a net that may change, and which layers change with each: no torch.
+"""The widths of a net that may change, and the layers that change with each. Imports no torch.
 
-A width is the channels of an expansion (one block's own; also of a last 1x1 convolution) or of a bottleneck. Blocks
-that are joined by residuals share a bottleneck, and a block without expansion computes in the one that comes in.
+A width is the number of channels of an expansion, of a bottleneck, or of a last 1x1 convolution. Blocks joined by
+residuals have the same bottleneck. A block without expansion has the width of its input.
 """
 
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from lightseg.catalog.arch import Arch, Block, Conv, Skip, Stem
 
-LEAST = 8  # channels, and what all sizes are multiples of: MobileNetV2's rounding
+STEP = 8  # channels; widths are multiples of it, as in MobileNetV2's rounding
 
 
-class Labels(NamedTuple):
-    """The widths of one block by name: what comes in, what it computes in (of a Block), what it gives."""
+class BlockWidths(NamedTuple):
+    """The labels of the widths of a block: input, expansion (of a Block) and output."""
 
     into: str
     mid: str
@@ -22,51 +22,53 @@ class Labels(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Wiring:
-    """Two nets with the same wiring have the same layers, of other widths."""
+class ChannelGraph:
+    """The widths of a net and the blocks that use them. Nets with equal blocks have the same layers in other widths."""
 
     stem: str
-    blocks: tuple[Labels, ...]
-    sizes: Mapping[str, int]  # channels by label, in the order of the net
-    fixed: frozenset[str]  # labels that may not change: of grouped convolutions, and the stem's own
+    blocks: tuple[BlockWidths, ...]
+    sizes: Mapping[str, int]  # label -> channels, in the order of the net
+    fixed: frozenset[str]  # labels that may not change: of grouped convolutions, and the stem without a residual
 
 
-def wiring(arch: Arch) -> Wiring:
-    """Follow the channels through the net."""
+def trace_channels(arch: Arch) -> ChannelGraph:
+    """Trace the channels through the net."""
     sizes = {"stem": arch.stem.out}
     fixed: set[str] = set()
-    found = []
+    blocks = []
     into, used = "stem", False
     for s, stage in enumerate(arch.stages, 1):
         for b, block in enumerate(stage, 1):
-            place, channels = f"stage {s}, block {b}", sizes[into]
+            name, channels = f"stage {s}, block {b}", sizes[into]
             kept = block.stride == 1 and block.out == channels
             if isinstance(block, Block):
                 expands = block.mid != channels
-                mid = f"{place}: expansion" if expands else into
+                mid = f"{name}: expansion" if expands else into
                 if expands:
                     sizes[mid] = block.mid
-                out = into if kept else f"{place}: bottleneck"
+                out = into if kept else f"{name}: bottleneck"
             else:
                 mid = into
-                out = into if kept and isinstance(block, Skip) else f"{place}: bottleneck"
-                out = f"{place}: 1x1 convolution" if isinstance(block, Conv) else out
+                out = into if kept and isinstance(block, Skip) else f"{name}: bottleneck"
+                out = f"{name}: 1x1 convolution" if isinstance(block, Conv) else out
             sizes.setdefault(out, block.out)
             if isinstance(block, Block) and block.groups > 1:
                 fixed |= {into, out}
             used = used or out == "stem"
-            found.append(Labels(into, mid, out))
+            blocks.append(BlockWidths(into, mid, out))
             into = out
     if not used:
         fixed.add("stem")
-    return Wiring("stem", tuple(found), sizes, frozenset(fixed))
+    return ChannelGraph("stem", tuple(blocks), sizes, frozenset(fixed))
 
 
-def resized(arch: Arch, sizes: Mapping[str, int]) -> Arch | None:
-    """The net with other `sizes` of some labels; None where its layers would not be the same any more (a residual where
-    there was none, an expansion that expands nothing)."""
-    before = wiring(arch)
-    wanted = {**before.sizes, **sizes}
+def with_widths(arch: Arch, sizes: Mapping[str, int]) -> Arch | None:
+    """The net with other `sizes` (label -> channels).
+
+    None if its layers would differ: a residual where there was none, or an expansion that expands nothing.
+    """
+    before = trace_channels(arch)
+    new_sizes = {**before.sizes, **sizes}
     labels = iter(before.blocks)
     stages = []
     for stage in arch.stages:
@@ -74,32 +76,32 @@ def resized(arch: Arch, sizes: Mapping[str, int]) -> Arch | None:
         for block in stage:
             label = next(labels)
             if isinstance(block, Block):
-                blocks.append(replace(block, mid=wanted[label.mid], out=wanted[label.out]))
+                blocks.append(replace(block, mid=new_sizes[label.mid], out=new_sizes[label.out]))
             else:
-                blocks.append(replace(block, out=wanted[label.out]))
+                blocks.append(replace(block, out=new_sizes[label.out]))
         stages.append(tuple(blocks))
-    made = replace(arch, stem=Stem(wanted[before.stem], arch.stem.act), stages=tuple(stages))
-    after = wiring(made)
-    return made if (after.blocks, after.fixed) == (before.blocks, before.fixed) else None
+    new = replace(arch, stem=Stem(new_sizes[before.stem], arch.stem.act), stages=tuple(stages))
+    after = trace_channels(new)
+    return new if (after.blocks, after.fixed) == (before.blocks, before.fixed) else None
 
 
-def smaller(size: int) -> range:
-    """The sizes below `size`, largest first."""
-    return range((size - 1) // LEAST * LEAST, 0, -LEAST)
+def smaller_widths(size: int) -> range:
+    """The widths below `size` channels, largest first."""
+    return range((size - 1) // STEP * STEP, 0, -STEP)
 
 
-def adjustable(arch: Arch) -> dict[str, int]:
-    """Label -> channels, of the widths that may change."""
-    found = wiring(arch)
-    return {label: size for label, size in found.sizes.items() if label not in found.fixed}
+def adjustable_widths(arch: Arch) -> dict[str, int]:
+    """Label -> channels of the widths that may change."""
+    graph = trace_channels(arch)
+    return {label: size for label, size in graph.sizes.items() if label not in graph.fixed}
 
 
-def smallest(arch: Arch) -> Arch:
-    """All widths as small as they can be made one after the other."""
-    for label, size in adjustable(arch).items():
-        for less in reversed(smaller(size)):
-            made = resized(arch, {label: less})
-            if made is not None:
-                arch = made
+def narrowest(arch: Arch) -> Arch:
+    """The net with all widths reduced as far as possible, in the order of the net."""
+    for label, size in adjustable_widths(arch).items():
+        for width in reversed(smaller_widths(size)):
+            narrower = with_widths(arch, {label: width})
+            if narrower is not None:
+                arch = narrower
                 break
     return arch

@@ -1,12 +1,12 @@
-"""NetAdapt (arXiv:1804.03230, Algorithm 1) as MobileNetV3 uses it (arXiv:1905.02244, section 4.2): the arithmetic.
+"""Proposals of NetAdapt (arXiv:1804.03230, Algorithm 1) as in MobileNetV3 (arXiv:1905.02244, section 4.2).
 
-Each step makes proposals: one for every expansion, and one for every bottleneck with all blocks that are joined to it
-by residuals, made narrow enough that the net's cost falls by at least delta. Each is trained for a short while, and the
-one with the best ratio of change in accuracy to change in cost is kept, until the cost is under the target. No torch
-here.
+Each step makes a proposal for every expansion and for every bottleneck, with all blocks joined to it by residuals. A
+proposal is so narrow that the cost of the net falls by at least delta. All proposals are trained briefly, and the
+proposal with the best ratio of change in accuracy to change in cost is kept. Steps end when the cost is below the
+target. Nothing here imports torch.
 
-The evolutionary variant draws the sizes of all expansions and bottlenecks at once: children of the best nets so far,
-each made narrow at random until its cost is between the target and a delta below it.
+The evolutionary variant samples the widths of all expansions and bottlenecks at once. Its nets are children of the best
+nets so far, narrowed at random until the cost is between the target and delta below it.
 """
 
 import random
@@ -15,17 +15,17 @@ from dataclasses import dataclass
 
 from lightseg.catalog.arch import Arch
 from lightseg.errors import LightsegError
-from lightseg.search.netadapt.channel_graph import adjustable, resized, smaller, smallest
+from lightseg.search.netadapt.channel_graph import adjustable_widths, narrowest, smaller_widths, with_widths
 
 CostOf = Callable[[Arch], float]
-TRIES = 200  # of one child, before another parent's is drawn
+MAX_TRIES = 200  # of a child
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A narrower net. `what`: the width that changed, from `before` to `after` channels."""
+    """A narrower net. `label`: the width that changes, from `before` to `after` channels."""
 
-    what: str
+    label: str
     before: int
     after: int
     arch: Arch
@@ -33,34 +33,34 @@ class Proposal:
 
 
 def check_target(arch: Arch, target: float, cost_of: CostOf, unit: str) -> None:
-    """Raise LightsegError unless there is a net of `target` times the cost of `arch`."""
-    whole, least = cost_of(arch), cost_of(smallest(arch))
-    if least > target * whole:
+    """Raise LightsegError unless there is a net with `target` times the cost of `arch`."""
+    full_cost, min_cost = cost_of(arch), cost_of(narrowest(arch))
+    if min_cost > target * full_cost:
         raise LightsegError(
-            f"search.target={target:g} cannot be reached: the narrowest net of these layers has {least / whole:.3f} of "
-            f"the {unit} that {arch.name} has"
+            f"search.target={target:g} cannot be reached: the narrowest net of these layers has "
+            f"{min_cost / full_cost:.3f} of the {unit} that {arch.name} has"
         )
 
 
 def proposals(arch: Arch, cost_of: CostOf, delta: float, target: float) -> list[Proposal]:
-    """What may be cut next, in the net's order.
+    """The proposals of a step, in the order of the net.
 
     Args:
-        delta: by how much the cost has to fall; less where that is enough for the `target`, or where no width can give
-            as much, and then each is cut as far as it goes.
+        delta: reduction of the cost. It may be smaller where it reaches the `target`. Where no width can reduce the
+            cost by delta, each is reduced as far as possible.
         target: cost at which the search ends.
     """
-    now = cost_of(arch)
-    limit = max(target, now - delta)
+    current_cost = cost_of(arch)
+    limit = max(target, current_cost - delta)
     enough: list[Proposal] = []
     furthest: list[Proposal] = []
-    for label, size in adjustable(arch).items():
+    for label, size in adjustable_widths(arch).items():
         last = None
-        for less in smaller(size):
-            made = resized(arch, {label: less})
-            if made is None or (cost := cost_of(made)) >= now:  # a latency's table is measured: it need not fall
+        for width in smaller_widths(size):
+            narrower = with_widths(arch, {label: width})
+            if narrower is None or (cost := cost_of(narrower)) >= current_cost:  # measured latencies need not fall
                 continue
-            last = Proposal(label, size, less, made, cost)
+            last = Proposal(label, size, width, narrower, cost)
             if cost <= limit:
                 enough.append(last)
                 break
@@ -70,59 +70,64 @@ def proposals(arch: Arch, cost_of: CostOf, delta: float, target: float) -> list[
 
 
 def ratio(before: tuple[float, float], after: tuple[float, float]) -> float:
-    """Change in accuracy over the change in cost, each pair (accuracy, cost): what MobileNetV3 maximises. Accuracy that
-    is lost counts less the more cost was saved."""
+    """Change in accuracy over change in cost, the objective of MobileNetV3. before, after: (accuracy, cost)."""
     return (after[0] - before[0]) / abs(after[1] - before[1])
 
 
-def choose(before: tuple[float, float], found: Sequence[tuple[float, float]]) -> int:
-    """The place of the best (accuracy, cost); the first of equals."""
-    return max(range(len(found)), key=lambda place: ratio(before, found[place]))
+def choose(before: tuple[float, float], candidates: Sequence[tuple[float, float]]) -> int:
+    """The index of the candidate (accuracy, cost) with the best ratio; the first of equals."""
+    return max(range(len(candidates)), key=lambda index: ratio(before, candidates[index]))
 
 
 # -- evolution ---------------------------------------------------------------------------------------------------------
 
 
-def child(seed: Arch, parent: Arch, cost_of: CostOf, target: float, delta: float, draw: random.Random) -> Arch:
-    """A net with a cost from `target - delta` to `target`, all of whose widths are at most the seed's.
+def child(seed: Arch, parent: Arch, cost_of: CostOf, target: float, delta: float, rng: random.Random) -> Arch:
+    """A random net with a cost from `target - delta` to `target` and widths up to the seed's.
 
-    Some widths of the parent are drawn anew between an eighth of the seed's and the whole; then single widths shrink or
-    grow by one step of 8 channels until the cost fits.
+    Some widths of the parent are sampled anew between an eighth of the seed's and the seed's. Then single widths shrink
+    or grow by steps of 8 channels until the cost is in the range.
 
     Raises:
-        LightsegError: no net was found between the two costs.
+        LightsegError: no such net in MAX_TRIES tries.
     """
-    most = adjustable(seed)
-    labels = list(most)
-    for _ in range(TRIES):
+    max_widths = adjustable_widths(seed)
+    labels = list(max_widths)
+    for _ in range(MAX_TRIES):
         net = parent
-        for label in draw.sample(labels, max(1, round(draw.uniform(0.1, 0.4) * len(labels)))):
-            choices = [most[label], *(size for size in smaller(most[label]) if size >= most[label] / 8)]
-            net = resized(net, {label: draw.choice(choices)}) or net
-        fitted = _fitted(net, most, cost_of, target, delta, draw)
+        for label in rng.sample(labels, max(1, round(rng.uniform(0.1, 0.4) * len(labels)))):
+            choices = [
+                max_widths[label],
+                *(size for size in smaller_widths(max_widths[label]) if size >= max_widths[label] / 8),
+            ]
+            net = with_widths(net, {label: rng.choice(choices)}) or net
+        fitted = _adjust_cost(net, max_widths, cost_of, target, delta, rng)
         if fitted is not None:
             return fitted
     raise LightsegError(
-        f"search.delta: no net was found whose cost is within it below the target, in {TRIES} tries: give a larger one"
+        f"search.delta: no net has a cost within delta below the target, after {MAX_TRIES} tries: give a larger delta"
     )
 
 
-def _fitted(
-    net: Arch, most: dict[str, int], cost_of: CostOf, target: float, delta: float, draw: random.Random
+def _adjust_cost(
+    net: Arch, max_widths: dict[str, int], cost_of: CostOf, target: float, delta: float, rng: random.Random
 ) -> Arch | None:
-    for _ in range(40 * len(most)):
+    """Change single widths until the cost is from `target - delta` to `target`; None if 40 per width do not suffice."""
+    for _ in range(40 * len(max_widths)):
         cost = cost_of(net)
         if target - delta <= cost <= target:
             return net
-        label = draw.choice(list(most))
-        size = adjustable(net)[label]
-        sizes: Iterable[int] = smaller(size) if cost > target else range(size // 8 * 8 + 8, most[label] + 1, 8)
-        made = (resized(net, {label: other}) for other in sizes)
-        net = next((one for one in made if one is not None), net)
+        label = rng.choice(list(max_widths))
+        size = adjustable_widths(net)[label]
+        sizes: Iterable[int] = (
+            smaller_widths(size) if cost > target else range(size // 8 * 8 + 8, max_widths[label] + 1, 8)
+        )
+        candidates = (with_widths(net, {label: width}) for width in sizes)
+        net = next((candidate for candidate in candidates if candidate is not None), net)
     return None
 
 
-def parents(found: Sequence[tuple[float, Arch]], count: int) -> list[Arch]:
-    """The `count` nets of the highest accuracy, the earlier of equals first."""
-    order = sorted(range(len(found)), key=lambda place: -found[place][0])
-    return [found[place][1] for place in order[:count]]
+def parents(evaluated: Sequence[tuple[float, Arch]], count: int) -> list[Arch]:
+    """The `count` nets with the highest accuracy, the earlier of equals first. evaluated: (accuracy, net) each."""
+    order = sorted(range(len(evaluated)), key=lambda index: -evaluated[index][0])
+    return [evaluated[index][1] for index in order[:count]]

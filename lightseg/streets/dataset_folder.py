@@ -1,4 +1,4 @@
-"""How a mini data set comes to be on disk: drawn by several processes, and shown to the world all at once."""
+"""The folder of a generated data set: rendered by several worker processes and created atomically."""
 
 from __future__ import annotations
 
@@ -22,19 +22,22 @@ from lightseg.errors import DataError
 SPLITS = ("train", "val")
 
 
-def make_once(root: Path, settings: dict[str, Any], draw: Callable[[Path], None]) -> Path:
-    """Let `draw` fill a folder that becomes `root`, unless the set with these settings is there already.
+def create_once(root: Path, settings: dict[str, Any], fill: Callable[[Path], None]) -> Path:
+    """Let `fill` write a folder that becomes `root`, unless the data set with these settings exists already.
 
-    The set appears whole or not at all: it is drawn in a folder beside `root` and renamed, and several processes may
-    do so at once. A `root` with a set of other settings, or with something else in it, is left alone: DataError.
+    The data set is written to a temporary folder beside `root`, which is then renamed: it is complete or not there.
+    Several processes may do so at once.
+
+    Raises:
+        DataError: `root` holds a data set with other settings, or other files. It is left unchanged.
     """
-    if _is_there(root, settings):
+    if _exists(root, settings):
         return root
     root.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(root)
     temporary = Path(tempfile.mkdtemp(prefix=f".{root.name}.", suffix=".tmp", dir=root.parent))
     try:
-        draw(temporary)
+        fill(temporary)
         (temporary / "mini.json").write_text(json.dumps(settings, indent=2) + "\n")
         temporary.chmod(0o755)  # mkdtemp's folder is its owner's alone
         try:
@@ -42,25 +45,27 @@ def make_once(root: Path, settings: dict[str, Any], draw: Callable[[Path], None]
                 root.rmdir()  # Windows does not rename onto an empty folder
             temporary.rename(root)
         except OSError:
-            if not _is_there(root, settings):  # otherwise another process was first, with the same bytes
+            if not _exists(root, settings):  # otherwise another process was first, with the same bytes
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return root
 
 
-def draw_in_processes(folder: Path, settings: dict[str, Any], workers: int) -> None:
-    """`python -m lightseg.streets --share` for each of several workers.
+def render_in_processes(folder: Path, settings: dict[str, Any], workers: int) -> None:
+    """Run `python -m lightseg.streets --worker` in `workers` processes, each of which writes its part to `folder`.
 
-    Fresh interpreters, this one's own threads and `__main__` left out of it: neither fork nor spawn is safe under
-    torch and pytest. Their stdin is a pipe that nobody writes to: it ends when this process does, however it ends, and
-    they end with it.
+    Each is a fresh interpreter, because neither fork nor spawn is safe under torch and pytest. Its stdin is a pipe to
+    which nobody writes. The pipe closes when this process ends, for whatever reason, and the workers end with it.
+
+    Raises:
+        DataError: a worker failed; the message is the last line of its stderr.
     """
-    command = [sys.executable, "-m", "lightseg.streets", "--share", str(folder), json.dumps(settings)]
+    command = [sys.executable, "-m", "lightseg.streets", "--worker", str(folder), json.dumps(settings)]
     path = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     processes: list[subprocess.Popen] = []
-    stdin, alive = os.pipe()
+    stdin, write_end = os.pipe()
     try:
         for worker in range(workers):
             processes.append(
@@ -76,10 +81,10 @@ def draw_in_processes(folder: Path, settings: dict[str, Any], workers: int) -> N
             _, error = process.communicate()
             if process.returncode:
                 reason = error.strip().splitlines()[-1] if error.strip() else f"exit code {process.returncode}"
-                raise DataError(f"drawing the mini data set in {folder.parent} failed: {reason}")
+                raise DataError(f"rendering the mini data set in {folder.parent} failed: {reason}")
     finally:
         os.close(stdin)
-        os.close(alive)
+        os.close(write_end)
         for process in processes:
             if process.poll() is None:
                 process.kill()
@@ -87,26 +92,27 @@ def draw_in_processes(folder: Path, settings: dict[str, Any], workers: int) -> N
 
 
 def scene_seed(seed: int, split: str, index: int) -> int:
-    """Seeds of different sets and splits never meet: sets are 2^32 apart, splits 2^31."""
+    """The seed of a scene. Seeds of different data sets and splits are disjoint: sets are 2^32 apart, splits 2^31."""
     return (seed << 32) + (SPLITS.index(split) << 31) + index
 
 
 def write_png(path: Path, pixels: np.ndarray) -> None:
+    """`pixels`: [H, W] or BGR [H, W, 3], uint8 or uint16. Raises OSError when the disk is full."""
     # Level 1: a third of the default's time for a tenth more bytes.
     ok, data = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not ok:
         raise DataError(f"OpenCV could not encode {path}")
-    path.write_bytes(data.tobytes())  # unlike cv2.imwrite, this raises when the disk is full
+    path.write_bytes(data.tobytes())  # cv2.imwrite does not report a full disk
 
 
-def _is_there(root: Path, settings: dict[str, Any]) -> bool:
-    """Whether root holds the set with these settings; DataError if it holds anything else."""
+def _exists(root: Path, settings: dict[str, Any]) -> bool:
+    """Whether `root` holds the data set with these settings. DataError if it holds anything else."""
     if not root.exists():
         return False
     if not root.is_dir():
         raise DataError(f"{root} is a file: give data.root a folder for the mini data set")
     try:
-        found = json.loads((root / "mini.json").read_text())
+        present = json.loads((root / "mini.json").read_text())
     except FileNotFoundError:
         if any(root.iterdir()):
             raise DataError(f"{root} is not empty and holds no mini data set: choose another data.root") from None
@@ -116,9 +122,9 @@ def _is_there(root: Path, settings: dict[str, Any]) -> bool:
             f"{root / 'mini.json'} cannot be read ({error}): delete {root} or choose another data.root"
         ) from error
     differing = [
-        f"{key}={found.get(key) if isinstance(found, dict) else None} (now {value})"
+        f"{key}={present.get(key) if isinstance(present, dict) else None} (now {value})"
         for key, value in settings.items()
-        if not isinstance(found, dict) or found.get(key) != value
+        if not isinstance(present, dict) or present.get(key) != value
     ]
     if differing:
         raise DataError(
@@ -128,7 +134,7 @@ def _is_there(root: Path, settings: dict[str, Any]) -> bool:
 
 
 def _remove_leftovers(root: Path) -> None:
-    """Folders that killed runs left behind an hour ago or longer."""
+    """Remove the temporary folders that killed processes left an hour ago or earlier."""
     for folder in root.parent.glob(f".{root.name}.*.tmp"):
         with contextlib.suppress(OSError):
             if time.time() - folder.stat().st_mtime > 3600:

@@ -1,4 +1,4 @@
-"""The procedural data set on disk: the same bytes however it is made, whole or not at all."""
+"""The generated Cityscapes data set: bytes depend on the settings alone, complete or not there, never overwritten."""
 
 import hashlib
 import json
@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from lightseg.errors import DataError
-from lightseg.streets import render, write_cityscapes, writing
+from lightseg.streets import cityscapes_writer, render, write_cityscapes
 from lightseg.streets.canvas import LABEL_IDS
+from lightseg.streets.dataset_folder import scene_seed
 
 SMALL = {"seed": 3, "train": 4, "val": 2, "height": 48, "width": 96}
 
@@ -43,11 +44,11 @@ def test_layout_is_cityscapes(data_set):
         f"mini_{i:06d}_000000_gtFine_{kind}.png" for i in range(2) for kind in ("labelIds", "instanceIds")
     }
     settings = json.loads((data_set / "mini.json").read_text())
-    assert {key: settings[key] for key in SMALL} == SMALL and settings["version"] == writing.VERSION
+    assert {key: settings[key] for key in SMALL} == SMALL and settings["version"] == cityscapes_writer.VERSION
 
 
-def test_files_hold_the_scene(data_set):
-    scene = render(writing.scene_seed(3, "val", 1), 48, 96)
+def test_files_equal_the_scene(data_set):
+    scene = render(scene_seed(3, "val", 1), 48, 96)
     name = "val/mini/mini_000001_000000"
     image = cv2.imread(str(data_set / f"leftImg8bit/{name}_leftImg8bit.png"), cv2.IMREAD_COLOR)[..., ::-1]
     labels = cv2.imread(str(data_set / f"gtFine/{name}_gtFine_labelIds.png"), cv2.IMREAD_UNCHANGED)
@@ -70,15 +71,15 @@ def test_the_cityscapes_reader_reads_it(data_set):
         dataset = Cityscapes(data_set, split)
         assert len(dataset) == count and verify(dataset) == []
         sample = dataset[0]
-        scene = render(writing.scene_seed(3, split, 0), 48, 96)
+        scene = render(scene_seed(3, split, 0), 48, 96)
         assert np.array_equal(sample["image"].numpy(), scene.image.transpose(2, 0, 1))
         mask = sample["mask"].numpy()
         assert np.array_equal(mask == 255, scene.label_ids < 7)
-        for name in writing.CLASSES:
+        for name in cityscapes_writer.CLASSES:
             assert np.array_equal(mask == dataset.class_names.index(name), scene.label_ids == LABEL_IDS[name])
 
 
-def test_any_number_of_workers_writes_the_same_bytes(data_set, tmp_path):
+def test_files_do_not_depend_on_the_workers(data_set, tmp_path):
     several = write_cityscapes(tmp_path / "several", **SMALL, workers=3)
     assert digest(several) == digest(data_set)
 
@@ -89,9 +90,7 @@ def test_workers_need_no_torch():
 
 
 def test_seeds_of_sets_and_splits_are_disjoint():
-    seeds = [
-        writing.scene_seed(seed, split, i) for seed in (0, 1, 2) for split in ("train", "val") for i in (0, 1, 99_999)
-    ]
+    seeds = [scene_seed(seed, split, i) for seed in (0, 1, 2) for split in ("train", "val") for i in (0, 1, 99_999)]
     assert len(set(seeds)) == len(seeds)
 
 
@@ -101,7 +100,7 @@ def test_another_seed_is_another_set(data_set, tmp_path):
     assert (other / name).read_bytes() != (data_set / name).read_bytes()
 
 
-def test_what_is_there_is_not_made_again(data_set):
+def test_an_existing_data_set_is_not_written_again(data_set):
     before = {path: path.stat().st_mtime_ns for path in data_set.rglob("*")}
     start = time.perf_counter()
     assert write_cityscapes(data_set, **SMALL) == data_set
@@ -119,12 +118,12 @@ def test_another_setting_is_an_error_that_names_it(data_set, change):
 
 
 def test_another_version_is_an_error(data_set, monkeypatch):
-    monkeypatch.setattr(writing, "VERSION", writing.VERSION + 1)
+    monkeypatch.setattr(cityscapes_writer, "VERSION", cityscapes_writer.VERSION + 1)
     with pytest.raises(DataError, match="version="):
         write_cityscapes(data_set, **SMALL)
 
 
-def test_other_peoples_files_are_left_alone(tmp_path):
+def test_other_files_are_never_overwritten(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(DataError, match="not empty"):
         write_cityscapes(tmp_path, **SMALL)
@@ -156,17 +155,19 @@ def test_a_failure_leaves_nothing(tmp_path, monkeypatch, workers):
         raise RuntimeError("no more ink")
 
     if workers == 1:
-        monkeypatch.setattr(writing, "render", fail)
+        monkeypatch.setattr(cityscapes_writer, "render", fail)
     else:
-        monkeypatch.setattr(writing, "scene_seed", None)  # here only: the workers fail for a folder that is gone
-        original = writing._draw_all
-        monkeypatch.setattr(writing, "_draw_all", lambda folder, *rest: original(folder / "gone", *rest))
+        monkeypatch.setattr(
+            cityscapes_writer, "scene_seed", None
+        )  # in this process only; the workers fail for a missing folder
+        original = cityscapes_writer._render_all
+        monkeypatch.setattr(cityscapes_writer, "_render_all", lambda folder, *rest: original(folder / "missing", *rest))
     with pytest.raises(RuntimeError if workers == 1 else DataError, match=r"no more ink|No such file"):
         write_cityscapes(tmp_path / "set", **SMALL, workers=workers)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_kill_leaves_no_half_set(tmp_path):
+def test_a_kill_leaves_no_incomplete_data_set(tmp_path):
     root = tmp_path / "set"
     code = f"from lightseg.streets import write_cityscapes; write_cityscapes({str(root)!r}, train=2000, workers=2)"
     process = subprocess.Popen([sys.executable, "-c", code])
@@ -178,7 +179,7 @@ def test_a_kill_leaves_no_half_set(tmp_path):
     process.wait()
     assert not root.exists()
     deadline, count = time.monotonic() + 60, -1
-    while count != (count := len(list(tmp_path.rglob("*.png")))):  # the workers notice, and stop
+    while count != (count := len(list(tmp_path.rglob("*.png")))):  # the workers end with their parent
         assert time.monotonic() < deadline
         time.sleep(0.5)
     assert count < 2 * 2000
@@ -190,7 +191,7 @@ def test_a_kill_leaves_no_half_set(tmp_path):
     assert (root / "mini.json").is_file() and not leftovers(tmp_path)
 
 
-def test_two_at_once_both_succeed(data_set, tmp_path):
+def test_concurrent_writers_all_succeed(data_set, tmp_path):
     root = tmp_path / "set"
     failures: list[BaseException] = []
 

@@ -8,13 +8,13 @@ UNITS = {"madds": ("M MAdds", 1e6, 2), "latency_ms": ("ms", 1.0, 3)}
 
 
 def markdown(content: dict[str, Any]) -> str:
-    """Of the content of `steps.json`: a line a step, the trained net first."""
+    """The content of `steps.json` as a Markdown table with a row per step, the trained net first."""
     unit, scale, digits = UNITS[content["cost"]]
     metric, seed = content["metric"], content["seed"]
-    held = f"{content['held_out']} training pictures"
+    held = f"{content['held_out']} training images"
     lines = [
-        f"Metric: {metric} in per cent, after the step's short training; held out: on {held} that no step was trained "
-        f"on, which is what chose. Cost: {METRICS[content['cost']]} of the whole model at "
+        f"Metric: {metric} in per cent, after the short training of the step. Held out: on {held}, on which no net was "
+        f"trained and by which nets were chosen. Cost: {METRICS[content['cost']]} of the model at "
         f"{content['image_size'][0]}x{content['image_size'][1]}.",
         "",
         f"| step | cut | {unit} | of the trained net | M parameters | held out | {content['split']} | of nets |",
@@ -24,9 +24,9 @@ def markdown(content: dict[str, Any]) -> str:
     for row in rows:
         if "val" not in row:
             continue
-        share = row["cost"] / seed["cost"]
+        fraction = row["cost"] / seed["cost"]
         lines.append(
-            f"| {row['number']} | {row['what']} | {row['cost'] / scale:.{digits}f} | {share:.3f} | "
+            f"| {row['number']} | {row['what']} | {row['cost'] / scale:.{digits}f} | {fraction:.3f} | "
             f"{row['params'] / 1e6:.3f} | {100 * row['held']:.2f} | {100 * row['val']:.2f} | "
             f"{len(row['tried']) or ''} |"
         )
