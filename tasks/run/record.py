@@ -53,6 +53,7 @@ def write_record(
             "left_out": getattr(data.dataset(data.evaluation_split), "report", []),
             "skipped": [{"path": path, "reason": reason} for path, reason in data.skipped],
         },
+        "input": task.model.contract.to_dict(),
         "cost": {**cost, "run_peak_memory_mb": round(peak)},
         "config": config,
         "config_hash": record.config_hash(config),
