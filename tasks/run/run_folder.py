@@ -8,9 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from omegaconf import OmegaConf
+import yaml
 
 from lightseg import record
+from lightseg.atomic_io import write_text
 from lightseg.catalog import backbones as catalog
 from lightseg.config.sweep import identity
 from lightseg.errors import LightsegError
@@ -64,7 +65,7 @@ def save_config(config: dict[str, Any], folder: Path) -> None:
     if distributed.rank():
         return
     try:
-        OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
+        write_text(folder / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     except OSError as error:
         raise LightsegError(f"cannot write {folder / 'config.yaml'}: {error.strerror}") from error
 
@@ -175,7 +176,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 def _read_config(folder: Path) -> Any:
     with contextlib.suppress(Exception):  # whatever is wrong with it, it is no run of ours
-        return OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
+        return yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     return None
 
 
