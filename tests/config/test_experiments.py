@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tasks.formats import cls_train, pose_train
 
 from lightseg.catalog.backbones import CATALOG
 from lightseg.config.compose import compose, plain
 from lightseg.config.paths import SHIPPED, choices
 from lightseg.model import create_model
+from lightseg.task_specs import task_spec
 from tasks.run.optimisation import build_optimizer
 from tasks.run.progressive import Progressive
 
@@ -133,7 +133,7 @@ def test_net_optimiser_and_the_pictures_of_each_stage_can_be_made(experiment, tm
     config = composed(experiment, tmp_path)
     progressive = Progressive(config["schedule"], config["trainer"]["max_epochs"])
     for stage in range(progressive.stages):
-        transform = cls_train(config["data"], progressive.at(stage))
+        transform = task_spec("cls").train_transform(config["data"], progressive.at(stage))
         assert transform.size == progressive.at(stage).get("image_size", config["data"]["augment"]["size"])
     with torch.device("meta"):
         model = create_model(
@@ -171,7 +171,7 @@ def test_poses_are_trained_as_published(experiment, tmp_path):
     assert augment["size"] == data["eval"]["size"] == [256, 192]
     assert (augment["scale"], augment["rotation"], augment["rotation_prob"]) == ([0.5, 1.5], 80.0, 0.6)
     assert (augment["shift"], augment["shift_prob"], augment["half_body"], augment["hflip"]) == (0.16, 0.3, 0.3, 0.5)
-    pose_train(data, {})  # refuses what the transforms cannot do
+    task_spec("pose").train_transform(data, {})  # refuses what the transforms cannot do
     with torch.device("meta"):
         model = create_model(config["backbone"], "pose", 17, head=config["head"], loss=config["loss"])
         outputs = model(torch.zeros(1, 3, 256, 192, dtype=torch.uint8))
