@@ -51,7 +51,7 @@ def _composed(values: dict[str, Any]) -> DictConfig:
         apply(config, experiment, origin)
     apply(config, values, COMMAND_LINE)
     if config.mode == "test" and config.ckpt is not None:
-        leave_to_checkpoint(config, set(dotted(values)))
+        leave_to_checkpoint(config, {RENAMED.get(key, key) for key in dotted(values)})
     elif config.get("resolved"):
         config.resolved = [key for key in config.resolved if key not in dotted(values)]
     scale(config, dotted({**experiment, **values}))

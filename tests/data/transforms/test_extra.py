@@ -404,12 +404,7 @@ def test_seeds_differ(image: np.ndarray) -> None:
 
 @pytest.mark.parametrize("task", ["seg", "cls", "det", "pose"])
 def test_stages_of_other_sizes(task: str) -> None:
-    make = {
-        "seg": task_spec("seg").train_transform,
-        "cls": task_spec("cls").train_transform,
-        "det": task_spec("det").train_transform,
-        "pose": task_spec("pose").train_transform,
-    }[task]
+    make = task_spec(task).train_transform
     augment = {"crop_size": [64, 128]} if task == "seg" else {"size": 64 if task == "cls" else [64, 64]}
     more = {"multi_scale": None} if task == "det" else {}
     options = {"augment": {**augment, **more, "extra": ["HorizontalFlip", {"Affine": {"rotate": [-9, 9], "p": 1}}]}}
