@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from lightseg.cli import main, parser
-
 from tests.inference.conftest import EVALUATION, NAMES, save_checkpoint
 
 ROOT = Path(__file__).parents[2]

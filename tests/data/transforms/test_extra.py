@@ -8,13 +8,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from tasks.formats import cls_train, det_train, pose_train, seg_train
 from torch.utils.data import DataLoader, Dataset
 
 from lightseg.data.transforms.color import MEAN_COLOUR
 from lightseg.data.transforms.extra import Extra
 from lightseg.data.transforms.stage_transform import StagedTransform
 from lightseg.errors import LightsegError
+from lightseg.task_specs import task_spec
 
 IGNORE = 255
 HEIGHT, WIDTH = 40, 60
@@ -303,7 +303,8 @@ def test_our_flip_and_an_extra_are_independent(image: np.ndarray) -> None:
     """From one stream, the first number of each would be the same, and the second flip undo the first."""
     options = {"augment": {"crop_size": [HEIGHT, WIDTH], "scale": [1, 1], "hflip": 0.5, "color": 0}}
     both = dict(options["augment"], extra=["HorizontalFlip", {"VerticalFlip": {"p": 0.5}}])
-    ours, theirs = seg_train(options, {}), seg_train({"augment": both}, {})
+    make = task_spec("seg").train_transform
+    ours, theirs = make(options, {}), make({"augment": both}, {})
     outcomes = []
     for seed in range(400):
         first = ours(seed, image=image)["image"]
@@ -324,13 +325,13 @@ EXTRAS = [
 
 
 def transform_of(task: str, extras: list[Any]) -> Any:
-    make, augment = {
-        "seg": (seg_train, {"crop_size": [32, 48]}),
-        "cls": (cls_train, {"size": 32}),
-        "det": (det_train, {"size": [32, 48], "mosaic": 0.3, "multi_scale": None}),
-        "pose": (pose_train, {"size": [48, 32]}),
+    augment = {
+        "seg": {"crop_size": [32, 48]},
+        "cls": {"size": 32},
+        "det": {"size": [32, 48], "mosaic": 0.3, "multi_scale": None},
+        "pose": {"size": [48, 32]},
     }[task]
-    return make({"augment": {**augment, "extra": extras}}, {})
+    return task_spec(task).train_transform({"augment": {**augment, "extra": extras}}, {})
 
 
 def arrays_of(task: str, index: int) -> dict[str, Any]:
@@ -401,7 +402,7 @@ def test_seeds_differ(image: np.ndarray) -> None:
 
 @pytest.mark.parametrize("task", ["seg", "cls", "det", "pose"])
 def test_stages_of_other_sizes(task: str) -> None:
-    make = {"seg": seg_train, "cls": cls_train, "det": det_train, "pose": pose_train}[task]
+    make = task_spec(task).train_transform
     augment = {"crop_size": [64, 128]} if task == "seg" else {"size": 64 if task == "cls" else [64, 64]}
     more = {"multi_scale": None} if task == "det" else {}
     options = {"augment": {**augment, **more, "extra": ["HorizontalFlip", {"Affine": {"rotate": [-9, 9], "p": 1}}]}}
@@ -412,6 +413,7 @@ def test_stages_of_other_sizes(task: str) -> None:
 
 def test_a_size_of_one_stage_alone_is_refused() -> None:
     options = {"augment": {"size": 64, "extra": [{"RandomResizedCrop": {"size": [64, 64]}}]}}
-    assert cls_train(options, {"image_size": 64})(0, **arrays_of("cls", 0))["image"].shape == (64, 64, 3)
+    make = task_spec("cls").train_transform
+    assert make(options, {"image_size": 64})(0, **arrays_of("cls", 0))["image"].shape == (64, 64, 3)
     with pytest.raises(LightsegError, match=r"RandomResizedCrop: training images of 32x32 .* become 64x64"):
-        cls_train(options, {"image_size": 32})
+        make(options, {"image_size": 32})

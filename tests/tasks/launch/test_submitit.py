@@ -6,7 +6,6 @@ import sys
 import train
 from lightseg.config.sweep import read_sweep
 from tasks.launch import launchers
-from tasks.launch.outcomes import MONITORS
 from tests.tasks.launch.conftest import ROOT, records, started
 from tests.tasks.launch.test_local import sweep, wait_for
 
@@ -74,12 +73,6 @@ def test_a_job_that_slurm_does_not_take_is_one_line(tmp_path, monkeypatch, capsy
     assert train.main(words) == 2
     line = capsys.readouterr().err.splitlines()[-1]  # after sbatch's own
     assert line.startswith("error: launcher=submitit: the job is not accepted: ") and "invalid partition" in line
-
-
-def test_the_monitors_are_the_tasks_own():
-    from tasks.run.build import TASKS
-
-    assert {name: task.monitor for name, task in TASKS.items()}.items() <= MONITORS.items()
 
 
 def test_the_command_is_this_interpreter_and_this_checkout():
