@@ -73,6 +73,8 @@ class TaskInfo:
             what the backbone's publisher decides.
         square_input: whether the size of its input is one side, as configurations say it.
         flip, scales: whether the evaluation can average over mirror images, over scales.
+        extra_target: what moves with the image under `data.augment.extra`, as albumentations names it: "mask",
+            "bboxes" or "keypoints"; "": nothing does.
         schedules: keys of the `schedule` group that only some tasks have.
         searches: the searches that work on it.
         search_head: the head that a super-network needs; "": any.
@@ -93,6 +95,7 @@ class TaskInfo:
     square_input: bool = False
     flip: bool = True
     scales: bool = False
+    extra_target: str = ""
     schedules: tuple[str, ...] = ()
     searches: tuple[str, ...] = ("dmasking",)
     search_head: str = ""
@@ -142,6 +145,7 @@ register_task(
         num_classes=19,
         image_size=(512, 1024),
         scales=True,
+        extra_target="mask",
         searches=("dmasking", "netadapt"),
     )
 )
@@ -197,6 +201,7 @@ register_task(
         image_size=(320, 320),
         input={"size": (320, 320), "keep_aspect": False},  # what SSDLite was published at
         flip=False,
+        extra_target="bboxes",
     )
 )
 register_task(
@@ -219,6 +224,7 @@ register_task(
         image_size=(256, 192),
         # the size of crops is SimpleBaseline's (arXiv:1804.06208), so is the padding of a person's box
         input={"size": (256, 192), "oks_nms": 0.9, "person_padding": 1.25},
+        extra_target="keypoints",
     )
 )
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lightseg.catalog.tasks import get_task
 from lightseg.errors import LightsegError, nearest
 
 KEY = "data.augment.extra"
 EXAMPLE = f"{KEY}=[{{RandomRain: {{p: 0.2}}}}]"
-TARGETS = {"seg": "mask", "det": "bboxes", "pose": "keypoints"}  # what moves with the image; as albumentations names it
 CAN_MOVE = "HorizontalFlip, Affine, Perspective and CoarseDropout can"
 NOT_TAKEN = ("BasicTransform", "DualTransform", "ImageOnlyTransform", "Transform3D", "Lambda", "ToTensor3D")
 BORDERS = {0: "constant", 1: "replicate"}  # OpenCV's numbers of those that show nothing twice
@@ -27,7 +27,7 @@ def check_extra(augment: Mapping[str, Any], task: str) -> None:
 
     for entry in entries:
         _check_entry(entry, task)
-    target, size = TARGETS.get(task), training_size(augment)
+    target, size = get_task(task).extra_target or None, training_size(augment)
     for single in singles_of([build(entry, target) for entry in entries]):
         try_out(single, size, target)
 
@@ -70,7 +70,7 @@ def _check_target(name: str, cls: Any, arguments: Mapping[str, Any], task: str) 
     takes = {target.value.lower() for target in (cls._targets if isinstance(cls._targets, tuple) else [cls._targets])}
     if "image" not in takes:
         raise LightsegError(f"{KEY}: {name} is for volumes, not for images")
-    target = TARGETS.get(task)
+    target = get_task(task).extra_target or None
     if target is None or "ImageOnlyTransform" in (base.__name__ for base in cls.__mro__):
         return
     if target not in takes:

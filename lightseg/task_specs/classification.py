@@ -37,7 +37,7 @@ class ClassificationSpec(TaskSpec):
             augment["size"] = int(scheduled["image_size"])
         if "randaugment" in scheduled:
             augment["randaugment"] = scheduled["randaugment"]
-        return with_extra(train_transform, augment, None)
+        return with_extra(train_transform, augment, self.info.extra_target or None)
 
     def eval_transform(self, options: Options) -> Transform:
         return eval_transform(**options["eval"])

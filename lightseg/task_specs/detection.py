@@ -36,7 +36,7 @@ class DetectionSpec(TaskSpec):
         if "image_size" in scheduled:
             factor = scheduled["image_size"] / min(augment["size"])
             augment["size"] = [round(side * factor) for side in augment["size"]]
-        return with_extra(train_transform, augment, "bboxes")
+        return with_extra(train_transform, augment, self.info.extra_target or None)
 
     def eval_transform(self, options: Options) -> Transform:
         return eval_transform(**options["eval"])

@@ -43,7 +43,7 @@ class PoseSpec(TaskSpec):
         if "image_size" in scheduled:
             factor = scheduled["image_size"] / min(augment["size"])
             augment["size"] = [round(side * factor) for side in augment["size"]]
-        return with_extra(train_transform, augment, "keypoints")
+        return with_extra(train_transform, augment, self.info.extra_target or None)
 
     def eval_transform(self, options: Options) -> Transform:
         return eval_transform(**options["eval"])

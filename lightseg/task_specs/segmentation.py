@@ -39,7 +39,7 @@ class SegmentationSpec(TaskSpec):
             factor = scheduled["image_size"] / min(augment["crop_size"])
             augment["crop_size"] = [round(side * factor) for side in augment["crop_size"]]
             augment["scale"] = [scale * factor for scale in augment.get("scale", DEFAULT_SCALE)]
-        return with_extra(train_transform, augment, "mask")
+        return with_extra(train_transform, augment, self.info.extra_target or None)
 
     def collate(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         try:

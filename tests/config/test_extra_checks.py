@@ -12,8 +12,9 @@ from omegaconf import OmegaConf
 
 import train
 from lightseg import record
+from lightseg.catalog.tasks import TASKS
 from lightseg.config.compose import compose, defaults_of, plain
-from lightseg.config.extra import TARGETS, check_extra
+from lightseg.config.extra import check_extra
 from lightseg.data.transforms.extra import Extra
 from lightseg.data.transforms.tracked_points import position_grid
 from lightseg.errors import LightsegError
@@ -224,7 +225,7 @@ def test_every_transform_works_or_is_refused_in_a_line(task: str) -> None:
             refused[name] = str(error)
             assert "\n" not in refused[name] and len(refused[name]) < 300, refused[name]
             continue
-        transform = Extra(lambda seed, swap=None, **arrays: arrays, [entry], (48, 48), TARGETS.get(task))
+        transform = Extra(lambda seed, swap=None, **arrays: arrays, [entry], (48, 48), TASKS[task].extra_target or None)
         first = transform(5, **sample_of(task))
         transform(6, **sample_of(task))
         again = transform(5, **sample_of(task))
