@@ -68,9 +68,9 @@ def test_megviis_shufflenetv2_is_the_net_it_is_of(tmp_path):
                 state[old + key.removeprefix(new)] = value
     released.fc.bias.data.zero_()
     torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, tmp_path / "megvii.pth")
-    whole = create_classifier("shufflenetv2_x1_0", pretrained=tmp_path / "megvii.pth", pixels="bgr255").eval()
+    whole = create_classifier("shufflenetv2_x1_0", pretrained=tmp_path / "megvii.pth", input_format="bgr255").eval()
     assert whole.name == "shufflenetv2_x1_0_megvii"
-    assert whole.pixels == ((0, 0, 0), (1 / 255,) * 3, True)
+    assert whole.input_format == ((0, 0, 0), (1 / 255,) * 3, True)
     images = torch.randn(2, 3, 64, 64)
     torch.testing.assert_close(logits(whole, images), logits(released, images))
     assert create_backbone("shufflenetv2_x1_0", pretrained=tmp_path / "megvii.pth").name == whole.name
@@ -79,7 +79,7 @@ def test_megviis_shufflenetv2_is_the_net_it_is_of(tmp_path):
 def test_megviis_pixels_are_pointed_out(tmp_path, caplog):
     torch.save(timm.create_model("shufflenetv1_g3_x0_5").state_dict(), tmp_path / "megvii.pth")
     create_backbone("shufflenetv1_g3_x0_5", pretrained=tmp_path / "megvii.pth")
-    assert "pixels=bgr255" in caplog.text
+    assert "input_format=bgr255" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["micronet_m0", "shufflenetv1_g3_x0_5", "squeezenet1_0_complex_bypass", "fbnetv2_f1"])
@@ -157,7 +157,7 @@ def test_an_installed_package_needs_no_network(package, monkeypatch, caplog):
     reference.load_state_dict(dict(zip(reference.state_dict(), saved.values(), strict=True)))
     images = torch.randn(2, 3, 64, 64)
     assert torch.equal(logits(whole, images), logits(reference, images))
-    assert whole.pixels.mean == (0.5, 0.5, 0.5)
+    assert whole.input_format.mean == (0.5, 0.5, 0.5)
     pyramid = create_backbone("efficientnet_lite0", pretrained=True)
     assert torch.equal(pyramid.net.conv_stem.weight, reference.conv_stem.weight)
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
@@ -191,6 +191,6 @@ def test_torchvisions_weights_are_looked_for_at_their_address_and_in_its_cache(m
 
 def test_no_pixels_of_that_name():
     with pytest.raises(LightsegError, match="no pixels 'bgr': choose bgr255"):
-        create_backbone("micronet_m0", pixels="bgr")
+        create_backbone("micronet_m0", input_format="bgr")
     with pytest.raises(LightsegError, match="for 3 channels, not 1"):
-        create_backbone("micronet_m0", pixels="bgr255", in_chans=1)
+        create_backbone("micronet_m0", input_format="bgr255", in_chans=1)

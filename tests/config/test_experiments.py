@@ -142,7 +142,7 @@ def test_net_optimiser_and_the_pictures_of_each_stage_can_be_made(experiment, tm
             num_classes=1000,
             head=config["head"],
             loss=config["loss"],
-            pixels=config["pixels"],
+            input_format=config["input_format"],
             drop_path_rate=progressive.most("drop_path", config["drop_path_rate"]),
         )
     optimizer = build_optimizer(model, fused=False, **config["optimizer"])
