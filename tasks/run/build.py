@@ -16,7 +16,7 @@ from lightseg.text import shorten
 from ..base import Task
 from ..data import DataModule
 from .progressive import Progressive
-from .resolve import Evaluated, open_evaluated, resolve_config, train_size, with_image_size
+from .resolve import Evaluated, complete_config, open_evaluated, resolve_config, train_size
 
 TASKS_PACKAGE = __package__.removesuffix(".run")  # "tasks", or "lightseg.tasks" in the wheel
 
@@ -37,7 +37,7 @@ def set_up(config: dict[str, Any]) -> SetUp:
     data = DataModule(config["data"], config["seed"], progressive)
     data.prepare_data()
     task = build_task(config, data, evaluated)
-    return SetUp(with_image_size(config, data), data, task)
+    return SetUp(complete_config(config, task.model, data.evaluation_size()), data, task)
 
 
 def task_class(name: str) -> type[Task]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from lightseg.catalog.tasks import TaskInfo, get_task, resolve
+from lightseg.catalog.tasks import get_task, resolve
 from lightseg.checkpoint import read_checkpoint
 from lightseg.errors import LightsegError
 from lightseg.export.exported_model import answer_from
@@ -77,17 +77,21 @@ def resolve_config(config: dict[str, Any], progressive: Progressive, evaluated: 
             evaluation["size"] = evaluation["size"][0]
     if "eval" in data:
         data["eval"] = {key: evaluation.get(key) if value is None else value for key, value in data["eval"].items()}
-    values |= {"data": data, "head": _head_defaults(info, values["head"])}
-    return mark_resolved(config, values)
+    return mark_resolved(config, {**values, "data": data})
 
 
-def with_image_size(config: dict[str, Any], data: Any) -> dict[str, Any]:
-    """The configuration with the size at which cost is measured: that of the first evaluation image."""
-    if config["profile"]["image_size"] is not None:
-        return config
-    return mark_resolved(
-        config, {**config, "profile": {**config["profile"], "image_size": list(data.evaluation_size())}}
-    )
+def complete_config(config: dict[str, Any], model: Model, image_size: tuple[int, int]) -> dict[str, Any]:
+    """The configuration with what building the model settled: options of head and loss, and the size at which cost is
+    measured, that of the first evaluation image (height, width)."""
+    parameters = inspect.signature(type(model.head)).parameters
+    defaults = {key: _plain(p.default) for key, p in parameters.items() if p.default is not p.empty}
+    settled = {"head": defaults | model.spec["head"], "loss": model.spec["loss"]}
+    groups = {
+        group: {key: values.get(key) if value is None else value for key, value in config[group].items()}
+        for group, values in settled.items()
+    }
+    profile = {**config["profile"], "image_size": config["profile"]["image_size"] or list(image_size)}
+    return mark_resolved(config, {**config, **groups, "profile": profile})
 
 
 def train_size(data: dict[str, Any], progressive: Progressive) -> int | tuple[int, int] | None:
@@ -129,13 +133,6 @@ def _of_checkpoint(config: dict[str, Any], evaluated: Evaluated) -> dict[str, An
             raise LightsegError(f"{evaluated.path} has head.{key}={head.get(key)}, not {value}: leave head.{key} out")
     values["head"] = {**given, **{key: head.get(key) if given.get(key) is None else given[key] for key in head | given}}
     return values
-
-
-def _head_defaults(info: TaskInfo, head: dict[str, Any]) -> dict[str, Any]:
-    """The head's options with its own defaults in place of nulls; options of other heads stay null."""
-    parameters = inspect.signature(resolve(info.head(head["name"]).path)).parameters
-    defaults = {key: p.default for key, p in parameters.items() if p.default is not p.empty}
-    return {key: _plain(defaults.get(key)) if value is None else value for key, value in head.items()}
 
 
 def _plain(value: Any) -> Any:

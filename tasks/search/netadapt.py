@@ -35,7 +35,7 @@ from ..run.checkpoints import AtomicCheckpointIO
 from ..run.evaluate import evaluate
 from ..run.progressive import NAMES, Progressive
 from ..run.record import summary, write_record
-from ..run.resolve import resolve_config, with_image_size
+from ..run.resolve import complete_config, resolve_config
 from ..run.trainer import quiet, seed_everything
 from .netadapt_search import Search
 
@@ -56,7 +56,7 @@ def run_netadapt(sweep: Sweep) -> int:
     data = DataModule(config["data"], config["seed"], progressive)
     data.prepare_data()
     data.check()
-    config = with_image_size(config, data)
+    config = complete_config(config, wide, data.evaluation_size())
     match_class_names(config["pretrained"], wide.spec, wide.contract, data)
     seed_everything(config["seed"])
     search = Search(to_block_table(wide), data, config, options, folder)
