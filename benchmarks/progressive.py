@@ -25,10 +25,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from tasks.formats import mini_cls
+
 from benchmarks.runs import ROOT, Kept, record_of
 from lightseg.config.compose import compose, plain
 from lightseg.profile.machine import machine
-from tasks.formats import mini_cls
 
 PAGE = ROOT / "docs" / "progressive.md"
 COMMON = (
