@@ -127,8 +127,8 @@ def write_pictures(dataset: Any, folder: Path, most: int) -> None:
 
 def table(runs: list[dict[str, Any]]) -> str:
     lines = [
-        "| | | metric | % | from eager | largest difference of an output | same predictions % | MB | ms "
-        "| times eager |",
+        "| | | metric | % | from eager | largest difference of an output | same predictions % "
+        "| MB | ms | times eager |",
         "|---|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for run in runs:

@@ -59,4 +59,4 @@ def test_the_tour(tmp_path, monkeypatch, capfd):
     for part in ("val/mIoU", "val/mAP", "record.json", "there already", "micronet_m3", "4 answered", "same answers"):
         assert part in said
     assert len(list(tmp_path.glob("runs/seg/*/*/*/record.json"))) == 5
-    assert len(list((tmp_path / "answers" / "masks").rglob("*.png"))) == 4
+    assert len(list((tmp_path / "predictions" / "masks").rglob("*.png"))) == 4
