@@ -106,7 +106,7 @@ MB are 10^6 bytes, of whole files. Machine: {machine()}, torch {torch.__version_
 
 ## SqueezeNet 1.0 on mini_cls
 
-8 classes, 400 validation pictures: the figures compare with nothing but each other. {SPARSITY:.0%} of every layer's
+8 classes, 400 validation images: the figures compare with nothing but each other. {SPARSITY:.0%} of every layer's
 weights are pruned, biases are not.
 
 {table(MEASURED, measured)}

@@ -180,7 +180,7 @@ def page(options: argparse.Namespace, found: dict[str, Any]) -> str:
 
 Written by `python benchmarks/export.py`; do not edit. {BACKBONE} with LR-ASPP (variant {options.head}), \
 {CLASSES} classes,
-random weights: one picture, uint8 1x3x{options.height}x{options.width}, in; logits of its size out. Every run has
+random weights: one image, uint8 1x3x{options.height}x{options.width}, in; logits of its size out. Every run has
 {options.threads} thread{"s" * (options.threads > 1)} and a process of its own; {options.rounds} rounds, in turn, \
 after {options.warmup} that do not count.
 

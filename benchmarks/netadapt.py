@@ -76,7 +76,7 @@ def page(
     return f"""\
 # NetAdapt, measured
 
-Written by `{command}`; do not edit. Data: mini_seg ({images} pictures), which compares with nothing else. Machine:
+Written by `{command}`; do not edit. Data: mini_seg ({images} images), which compares with nothing else. Machine:
 {machine}. What it does: [search_netadapt.md](search_netadapt.md).
 
 **{100 * share:.1f} % of the multiply-adds, mIoU {left:+.2f} points as the search leaves the net,

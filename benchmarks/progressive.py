@@ -37,8 +37,8 @@ COMMON = (
     "data.cache=true"
 )
 PARTS = {
-    "1,600 pictures, 60 epochs": ("data.root=datasets/mini_cls_128", 60),
-    "400 pictures, 120 epochs": ("data.root=datasets/mini_cls_128_400 data.count.train=400", 120),
+    "1,600 images, 60 epochs": ("data.root=datasets/mini_cls_128", 60),
+    "400 images, 120 epochs": ("data.root=datasets/mini_cls_128_400 data.count.train=400", 120),
 }
 KINDS = {
     "full size": "",

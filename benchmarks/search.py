@@ -123,7 +123,7 @@ def report(arguments: argparse.Namespace, found: dict[str, dict[str, list[dict[s
     options = [word for word in sys.argv[1:] if word != "--write"]
     lines = [
         f"`{' '.join(['python benchmarks/search.py', *options])}` ({machine()}; {arguments.blocks} blocks of up to "
-        f"{arguments.width} channels, {arguments.batch} pictures of {arguments.side}x{arguments.side}, load at the end "
+        f"{arguments.width} channels, {arguments.batch} images of {arguments.side}x{arguments.side}, load at the end "
         f"{os.getloadavg()[0]:.1f}):",
     ]
     for kind, systems in found.items():

@@ -155,7 +155,7 @@ def report(
     verdict = "lies above" if above else "does NOT lie above"
     lines += [
         "",
-        f"Whole models, head included, one picture of {HEIGHT}x{WIDTH}. The found net {verdict} the Pareto front of "
+        f"Whole models, head included, one image of {HEIGHT}x{WIDTH}. The found net {verdict} the Pareto front of "
         f"the random ones; it scores higher than {ahead} of {len(others)}, whatever those cost.",
     ]
     text = "\n".join(lines)

@@ -28,7 +28,7 @@ named here is meant. `timm.create_model` takes the names of the second column, o
 
 Parameters and multiply-adds (MAdds: convolutions and linear layers, one image at the size given) are those of the
 classification net with 1000 classes: **counted** on the left, as published on the right. Top-1 is ImageNet-1k's as
-published; the weights in the last column, which `pretrained=true` loads, may be trained otherwise; their licence is as
+published; the weights in the last column, which `pretrained=true` loads, may be trained otherwise; their license is as
 their publisher gives it. Channels are those of the maps at strides 2, 4, 8, 16 and 32 (SqueezeNet: 2 to 16). Every row
 is within 1 % of what was published, or the reason stands below its table.
 """

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from lightseg.backbones import micronet, shufflenetv2
 from lightseg.errors import LightsegError
+from lightseg.text import shorten
 
 State = Mapping[str, Tensor]
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ def load_weights(net: nn.Module, name: str, path: Path, source: State, whole: St
     except LightsegError as error:
         raise LightsegError(f"{path} does not hold weights of {name}: {error}") from error
     if left := [key for key in classifier if key not in state]:
-        log.warning(f"{path}: its classifier is of other classes and was left out ({_first(left)} start at random)")
+        log.warning(f"{path}: its classifier is of other classes and was left out ({shorten(left, 3)} start at random)")
     if not named and not is_same_net(source):
         eps = sorted({m.eps for m in net.modules() if isinstance(m, nn.BatchNorm2d)})
         padding = ", and TensorFlow's SAME padding" if any(isinstance(m, Conv2dSame) for m in net.modules()) else ""
@@ -131,7 +132,7 @@ def match_by_name(
         return {}
     missing = [key for key in target if key not in found and not _is_counter(key)]
     if missing:
-        raise LightsegError(f"it lacks {_first(missing)}")
+        raise LightsegError(f"it lacks {shorten(missing, 3)}")
     parts = {alias.split(".")[0] for alias in found.values()}
     surplus = [
         key
@@ -139,7 +140,7 @@ def match_by_name(
         if key.split(".")[0] in parts and not _is_counter(key)
     ]
     if surplus:
-        raise LightsegError(f"the net has no {_first(sorted(surplus))}")
+        raise LightsegError(f"the net has no {shorten(sorted(surplus), 3)}")
     return _fitted(found, source, target, classifier)
 
 
@@ -154,7 +155,7 @@ def match_in_order(source: State, target: State, classifier: Collection[str] = (
     ours = [key for key in target if not _is_counter(key)]
     if len(theirs) < len(ours):
         raise LightsegError(
-            f"it has {len(theirs)} tensors and the net {len(ours)}, from {_first(ours[len(theirs) :])} on"
+            f"it has {len(theirs)} tensors and the net {len(ours)}, from {shorten(ours[len(theirs) :], 3)} on"
         )
     for a, b in zip(theirs, ours, strict=False):
         if a.rpartition(".")[2] != b.rpartition(".")[2]:
@@ -184,7 +185,7 @@ def _fitted(names: Mapping[str, str], source: State, target: State, classifier: 
     if wrong and all(name in classifier for name, _ in wrong):
         return {name: value for name, value in fitted.items() if name not in classifier}
     if wrong:
-        raise LightsegError(f"it has {_first([what for _, what in wrong])}")
+        raise LightsegError(f"it has {shorten([what for _, what in wrong], 3)}")
     return fitted
 
 
@@ -198,7 +199,3 @@ def _aliases(key: str) -> list[str]:
 def _is_counter(key: str) -> bool:
     """Batch norm's count of batches, which old files lack and no forward uses."""
     return key.endswith("num_batches_tracked")
-
-
-def _first(keys: list[str], most: int = 3) -> str:
-    return ", ".join(keys[:most]) + (f" and {len(keys) - most} more" if len(keys) > most else "")

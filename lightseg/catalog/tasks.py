@@ -66,6 +66,7 @@ class TaskInfo:
         loss: path of the loss.
         heads: by name; the first one is the default.
         formats: by name, as in `data.format`.
+        config: path of its YAML file, "": the shipped configs/task/<name>.yaml.
         output_stride: of the backbones of published nets.
         num_classes, image_size: of the data that the task's figures are published on, for `lightseg profile`. Height
             and width in pixels; None: those that the backbone's accuracy was published at.
@@ -88,6 +89,7 @@ class TaskInfo:
     loss: str
     heads: Mapping[str, HeadInfo]
     formats: Mapping[str, FormatInfo]
+    config: str = ""
     output_stride: int = 32
     num_classes: int = 1000
     image_size: tuple[int, int] | None = None

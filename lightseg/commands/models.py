@@ -7,6 +7,7 @@ from typing import Any
 
 from lightseg.catalog import backbones as catalog
 from lightseg.errors import LightsegError, nearest
+from lightseg.text import align
 
 HEADINGS = ("name", "params M", "MAdds M", "size", "top-1 %", "maps: channels/stride", "weights", "licence")
 RIGHT = ("params M", "MAdds M", "size", "top-1 %")
@@ -45,15 +46,8 @@ def models_table(rows: Sequence[dict[str, Any]]) -> str:
         )
         for row in rows
     ]
-    widths = [max(map(len, column)) for column in zip(HEADINGS, *lines, strict=True)]
-    padded = [
-        [
-            f"{cell:>{w}}" if head in RIGHT else f"{cell:<{w}}"
-            for cell, w, head in zip(cells, widths, HEADINGS, strict=True)
-        ]
-        for cells in (HEADINGS, *lines)
-    ]
-    return "\n".join("  ".join(cells).rstrip() for cells in padded)
+    left = [number for number, heading in enumerate(HEADINGS) if heading not in RIGHT]
+    return "\n".join(align([HEADINGS, *lines], left))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

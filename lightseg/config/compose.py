@@ -16,7 +16,7 @@ from lightseg.config.data_keys import check_data
 from lightseg.config.dmasking import is_search, settle
 from lightseg.config.files import data_file_of, group_of, is_shipped, kind_of, names_of, read, values_of
 from lightseg.config.overrides import COMMAND_LINE, RENAMED, apply, dotted, split_overrides
-from lightseg.config.paths import GROUPS, SHIPPED, find_file, remark_on_foreign_files, shown
+from lightseg.config.paths import GROUPS, SHIPPED, base_file, find_file, remark_on_foreign_files, shown
 from lightseg.config.pruning import check_prune
 from lightseg.config.scaling import scale
 from lightseg.config.unknown_keys import check_unknown_keys
@@ -57,7 +57,7 @@ def _composed(values: dict[str, Any]) -> DictConfig:
     scale(config, dotted({**experiment, **values}))
     if is_search(config):
         settle(config, dotted({**experiment, **values}))
-    check(config, default_data=str(read(SHIPPED / "task" / f"{config.task}.yaml").data))
+    check(config, default_data=str(read(base_file("task", config.task)).data))
     check_prune(config)
     return config
 
@@ -127,7 +127,7 @@ def _defaults(chosen: dict[str, Any]) -> DictConfig:
 def _file_values(task: str, names: dict[str, Any]) -> DictConfig:
     """train.yaml, the shipped file of a task, and of each group the file that `names` gives or the default one."""
     config = read(SHIPPED / "train.yaml")
-    task_file = read(SHIPPED / "task" / f"{task}.yaml")
+    task_file = read(base_file("task", task))
     names = {**{group: config[group] for group in GROUPS}, "data": task_file.data, **names}
     config = OmegaConf.merge(config, task_file)  # type: ignore[assignment]
     for group in GROUPS[1:]:

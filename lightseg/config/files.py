@@ -10,8 +10,9 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lightseg.catalog.tasks import TASKS
 from lightseg.config.overrides import apply
-from lightseg.config.paths import GROUPS, SHIPPED, find_file, is_path, shown
+from lightseg.config.paths import GROUPS, SHIPPED, base_file, find_file, is_path, shown
 from lightseg.errors import LightsegError
 
 KINDS = ("task", "logger", "launcher", "search")  # groups whose name decides what code runs
@@ -47,7 +48,7 @@ def group_of(group: str, name: str, of_task: DictConfig | None = None) -> DictCo
         return OmegaConf.merge({"name": path.stem, **({"file": name} if is_path(name) else {})}, content)  # type: ignore[return-value]
     own = {} if is_shipped(path) else values_of(path)
     kind = kind_of(group, path, own)
-    shipped = path if is_shipped(path) else SHIPPED / group / f"{kind if group in KINDS else 'default'}.yaml"
+    shipped = path if is_shipped(path) else base_file(group, kind if group in KINDS else "default")
     part = OmegaConf.create({group: OmegaConf.merge({"name": kind}, read(shipped), of_task or {})})
     own = {key: value for key, value in own.items() if group not in KINDS or key != "name"}
     apply(part, {f"{group}.{key}": value for key, value in own.items()}, shown(path))
@@ -58,7 +59,7 @@ def kind_of(group: str, path: Path, content: dict[str, Any]) -> str:
     """The shipped choice that a file of a person's own changes: what its `name:` says, or the name of the file."""
     if group not in KINDS:
         return path.stem
-    kinds = sorted(file.stem for file in (SHIPPED / group).glob("*.yaml"))
+    kinds = sorted(TASKS) if group == "task" else sorted(file.stem for file in (SHIPPED / group).glob("*.yaml"))
     kind = str(content.get("name", path.stem))
     if kind not in kinds:
         raise LightsegError(
@@ -68,7 +69,7 @@ def kind_of(group: str, path: Path, content: dict[str, Any]) -> str:
 
 
 def is_shipped(path: Path) -> bool:
-    return path.is_relative_to(SHIPPED)
+    return path.is_relative_to(SHIPPED) or any(info.config and path == Path(info.config) for info in TASKS.values())
 
 
 def data_file_of(data: DictConfig) -> Path:

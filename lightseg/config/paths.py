@@ -10,6 +10,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from lightseg.catalog.tasks import TASKS
 from lightseg.errors import LightsegError, nearest
 
 _LIBRARY = Path(__file__).parents[1]
@@ -35,7 +36,7 @@ def find_file(group: str, name: str) -> Path:
             raise LightsegError(f"{group}={name}: no such file ({Path(name).absolute()})")
         _own_files_read.add(Path(name).absolute())
         return Path(name)
-    shipped, own = SHIPPED / group / f"{name}.yaml", None
+    shipped, own = base_file(group, name), None
     if _own_folder() is not None and (OWN / group / f"{name}.yaml").is_file():
         own = OWN / group / f"{name}.yaml"
     if own is not None and shipped.is_file() and not is_lightseg_file(own, group):
@@ -52,6 +53,13 @@ def find_file(group: str, name: str) -> Path:
     raise LightsegError(f"no {group} named '{name}': {nearest(name, choices(group))} ({' and '.join(places)})")
 
 
+def base_file(group: str, name: str) -> Path:
+    """The shipped file of a choice, or the one that a registered task brings along; it need not exist."""
+    if group == "task" and name in TASKS and TASKS[name].config:
+        return Path(TASKS[name].config)
+    return SHIPPED / group / f"{name}.yaml"
+
+
 def is_path(name: str) -> bool:
     """Whether the value of a group is a path rather than the name of a choice."""
     return name.endswith((".yaml", ".yml")) or "/" in name or os.sep in name
@@ -59,7 +67,8 @@ def is_path(name: str) -> bool:
 
 def choices(group: str) -> list[str]:
     """The names one may give for a group."""
-    return sorted({path.stem for path in (SHIPPED / group).glob("*.yaml")} | set(own_choices(group)))
+    registered = set(TASKS) if group == "task" else set()
+    return sorted({path.stem for path in (SHIPPED / group).glob("*.yaml")} | set(own_choices(group)) | registered)
 
 
 def own_choices(group: str) -> list[str]:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lightseg.data.datasets.coco_json import box_column, clip_boxes, column, few, load_json, places
+from lightseg.data.datasets.coco_json import box_column, clip_boxes, column, load_json, places
 from lightseg.errors import DataError
+from lightseg.text import shorten
 
 
 @dataclass
@@ -59,8 +60,8 @@ def read_person_boxes(
         raise DataError(f"{path}: not COCO results: score and category_id must be numbers") from None
     of_persons = np.isin(categories, list(category_ids))
     if not of_persons.any():
-        have = few(np.unique(categories).tolist())
-        raise DataError(f"{path}: no detection is of category {few(list(category_ids))}, only of {have}")
+        have = shorten(np.unique(categories).tolist())
+        raise DataError(f"{path}: no detection is of category {shorten(list(category_ids))}, only of {have}")
     clipped, inside, _ = clip_boxes(bbox, sizes[image])
     sound = np.isfinite(bbox).all(1) & np.isfinite(scores) & (bbox[:, 2:] > 0).all(1) & inside
     confident = scores >= least_score

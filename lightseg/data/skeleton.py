@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lightseg.data.datasets.coco_json import few
 from lightseg.errors import LightsegError, nearest
+from lightseg.text import shorten
 
 # The constants of COCO's keypoint evaluation (cocodataset.org/#keypoints-eval): the spread of annotators' clicks on a
 # point, as a share of the square root of the person's area. The same left and right.
@@ -95,7 +95,7 @@ def read_skeleton(category: Mapping[str, Any], overrides: Mapping[str, Any] | No
     names = tuple(str(name) for name in names)
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
-        raise LightsegError(f"{where} has two keypoints of the same name: {few(repeated)}")
+        raise LightsegError(f"{where} has two keypoints of the same name: {shorten(repeated)}")
     edges = _links("edge", given.get("edges", category.get("skeleton") or []), names)
     pairs = _links("pair", given["pairs"], names) if "pairs" in given else mirrored_pairs(names)
     paired = [point for pair in pairs for point in pair]

@@ -1,7 +1,6 @@
 """Comparison of an exported file with its model: differences of the outputs, and latency."""
 
 import statistics
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -9,11 +8,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from lightseg import timing
 from lightseg.export.runner import Runner
 from lightseg.task_specs import task_spec
 
 ATOL, RTOL = 1e-3, 1e-5  # of outputs in float32. RTOL is relative to the largest value of an output
-LATENCY_BUDGET_S = 10.0  # for all rounds. At least three are run
 
 
 def eager(model: nn.Module, images: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -75,17 +74,8 @@ def latencies(model: nn.Module, runner: Runner, images: np.ndarray, rounds: int 
         "eager_ms": lambda: eager(model, images, list(runner.metadata.outputs)),
         "exported_ms": lambda: runner.run(images),
     }
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    began = time.perf_counter()
-    for round_number in range(rounds + 1):  # the first round also allocates and chooses kernels
-        if round_number > 3 and time.perf_counter() - began > LATENCY_BUDGET_S:
-            break
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            if round_number:
-                times[name].append((time.perf_counter() - start) * 1e3)
-    medians = {name: round(statistics.median(all_times), 3) for name, all_times in times.items()}
+    times = timing.in_turn(runs, rounds)
+    medians = {name: round(statistics.median(all_times) * 1e3, 3) for name, all_times in times.items()}
     return {
         **medians,
         "ratio": round(medians["eager_ms"] / medians["exported_ms"], 3),

@@ -19,11 +19,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from torch import Tensor
 
-from lightseg.data.datasets.coco_json import box_column, clip_boxes, column, few, load_json
+from lightseg.data.datasets.coco_json import box_column, clip_boxes, column, load_json
 from lightseg.data.io.frame import Frame
 from lightseg.errors import DataError
 from lightseg.inference.runners import Runner
 from lightseg.task_specs import Preprocessing
+from lightseg.text import shorten
 
 PERSON, COCO_PERSON = "person", 1
 
@@ -176,7 +177,9 @@ class BoxFile:
         if len(present) == 1:
             return present[0]
         if present and COCO_PERSON not in present:
-            raise DataError(f"{self.path}: no detection is of category {COCO_PERSON}, person, only of {few(present)}")
+            raise DataError(
+                f"{self.path}: no detection is of category {COCO_PERSON}, person, only of {shorten(present)}"
+            )
         return COCO_PERSON
 
 
@@ -196,4 +199,4 @@ def _names(file_name: str) -> list[str | int]:
 
 
 def _some(names: Iterable[Any]) -> str:
-    return few(sorted({str(name) for name in names}))
+    return shorten(sorted({str(name) for name in names}))

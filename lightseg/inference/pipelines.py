@@ -17,6 +17,7 @@ from lightseg.input_contract import Size
 from lightseg.metrics.oks import oks_nms, person_scores
 from lightseg.task_specs import Preprocessing
 from lightseg.task_specs.pose import MIN_SCORE, PersonCrop
+from lightseg.text import shorten
 
 PERSON = "person"  # the detector's class whose boxes are used
 
@@ -150,5 +151,4 @@ def _person_label(class_names: Sequence[str], where: str | Path) -> int:
         return names.index(PERSON)
     if len(names) == 1:
         return 0
-    listed = ", ".join(class_names[:8]) + (", ..." if len(class_names) > 8 else "")
-    raise LightsegError(f"--person-detector {where} has no class {PERSON}, only {listed}")
+    raise LightsegError(f"--person-detector {where} has no class {PERSON}, only {shorten(class_names)}")

@@ -5,8 +5,6 @@ counts two operations for each. They and the memory are measured on the meta dev
 machine, take a fraction of a second for any net and image size, and leave the module as it was.
 """
 
-import statistics
-import time
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,10 +16,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from lightseg import timing
 from lightseg.backbones.shift_max import ShiftMax
 from lightseg.profile.machine import processor
-
-LATENCY_BUDGET_S = 10.0  # a large image on a slow machine is timed fewer times than asked for
 
 
 def count_params(module: nn.Module) -> int:
@@ -89,19 +86,20 @@ def measure_latency(
     device = next(module.parameters()).device
     images = torch.zeros(*input_shape, dtype=dtype, device=device)
     before = torch.get_num_threads()
-    times: list[float] = []
+
+    def forward() -> None:
+        module(images)
+        if images.is_cuda:
+            torch.cuda.synchronize(images.device)
+
     try:
         torch.set_num_threads(threads or before)
         with evaluation(module), torch.inference_mode():
-            _timed(module, images)  # the first run also allocates and chooses kernels
-            while len(times) < runs and sum(times) < LATENCY_BUDGET_S:
-                times.append(_timed(module, images))
+            times = timing.repeated(forward, runs)
     finally:
         torch.set_num_threads(before)
     return {
-        "latency_ms": round(statistics.median(times) * 1000, 3),
-        "latency_min_ms": round(min(times) * 1000, 3),
-        "runs": len(times),
+        **timing.summary(times),
         "threads": threads or before,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "input": f"{'x'.join(map(str, input_shape))} {str(dtype).removeprefix('torch.')}",
@@ -129,14 +127,6 @@ def profile_model(
         "latency_ms": latency.pop("latency_ms"),
         "measured": {**latency, **named, "peak_memory": "weights and living tensors of one forward, without workspace"},
     }
-
-
-def _timed(module: nn.Module, images: Tensor) -> float:
-    start = time.perf_counter()
-    module(images)
-    if images.is_cuda:
-        torch.cuda.synchronize(images.device)
-    return time.perf_counter() - start
 
 
 @contextmanager

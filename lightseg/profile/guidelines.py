@@ -9,7 +9,6 @@ bottleneck is a quarter as wide inside, as ResNet's.
 
 import os
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightseg import timing
 from lightseg.profile.cost import count_madds
 from lightseg.profile.machine import machine
 
@@ -153,21 +153,12 @@ def guidelines(
         for t in times
         for variant in experiment.variants
     }
-    spent: dict[tuple[str, str, int], list[float]] = {key: [] for key in runs}
     load = round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
     before = torch.get_num_threads()
-    began = time.perf_counter()
     try:
         torch.set_num_threads(threads)
         with torch.inference_mode():
-            for number in range(rounds + 1):  # the first one also allocates and chooses kernels
-                if number > 3 and time.perf_counter() - began > BUDGET_S:
-                    break
-                for key, forward in runs.items():
-                    start = time.perf_counter()
-                    forward()
-                    if number:
-                        spent[key].append(time.perf_counter() - start)
+            spent = timing.in_turn(runs, rounds, budget_s=BUDGET_S)
     finally:
         torch.set_num_threads(before)
     return {

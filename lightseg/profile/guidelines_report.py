@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from lightseg.profile.report import align
+from lightseg.text import align
 
 HERE, ARM, GPU = (31, 95, 168), (214, 120, 32), (190, 190, 190)
 
@@ -39,7 +39,7 @@ def guidelines_table(found: dict[str, Any]) -> str:
             for row in rows
         ]
         lines += ["", f"{experiment['guideline']} (Table {experiment['table']}): {experiment['claim']}"]
-        lines += [*align([heading, *cells], left=1), f"-> {experiment['verdict']}"]
+        lines += [*align([heading, *cells], range(1)), f"-> {experiment['verdict']}"]
     return "\n".join(lines)
 
 

@@ -1,9 +1,7 @@
 """Latency of a model as it runs in torch, compiled, and in ONNX Runtime, with one thread and with all."""
 
 import copy
-import statistics
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from lightseg import timing
 from lightseg.errors import LightsegError, one_line
 from lightseg.optional_imports import need, quiet
-from lightseg.profile.cost import LATENCY_BUDGET_S, measure_latency
+from lightseg.profile.cost import measure_latency
 from lightseg.profile.machine import cpu_count
 
 INPUT = "images"
@@ -77,17 +76,7 @@ class _OnnxRuntime:
         options.log_severity_level = 3  # errors alone
         options.intra_op_num_threads = threads
         session = runtime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
-        session.run(None, {INPUT: self.images})  # the first run also allocates
-        times: list[float] = []
-        while len(times) < self.runs and sum(times) < LATENCY_BUDGET_S:
-            start = time.perf_counter()
-            session.run(None, {INPUT: self.images})
-            times.append(time.perf_counter() - start)
-        return {
-            "latency_ms": round(statistics.median(times) * 1e3, 3),
-            "latency_min_ms": round(min(times) * 1e3, 3),
-            "runs": len(times),
-        }
+        return timing.summary(timing.repeated(lambda: session.run(None, {INPUT: self.images}), self.runs))
 
     def _write(self) -> None:
         need("onnx")

@@ -22,8 +22,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from lightseg import timing
 from lightseg.backbones.shift_max import ShiftMax
-from lightseg.profile.cost import LATENCY_BUDGET_S, evaluation, meta_forward
+from lightseg.profile.cost import evaluation, meta_forward
 
 BIAS_FIRST = (torch.ops.aten.addmm, torch.ops.aten.baddbmm)  # their first operand is added, not multiplied
 
@@ -85,16 +86,13 @@ def time_layers(module: nn.Module, images: Tensor, runs: int = 10) -> dict[str, 
     """
     runs_ms: dict[str, list[float]] = {name: [] for name, _ in module.named_modules()}
     clock = _Clock()
-    began = time.perf_counter()
     with evaluation(module), torch.inference_mode(), _followed(module, clock.enter, clock.leave):
-        module(images)  # the first run also allocates and chooses kernels
-        for number in range(runs):
-            if number and time.perf_counter() - began > LATENCY_BUDGET_S:
-                break
+        for number in timing.rounds(runs):
             clock.spent.clear()
             module(images)
-            for name, seconds in clock.spent.items():
-                runs_ms[name].append(seconds * 1e3)
+            if number:
+                for name, seconds in clock.spent.items():
+                    runs_ms[name].append(seconds * 1e3)
     return {name: statistics.median(times) for name, times in runs_ms.items() if times}
 
 

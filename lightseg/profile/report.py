@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from lightseg.text import align
+
 BLUE, ORANGE, PALE = (31, 95, 168), (214, 120, 32), (246, 205, 160)
 HEADINGS = ("stage", "modules", "output", "layers", "params", "MAdds M", "activations M", "MAC M", "time ms")
 
@@ -24,18 +26,21 @@ def profile_table(found: dict[str, Any], layers: bool = False) -> str:
         "",
     ]
     total = {"stage": "whole", "modules": [], "output": None, **_sums(found["stages"])}
-    lines += align([HEADINGS, *(_cells(row, timed) for row in [*found["stages"], total])], left=3)
+    lines += align([HEADINGS, *(_cells(row, timed) for row in [*found["stages"], total])], range(3))
     if layers:
         headings = ("layer", "kind", *HEADINGS[2:3], *HEADINGS[4:])
         rows = [_cells({**row, "stage": row["name"] or "model", "layers": 0}, timed) for row in found["layers"]]
         kinds = [row["kind"] for row in found["layers"]]
-        lines += ["", *align([headings, *((r[0], k, r[2], *r[4:]) for r, k in zip(rows, kinds, strict=True))], left=3)]
+        lines += [
+            "",
+            *align([headings, *((r[0], k, r[2], *r[4:]) for r, k in zip(rows, kinds, strict=True))], range(3)),
+        ]
     if timed:
         rows = [
             (row["runtime"], str(row["threads"]), f"{row['latency_ms']:.2f}", f"{row['latency_min_ms']:.2f}")
             for row in found["latency"]
         ]
-        lines += ["", *align([("runtime", "threads", "latency ms", "least"), *rows], left=1)]
+        lines += ["", *align([("runtime", "threads", "latency ms", "least"), *rows], range(1))]
         lines += [f"{name} not measured: {why}" for name, why in found["skipped"].items()]
         threads = found["layer_threads"]
         lines += [f"latency: medians; time of stages and layers: eager, {threads} thread{'s' * (threads > 1)}"]
@@ -60,17 +65,6 @@ def _cells(row: dict[str, Any], timed: bool) -> tuple[str, ...]:
 def _sums(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     keys = ("layers", "params", "madds", "activations", "mac", "time_ms")
     return {key: sum(row[key] for row in rows) for key in keys}
-
-
-def align(rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    """Lines of columns, the first `left` of them flush left, numbers flush right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            f"{cell:<{w}}" if i < left else f"{cell:>{w}}" for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def profile_picture(found: dict[str, Any]) -> np.ndarray:

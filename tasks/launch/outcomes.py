@@ -6,6 +6,7 @@ from typing import Any
 
 from lightseg.catalog.tasks import TASKS
 from lightseg.config.sweep import Run
+from lightseg.text import align
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,7 @@ def table(rows: list[tuple[str, Outcome]]) -> str:
         numbers = [(cost.get("params"), 1e6, 2), (cost.get("madds"), 1e6, 1), (cost.get("latency_ms"), 1, 1)]
         shown = [f"{value / unit:.{digits}f}" if value else "-" for value, unit, digits in numbers]
         lines.append((name, figure(outcome.record), *shown, str(outcome.folder)))  # type: ignore[arg-type]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    left = (0, 1, 5)  # the others are numbers
-    return "\n".join(
-        "  ".join(
-            text.ljust(w) if i in left else text.rjust(w) for i, (text, w) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    return "\n".join(align(lines, left=(0, 1, 5)))  # the others are numbers
 
 
 def report_failures(outcomes: list[Outcome]) -> int:

@@ -7,22 +7,18 @@ import pytest
 import timm
 import torch
 
-from lightseg.backbones import FeaturePyramid, Stage, create_backbone, list_backbones
+from lightseg.backbones import FeaturePyramid, Stage, create_backbone
 from lightseg.backbones.dilation import DilatedAvgPool2d
 from lightseg.catalog.backbones import CATALOG
+from tests.nets import LIGHTEST, every_backbone
 
-# Seconds a forward and backward on a CPU. The fast suite checks their shapes, on the meta device, at stride 16.
-HEAVY = {f"efficientnet_b{i}" for i in range(3, 8)} | {
-    f"efficientnetv2_{size}" for size in ("b2", "b3", "s", "m", "l", "xl")
-}
-HEAVY |= {"efficientnet_lite3", "efficientnet_lite4", *list_backbones("xception*")}
-HUGE = {"efficientnetv2_m", "efficientnetv2_l", "efficientnetv2_xl"}  # not even that
-REAL = [pytest.param(name, marks=[pytest.mark.slow] if name in HEAVY else []) for name in CATALOG]
-STRIDES = [
-    pytest.param(name, stride, marks=[pytest.mark.slow] if name in HEAVY and (stride != 16 or name in HUGE) else [])
-    for name in CATALOG
-    for stride in (8, 16, 32)
-]
+# Created on the meta device where shapes alone are asked for: their weights take seconds to draw.
+HEAVY = {name for name, row in CATALOG.items() if (row.params_m or 0) > 20}
+
+
+def test_the_fast_tests_have_a_net_of_every_family():
+    assert {CATALOG[name].family: name for name in LIGHTEST.values()} == LIGHTEST
+    assert set(LIGHTEST) == {row.family for row in CATALOG.values()}
 
 
 def expected_sizes(name: str, pixels: int, output_stride: int) -> list[int]:
@@ -50,23 +46,24 @@ def randomise(module: torch.nn.Module) -> None:
             layer.running_var.uniform_(0.5, 2)
 
 
-@pytest.mark.parametrize(("name", "output_stride"), STRIDES)
-def test_declared_stages_are_real(name, output_stride):
-    with torch.device("meta" if name in HEAVY else "cpu"), torch.no_grad():
-        pyramid = create_backbone(name, output_stride=output_stride).eval()
-        for size in ((67, 101), (224, 224) if output_stride == 32 else (64, 96)):
-            maps = pyramid(torch.ones(1, 3, *size))
-            sides = [expected_sizes(name, pixels, output_stride) for pixels in size]
-            assert [tuple(m.shape[1:]) for m in maps] == list(zip(channels(pyramid), *sides, strict=True))
-    assert isinstance(pyramid, FeaturePyramid) and isinstance(pyramid.stages[0], Stage)
-    deepest = 16 if name.startswith("squeezenet") else 32
-    assert [s.stride for s in pyramid.stages] == [min(s, output_stride) for s in (2, 4, 8, 16, 32) if s <= deepest]
-    assert pyramid.output_stride == min(output_stride, deepest)
-    config = timm.get_pretrained_cfg(CATALOG[name].timm_name)
-    assert (pyramid.mean, pyramid.std, pyramid.name) == (tuple(config.mean), tuple(config.std), name)
+@pytest.mark.parametrize("name", every_backbone())
+def test_declared_stages_are_real(name):
+    for output_stride in (8, 16, 32):
+        with torch.device("meta" if name in HEAVY else "cpu"), torch.no_grad():
+            pyramid = create_backbone(name, output_stride=output_stride).eval()
+            for size in ((67, 101), (64, 96)):
+                maps = pyramid(torch.ones(1, 3, *size))
+                sides = [expected_sizes(name, pixels, output_stride) for pixels in size]
+                assert [tuple(m.shape[1:]) for m in maps] == list(zip(channels(pyramid), *sides, strict=True))
+        assert isinstance(pyramid, FeaturePyramid) and isinstance(pyramid.stages[0], Stage)
+        deepest = 16 if name.startswith("squeezenet") else 32
+        assert [s.stride for s in pyramid.stages] == [min(s, output_stride) for s in (2, 4, 8, 16, 32) if s <= deepest]
+        assert pyramid.output_stride == min(output_stride, deepest)
+        config = timm.get_pretrained_cfg(CATALOG[name].timm_name)
+        assert (pyramid.mean, pyramid.std, pyramid.name) == (tuple(config.mean), tuple(config.std), name)
 
 
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("name", every_backbone())
 def test_it_trains_and_its_state_moves_to_a_twin(name):
     torch.manual_seed(0)
     pyramid = create_backbone(name, output_stride=16).train()
@@ -85,7 +82,7 @@ def test_it_trains_and_its_state_moves_to_a_twin(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "taps"), [("mobilenetv3_small", "last"), ("mobilenetv3_small", "first"), ("xception", "last")]
+    ("name", "taps"), [("mobilenetv3_small_050", "first"), pytest.param("xception", "last", marks=pytest.mark.slow)]
 )
 def test_copies_compiles_and_exports_to_the_same_maps(name, taps):
     pyramid = create_backbone(name, output_stride=16, taps=taps).eval()
@@ -106,7 +103,11 @@ def test_copies_compiles_and_exports_to_the_same_maps(name, taps):
 
 
 @pytest.mark.parametrize(
-    "name", ["mobilenetv3_large", "efficientnet_lite0", "efficientnetv2_b0", "fbnetc_100", "xception41"]
+    "name",
+    [
+        *("mobilenetv3_small", "efficientnet_lite0", "efficientnetv2_b0", "fbnetc_100"),
+        pytest.param("xception41", marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("output_stride", [8, 16])
 def test_dilation_equals_timms_own_to_the_bit(name, output_stride):
@@ -119,7 +120,13 @@ def test_dilation_equals_timms_own_to_the_bit(name, output_stride):
         assert all(torch.equal(a, b) for a, b in zip(ours(images), theirs(images), strict=True))
 
 
-@pytest.mark.parametrize("name", ["mobilenetv2_035", "xception", "shufflenetv1_g3_x0_5", "micronet_m0", "fbnetv2_f1"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("mobilenetv2_035", "shufflenetv1_g3_x0_25", "micronet_m0", "fbnetv2_f0"),
+        pytest.param("xception", marks=pytest.mark.slow),
+    ],
+)
 def test_dilated_maps_contain_the_strided_ones(name):
     """The à trous property: every other sample of the map at stride 16 is the map at stride 32. Padding differs, so
     they are compared in the middle, away from the borders."""

@@ -1,5 +1,6 @@
 """FBNet and FBNetV2 against the published tables and figures, from the registry and from files, with timm's manners."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -11,8 +12,8 @@ from lightseg.backbones.fbnet import FBNet, InvertedResidual, fbnet_from_arch
 from lightseg.backbones.fbnet_tables import ARCHS
 from lightseg.catalog.arch import Arch, Block, ConvHead, Skip, Stem, levels
 from lightseg.catalog.arch_yaml import write_arch
+from lightseg.catalog.backbones import COUNTED
 from lightseg.errors import LightsegError
-from lightseg.profile import count_madds, count_params
 
 NAMES = [arch.name for arch in ARCHS]
 BY_NAME = {arch.name: arch for arch in ARCHS}
@@ -78,10 +79,10 @@ def randomise(module: nn.Module) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_published_figures(name):
     params, madds, size, channels = FIGURES[name]
-    with torch.device("meta"):
-        net = timm.create_model(name)
-    assert round(count_params(net) / 1e6, 3) == params
-    assert round(count_madds(net, (1, 3, size, size)) / 1e6, 1) == madds
+    counts = json.loads(COUNTED.read_text(encoding="utf-8"))[name]  # as counted: tests/catalog/test_table.py
+    assert round(counts["params"] / 1e6, 3) == params
+    assert round(counts["madds"] / 1e6, 1) == madds
+    net = timm.create_model(name)
     assert tuple(level["num_chs"] for level in net.feature_info) == channels
     assert [level["reduction"] for level in net.feature_info] == [2, 4, 8, 16, 32]
     assert net.pretrained_cfg["input_size"] == (3, size, size)
@@ -132,7 +133,7 @@ def test_l3_is_its_published_ratios():
     assert [block.mid if isinstance(block, Block) else None for block in blocks] == mids
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["fbnet_b", "fbnetv2_f0", "fbnetv2_l3"])
 def test_a_file_builds_the_registered_net(name, tmp_path):
     path = tmp_path / "arch.yaml"
     write_arch(BY_NAME[name], path)
@@ -230,7 +231,7 @@ def test_initialisation():
     assert all(not p.any() for key, p in plain.named_parameters() if key.endswith("bias"))
 
 
-@pytest.mark.parametrize("name", ["fbnet_a", "fbnetv2_f0", "fbnetv2_l1"])
+@pytest.mark.parametrize("name", ["fbnet_a", "fbnetv2_f0"])
 def test_gradients_reach_every_parameter(name):
     torch.manual_seed(0)
     net = timm.create_model(name, num_classes=10).train()
@@ -240,6 +241,7 @@ def test_gradients_reach_every_parameter(name):
     assert all(p.grad.isfinite().all() for p in net.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["fbnet_a", "fbnetv2_f0"])
 def test_exports_with_a_batch_of_any_size(name):
     net = timm.create_model(name, num_classes=10).eval()

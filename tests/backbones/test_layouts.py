@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from torchvision import models
 
 from lightseg.backbones import create_backbone, create_classifier
 from lightseg.backbones import pretrained as sources
 from lightseg.catalog.backbones import PACKAGES
 from lightseg.errors import LightsegError
-
-models = pytest.importorskip("torchvision.models")
 
 
 def randomised(net: torch.nn.Module) -> torch.nn.Module:

@@ -1,5 +1,7 @@
 """ShuffleNetV1 against the paper's tables, the released layout of parameters, and a re-implementation in numpy."""
 
+import json
+
 import numpy as np
 import pytest
 import timm
@@ -7,7 +9,7 @@ import torch
 from torch import nn
 
 import lightseg.backbones.shufflenetv1 as shufflenetv1
-from lightseg.profile import count_madds, count_params
+from lightseg.catalog.backbones import COUNTED
 
 WIDTHS = ("0_25", "0_5", "1_0", "1_5", "2_0")
 NAMES = [f"shufflenetv1_g{g}_x{w}" for g in (1, 2, 3, 4, 8) for w in WIDTHS]
@@ -154,7 +156,8 @@ def test_table_1(groups):
     shapes = []
     for layer in (net.first_conv, net.maxpool, *net.features):
         layer.register_forward_hook(lambda _, __, out: shapes.append(tuple(out.shape[1:])))
-    net(torch.zeros(1, 3, 224, 224))
+    with torch.no_grad():
+        net(torch.zeros(1, 3, 224, 224))
     stages = [(c, s, s) for c, s, count in zip(channels, (28, 14, 7), (4, 8, 4), strict=True) for _ in range(count)]
     assert shapes == [(24, 112, 112), (24, 56, 56), *stages]
     for i, u in enumerate(net.features):
@@ -162,16 +165,17 @@ def test_table_1(groups):
         assert first.out_channels == u.branch_main_1[3].groups == channels[(i > 3) + (i > 11)] // 4
         assert (first.groups, u.branch_main_2[0].groups) == (1 if i == 0 else groups, groups)
     # The paper prints 133 and 137 where g = 4 and 8 count 134.3 and 138.4; its authors' list has 138 for g = 8.
-    assert count_madds(net, (1, 3, 224, 224)) / 1e6 == pytest.approx(madds, rel=0.011)
+    costs = json.loads(COUNTED.read_text(encoding="utf-8"))
+    assert costs[f"shufflenetv1_g{groups}_x1_0"]["madds"] / 1e6 == pytest.approx(madds, rel=0.011)
 
 
-@pytest.mark.parametrize("name", RELEASED)
-def test_the_list_of_released_nets(name):
-    net = timm.create_model(f"shufflenetv1_{name}")
-    stem, stages, madds, params = RELEASED[name]
-    assert [level["num_chs"] for level in net.feature_info] == [stem, stem, *stages]
-    assert count_madds(net, (1, 3, 224, 224)) / 1e6 == pytest.approx(madds, abs=0.6)
-    assert count_params(net) / 1e6 == pytest.approx(params, abs=0.055)
+def test_the_list_of_released_nets():
+    costs = json.loads(COUNTED.read_text(encoding="utf-8"))
+    for name, (stem, stages, madds, params) in RELEASED.items():
+        counts = costs[f"shufflenetv1_{name}"]
+        assert [channels for channels, _ in counts["stages"]] == [stem, stem, *stages], name
+        assert counts["madds"] / 1e6 == pytest.approx(madds, abs=0.6), name
+        assert counts["params"] / 1e6 == pytest.approx(params, abs=0.055), name
 
 
 # Multiply-adds (M) and parameters (M) counted independently, by formula, from the channels.
@@ -191,17 +195,16 @@ def counted(stem, stage2, groups):
     return madds + 1000 * before, params + 1000 * before
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_variant_divides_and_counts(name):
-    with torch.device("meta"):
-        net = timm.create_model(name)
-    groups = int(name[len("shufflenetv1_g")])
-    stem, stage2 = net.feature_info[0]["num_chs"], net.feature_info[2]["num_chs"]
-    for before, channels in ((stem, stage2), (stage2, 2 * stage2), (2 * stage2, 4 * stage2)):
-        assert channels % (4 * groups) == 0 and (channels - before) % groups == 0
-    assert (count_madds(net, (1, 3, 224, 224)), count_params(net)) == counted(stem, stage2, groups)
-    target = {"0_25": 13, "0_5": 38, "1_0": 140, "1_5": 291, "2_0": 523}[name.partition("_x")[2]]
-    assert counted(stem, stage2, groups)[0] / 1e6 == pytest.approx(target, rel=0.18)
+def test_every_variant_divides_and_counts():
+    costs = json.loads(COUNTED.read_text(encoding="utf-8"))  # as counted on every net: tests/catalog/test_table.py
+    for name in NAMES:
+        groups = int(name[len("shufflenetv1_g")])
+        stem, stage2 = costs[name]["stages"][0][0], costs[name]["stages"][2][0]
+        for before, channels in ((stem, stage2), (stage2, 2 * stage2), (2 * stage2, 4 * stage2)):
+            assert channels % (4 * groups) == 0 and (channels - before) % groups == 0, name
+        assert (costs[name]["madds"], costs[name]["params"]) == counted(stem, stage2, groups), name
+        target = {"0_25": 13, "0_5": 38, "1_0": 140, "1_5": 291, "2_0": 523}[name.partition("_x")[2]]
+        assert counted(stem, stage2, groups)[0] / 1e6 == pytest.approx(target, rel=0.18), name
 
 
 def test_where_plain_scaling_works_it_is_used():
@@ -240,7 +243,9 @@ def test_keys_of_the_released_layout():
     assert [(key, tuple(value.shape)) for key, value in state.items()] == list(expected.items())
 
 
-@pytest.mark.parametrize("name", ["shufflenetv1_g1_x0_25", "shufflenetv1_g3_x0_5", "shufflenetv1_g8_x0_5"])
+@pytest.mark.parametrize(
+    "name", ["shufflenetv1_g3_x0_25", pytest.param("shufflenetv1_g1_x0_25", marks=pytest.mark.slow)]
+)
 def test_timms_manners(name):
     pyramid = timm.create_model(name, features_only=True, in_chans=1).eval()
     maps = pyramid(torch.rand(2, 1, 67, 101))
@@ -262,9 +267,6 @@ def test_timms_manners(name):
     pooled = net.forward_head(net.forward_features(images), pre_logits=True)
     assert pooled.shape == (2, net.num_features)
     assert net.get_classifier().weight.shape == (10, net.num_features)
-    batch = torch.export.Dim("batch", min=1, max=16)
-    exported = torch.export.export(net, (images,), dynamic_shapes=({0: batch},)).module()
-    torch.testing.assert_close(exported(images[:1]), net(images[:1]))
     net.reset_classifier(0)
     assert torch.equal(net(images), pooled)
     net.reset_classifier(4)

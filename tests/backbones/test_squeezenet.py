@@ -8,11 +8,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision import models
 
 from lightseg.backbones.squeezenet import BypassFire, Fire
 
 NAMES = ["squeezenet1_0", "squeezenet1_1", "squeezenet1_0_simple_bypass", "squeezenet1_0_complex_bypass"]
-models = pytest.importorskip("torchvision.models")
 
 
 def with_biases(net: nn.Module) -> nn.Module:
@@ -159,6 +159,7 @@ def test_torchvisions_file_loads(options, tmp_path):
     torch.testing.assert_close(last, expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["squeezenet1_1", "squeezenet1_0_complex_bypass"])
 def test_it_trains_and_exports_with_any_batch(name):
     torch.manual_seed(0)

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
+from torchvision import models
 
 from lightseg.backbones import create_backbone
 from lightseg.backbones.weights import match_in_order
-
-models = pytest.importorskip("torchvision.models")
 
 
 def randomise_statistics(module: torch.nn.Module) -> None:

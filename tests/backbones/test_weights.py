@@ -19,7 +19,7 @@ def timm_state(name: str) -> dict[str, torch.Tensor]:
     return {key: torch.rand_like(value) if value.is_floating_point() else value + 7 for key, value in state.items()}
 
 
-@pytest.mark.parametrize("name", [SMALL, "efficientnet_lite0", "xception", "xception41", "resnet18", "densenet121"])
+@pytest.mark.parametrize("name", [SMALL, "efficientnet_lite0", "xception", "resnet18"])
 def test_timms_own_layout(name, tmp_path):
     state = timm_state(name)
     save_file(state, tmp_path / "w.safetensors")
@@ -44,13 +44,13 @@ WRAPPINGS = {
 }
 
 
-@pytest.mark.parametrize("wrapping", WRAPPINGS)
-def test_wrappings(wrapping, tmp_path):
+def test_wrappings(tmp_path):
     pyramid = create_backbone(SMALL)
     state = {k: torch.rand_like(v) if v.is_floating_point() else v for k, v in pyramid.net.state_dict().items()}
-    torch.save(WRAPPINGS[wrapping](state), tmp_path / "w.pth")
-    loaded = create_backbone(SMALL, pretrained=tmp_path / "w.pth").net.state_dict()
-    assert all(torch.equal(loaded[key], value) for key, value in state.items())
+    for wrapping, wrap in WRAPPINGS.items():
+        torch.save(wrap(state), tmp_path / "w.pth")
+        loaded = create_backbone(SMALL, pretrained=tmp_path / "w.pth").net.state_dict()
+        assert all(torch.equal(loaded[key], value) for key, value in state.items()), wrapping
 
 
 @pytest.mark.parametrize("in_chans", [1, 4])
@@ -70,7 +70,6 @@ def test_other_input_channels(in_chans, tmp_path):
         ("efficientnet_b1", "efficientnet_b0", "the net has no blocks."),  # deeper: it has all of b0's tensors
         ("efficientnet_b0", "efficientnet_b1", "it lacks blocks."),
         ("resnet18", "mobilenetv3_small", "it lacks conv_stem.weight"),
-        ("xception", "mobilenetv2", "it lacks"),
     ],
 )
 def test_another_nets_file_is_refused(of, into, why, tmp_path):

@@ -32,19 +32,19 @@ def test_the_document_shows_what_was_counted():
     assert DOCUMENT.read_text(encoding="utf-8") == document(SAVED)
 
 
-@pytest.mark.parametrize("name", ["mobilenetv2", "efficientnet_lite0", "xception", "micronet_m0", "fbnetv2_f1"])
+@pytest.mark.parametrize("name", ["mobilenetv2", "efficientnet_lite0", "micronet_m0", "fbnetv2_f0"])
 def test_what_was_saved_is_what_is_counted(name):
     assert count(CATALOG[name]) == SAVED[name]
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_counted_as_published_or_explained(row):
-    _, _, params, published_params, madds, published_madds, size, top1, *_ = cells(row.name)
-    off = differs(float(params), row.params_m) or differs(float(madds.split()[0]), row.madds_m)
-    assert not off or row.note, "more than 1 % from what was published, and no reason given"
-    assert published_params.split()[0] == ("–" if row.params_m is None else f"{row.params_m:g}")
-    assert published_madds.split()[0] == ("–" if row.madds_m is None else f"{row.madds_m:g}")
-    assert (size, top1) == (str(row.resolution), "–" if row.top1 is None else f"{row.top1:.1f}")
+def test_counted_as_published_or_explained():
+    for row in ROWS:
+        _, _, params, published_params, madds, published_madds, size, top1, *_ = cells(row.name)
+        off = differs(float(params), row.params_m) or differs(float(madds.split()[0]), row.madds_m)
+        assert not off or row.note, f"{row.name}: more than 1 % from what was published, and no reason given"
+        assert published_params.split()[0] == ("–" if row.params_m is None else f"{row.params_m:g}"), row.name
+        assert published_madds.split()[0] == ("–" if row.madds_m is None else f"{row.madds_m:g}"), row.name
+        assert (size, top1) == (str(row.resolution), "–" if row.top1 is None else f"{row.top1:.1f}"), row.name
 
 
 def test_rows_are_whole():

@@ -67,7 +67,7 @@ def test_the_layout_is_read(place, name, task):
         "rooms": ["wall", "floor", "door"], "fruit": ["apple", "pear"], "birds": ["birds"], "horses": POINTS,
     }  # fmt: skip
     assert list(data.dataset("train").class_names) == names[name]
-    batch = data.format.batch([data.dataset("train")[index] for index in range(2)])
+    batch = data.spec.collate([data.dataset("train")[index] for index in range(2)])
     assert batch["images"].shape[:2] == (2, 3)
     if name == "rooms":  # ids 1, 2 and 3, 4 of the file; 0 is ignored
         assert set(np.unique(data.dataset("val")[0]["mask"])) == {0, 1, 2, 255}

@@ -28,7 +28,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs SEG, CLS, DET and POSE, and the pictures that the pages speak of."""
     folder = tmp_path_factory.mktemp("place")
     for task in NAMES:
-        save_checkpoint(folder / task.upper(), task, {"task": task, "data": EVALUATION[task]})
+        save_checkpoint(folder / task.upper(), task, EVALUATION[task])
     for below in ("photos", "people"):
         (folder / below).mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (5, 60, 80, 3), dtype=np.uint8)

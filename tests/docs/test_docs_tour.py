@@ -68,4 +68,4 @@ def test_the_tour(tmp_path, monkeypatch, capfd):
     ):
         assert part in said
     assert len(list(tmp_path.glob("runs/seg/*/*/*/record.json"))) == 5
-    assert len(list((tmp_path / "answers" / "masks").rglob("*.png"))) == 4
+    assert len(list((tmp_path / "predictions" / "masks").rglob("*.png"))) == 4

@@ -25,10 +25,11 @@ import numpy as np
 import torch
 
 from lightseg.data.datasets.base import Arrays, ImageDataset, find_folder
-from lightseg.data.datasets.coco_json import CocoAnnotations, few, read_coco
+from lightseg.data.datasets.coco_json import CocoAnnotations, read_coco
 from lightseg.data.io.images import read_size
 from lightseg.data.transforms.stage_transform import Transform
 from lightseg.errors import DataError
+from lightseg.text import shorten
 
 
 class CocoImages(ImageDataset):
@@ -170,7 +171,7 @@ def check_same_categories(train: CocoDetection, val: CocoDetection) -> None:
     if ours != theirs:
         differ = [f"{i} is {ours.get(i, 'missing')} / {theirs.get(i, 'missing')}" for i in sorted({*ours, *theirs})
                   if ours.get(i) != theirs.get(i)]  # fmt: skip
-        raise DataError(f"{train.file} and {val.file} differ in their categories: {few(differ, 4)}")
+        raise DataError(f"{train.file} and {val.file} differ in their categories: {shorten(differ, 4)}")
     crowd = train._annotations.crowd
     if crowd.all():
         raise DataError(f"{train.file}: no box is left to train on ({len(crowd)} annotations, all crowds)")

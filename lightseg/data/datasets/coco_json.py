@@ -4,7 +4,6 @@ instances_train2017.json has 860,000 annotations; as Python dicts they would tak
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lightseg.errors import DataError
+from lightseg.text import shorten
 
 ROUNDING = 1.0  # px; official boxes reach up to a hundredth of a pixel beyond the image
 
@@ -55,7 +55,7 @@ def read_coco(path: Path) -> CocoAnnotations:
     found = np.bincount(result.labels[~result.crowd], minlength=len(result.category_ids))
     absent = [name for name, count in zip(result.class_names, found.tolist(), strict=True) if not count]
     if absent:
-        result.report.append(f"{len(absent)} of {len(found)} classes have no box: {few(absent)}")
+        result.report.append(f"{len(absent)} of {len(found)} classes have no box: {shorten(absent)}")
     return result
 
 
@@ -78,10 +78,6 @@ def parse_coco(content: Any, path: Path) -> CocoAnnotations:
     if annotations:
         _fill(result, annotations, path)
     return result
-
-
-def few(items: Sequence[Any], most: int = 8) -> str:
-    return ", ".join(map(str, items[:most])) + (f" and {len(items) - most} more" if len(items) > most else "")
 
 
 def _fill(result: CocoAnnotations, annotations: list[dict], path: Path) -> None:
@@ -157,7 +153,7 @@ def records(content: Any, key: str, path: Path) -> list[dict[str, Any]]:
     if not isinstance(content, dict):
         raise DataError(f"{path}: not COCO: expected an object with images, annotations and categories, found a list")
     if key not in content:
-        raise DataError(f"{path}: not COCO: the key `{key}` is missing; it has {few(list(content)) or 'none'}")
+        raise DataError(f"{path}: not COCO: the key `{key}` is missing; it has {shorten(list(content)) or 'none'}")
     found = content[key]
     if not isinstance(found, list) or not all(isinstance(record, dict) for record in found):
         raise DataError(f"{path}: not COCO: `{key}` is not a list of objects")

@@ -27,6 +27,7 @@ from lightseg.data.datasets.segmentation import default_palette
 from lightseg.data.io.images import check_picture
 from lightseg.data.transforms.stage_transform import Transform
 from lightseg.errors import DataError, LightsegError
+from lightseg.text import shorten
 
 TOP = 5  # classes that a written prediction names
 
@@ -108,7 +109,7 @@ def check_same_classes(train: ClassificationFolder, val: ClassificationFolder) -
     for here, there in ((train, val), (val, train)):
         only = [name for name in here.class_names if name not in set(there.class_names)]
         if only:
-            parts.append(f"only {here.folder.name} has {_few(only)}")
+            parts.append(f"only {here.folder.name} has {shorten(only)}")
     differ = "; ".join(parts) or "their order is not the same"
     raise DataError(f"{train.folder} and {val.folder} differ in their classes: {differ}")
 
@@ -125,9 +126,9 @@ def _class_folders(folder: Path, wanted: Sequence[str] | None) -> list[str]:
         found, have = [str(name) for name in wanted], set(found)
         missing = [name for name in found if name not in have]
         if missing:
-            raise DataError(f"{folder}: no folder of class {_few(missing)}; there are {_few(sorted(have))}")
+            raise DataError(f"{folder}: no folder of class {shorten(missing)}; there are {shorten(sorted(have))}")
         if len(set(found)) < len(found):
-            raise LightsegError(f"class_names must differ: {_few(found)}")
+            raise LightsegError(f"class_names must differ: {shorten(found)}")
     if len(found) == 1:
         raise DataError(f"{folder}: {found[0]} is the only class; a classifier needs at least two class folders")
     return found
@@ -139,10 +140,6 @@ def _files(folder: Path) -> Iterator[str]:
         below[:] = [name for name in below if not name.startswith(".")]
         inside = "" if here == str(folder) else Path(here).relative_to(folder).as_posix() + "/"
         yield from (inside + name for name in files if not name.startswith("."))
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def from_options(options: dict[str, Any], split: str, transform: Transform | None) -> ClassificationFolder:

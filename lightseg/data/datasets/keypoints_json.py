@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from lightseg.data.datasets.coco_json import ROUNDING, CocoAnnotations, few, load_json, parse_coco, records
+from lightseg.data.datasets.coco_json import ROUNDING, CocoAnnotations, load_json, parse_coco, records
 from lightseg.data.skeleton import Skeleton, default_sigmas, read_skeleton
 from lightseg.errors import DataError, LightsegError
+from lightseg.text import shorten
 
 
 @dataclass
@@ -90,7 +91,7 @@ def read_persons(path: Path, *, category: str | None = None, skeleton: Mapping[s
         boxes.report.append(f"{left_out} annotations are of other categories and are left out")
     guessed = default_sigmas(points)
     if guessed:
-        boxes.report.append(f"{len(guessed)} points have no sigma of COCO's and get their mean: {few(guessed)}")
+        boxes.report.append(f"{len(guessed)} points have no sigma of COCO's and get their mean: {shorten(guessed)}")
     if not points.pairs:
         boxes.report.append("no left/right pairs are known: a flipped image keeps its points' names")
     return _fill(boxes, points, [annotations[row] for row in boxes.rows.tolist()], chosen[0]["id"], path)
@@ -103,9 +104,9 @@ def _categories(categories: list[dict], name: str | None, path: Path) -> list[di
     chosen = [one for one in with_points if name in (None, str(one.get("name")))]
     names = [str(one.get("name")) for one in with_points]
     if not chosen:
-        raise DataError(f"{path}: no category {name!r} has keypoints; choose category from {few(names)}")
+        raise DataError(f"{path}: no category {name!r} has keypoints; choose category from {shorten(names)}")
     if any(one["keypoints"] != chosen[0]["keypoints"] for one in chosen):
-        raise DataError(f"{path}: its categories have different keypoints; choose category from {few(names)}")
+        raise DataError(f"{path}: its categories have different keypoints; choose category from {shorten(names)}")
     return sorted(chosen, key=lambda one: one.get("id", 0))
 
 

@@ -23,6 +23,7 @@ from lightseg.data.datasets.base import Arrays, ImageDataset
 from lightseg.data.io.images import read_image, read_mask, read_size
 from lightseg.data.transforms.stage_transform import Transform
 from lightseg.errors import DataError
+from lightseg.text import shorten
 
 IGNORE = 255
 UNKNOWN = 254  # in a table of ids: an id that the class list does not speak of
@@ -83,7 +84,9 @@ class SegmentationDataset(ImageDataset):
         if mask.size and (mask == UNKNOWN).any():
             unknown = np.unique(ids[mask == UNKNOWN]).tolist()
             known = np.flatnonzero(self.table < UNKNOWN).tolist()
-            raise DataError(f"{path}: label id {_few(unknown)} is not in the class map, which knows {_few(known)}")
+            raise DataError(
+                f"{path}: label id {shorten(unknown, 12)} is not in the class map, which knows {shorten(known, 12)}"
+            )
         return mask
 
     def write_prediction(self, prediction: np.ndarray, name: str, folder: Path) -> Path:
@@ -147,7 +150,3 @@ def _other_size(pair: Pair, image: Sequence[int], label: Sequence[int]) -> DataE
         f"{pair.label}: the label is {label[1]}x{label[0]} (width x height), but its image {pair.image} is "
         f"{image[1]}x{image[0]}"
     )
-
-
-def _few(ids: Sequence[int]) -> str:
-    return ", ".join(map(str, ids[:12])) + (", ..." if len(ids) > 12 else "")
