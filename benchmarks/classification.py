@@ -222,7 +222,7 @@ def our_side(arguments: argparse.Namespace):
     from lightseg.cpu_training import optimize_for_cpu
     from lightseg.model import create_model
     from tasks.data import DataModule
-    from tasks.run.optimisation import build_optimizer
+    from tasks.run.optimization import build_optimizer
     from tasks.run.progressive import NAMES, Progressive
 
     augment = {

@@ -84,10 +84,10 @@ def run_search(words: list[str], runs: Path) -> Path:
     from lightseg.config.compose import compose, plain
     from tasks.run import run_folder
 
-    kept = run_folder.find(plain(compose(words)))
+    kept = run_folder.find_runs(plain(compose(words)))
     if kept.finished is None:
         train([f"resume={kept.resumable}"] if kept.resumable else words)
-        kept = run_folder.find(plain(compose(words)))
+        kept = run_folder.find_runs(plain(compose(words)))
     assert kept.finished is not None, "the search has no record"
     return kept.finished[0]
 

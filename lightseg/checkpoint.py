@@ -1,4 +1,4 @@
-"""Checkpoints read back as models, without Lightning and without unpickling anything but tensors and plain values."""
+"""Loading checkpoints as models, without Lightning. Only tensors and plain values are unpickled."""
 
 import inspect
 from collections.abc import Mapping
@@ -18,10 +18,12 @@ from lightseg.model import Model, create_model
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file that was read, its model not yet built.
+    """The content of a checkpoint file, before its model is built.
 
     Attributes:
+        path: of the file.
         spec: the arguments of `create_model`, with the input contract.
+        weights: by the names of the model's state dict.
     """
 
     path: Path
@@ -29,7 +31,7 @@ class Checkpoint:
     weights: Mapping[str, Tensor] | Compressed
 
     def load_into(self, model: Model) -> None:
-        """Raises LightsegError for weights that do not fit the model."""
+        """Load the weights into a model. Raises LightsegError if they do not fit."""
         state = self.weights.state(model.state_dict()) if isinstance(self.weights, Compressed) else self.weights
         try:
             model.load_state_dict(state)
@@ -42,11 +44,11 @@ def load_model(checkpoint: str | Path) -> Model:
     """The model of a run's checkpoint (`.../checkpoints/best.ckpt`) or of a file that `lightseg compress` wrote, in
     evaluation mode on the CPU.
 
-    With an exponential moving average the averaged weights are the ones loaded. A file that holds anything but tensors
-    and plain values is refused, never run.
+    With an exponential moving average, the averaged weights are loaded. A file with anything but tensors and plain
+    values raises an error; code in it is never run.
 
     Raises:
-        LightsegError: no such file, not a checkpoint of lightseg, damaged, or holding code.
+        LightsegError: the file does not exist, is not a checkpoint of lightseg, is damaged or contains code.
     """
     loaded = read_checkpoint(checkpoint)
     model = _rebuild(loaded.spec, loaded.path)
@@ -64,7 +66,7 @@ def read_checkpoint(checkpoint: str | Path) -> Checkpoint:
         return Checkpoint(path, upgrade_spec(compressed.spec, path), compressed)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # every way a foreign or damaged file can fail: one line for all
+    except Exception as error:  # foreign and damaged files fail in many ways
         raise LightsegError(f"{path} is not a checkpoint that can be read safely ({type(error).__name__})") from error
     hyper_parameters = content.get("hyper_parameters") if isinstance(content, dict) else None
     spec = hyper_parameters.get("model") if isinstance(hyper_parameters, dict) else None
@@ -80,19 +82,19 @@ def read_checkpoint(checkpoint: str | Path) -> Checkpoint:
 
 
 def _rebuild(spec: Mapping[str, Any], path: Path) -> Model:
-    """The model of a checkpoint's spec, which may be a stranger's: it can ask for no file and no download."""
-    known = set(inspect.signature(create_model).parameters) - {"pretrained"}
-    if unknown := sorted(str(key) for key in set(spec) - known):
+    """The model of a checkpoint's spec. The spec is not trusted: it can cause no file access and no download."""
+    accepted = set(inspect.signature(create_model).parameters) - {"pretrained"}
+    if unknown := sorted(str(key) for key in set(spec) - accepted):
         raise LightsegError(f"{path} was made by another version of lightseg: its model has '{unknown[0]}'")
     if missing := [key for key in ("backbone", "task", "num_classes") if key not in spec]:
         raise LightsegError(f"{path} was made by another version of lightseg: its model has no '{missing[0]}'")
     if is_arch(str(spec["backbone"])) and not spec.get("arch"):
-        raise LightsegError(f"{path} names the file {spec['backbone']} and holds no architecture")
+        raise LightsegError(f"{path} names the file {spec['backbone']} and contains no architecture")
     try:
         return create_model(**spec)
     except LightsegError as error:
         raise LightsegError(f"{path}: {error}") from error
-    except Exception as error:  # values of the wrong kind, anywhere below
+    except Exception as error:  # values of the wrong type, at any depth
         raise LightsegError(
             f"{path} names a model that cannot be built ({' '.join(str(error).split())[:150]})"
         ) from error

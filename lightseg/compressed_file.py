@@ -1,16 +1,16 @@
-"""One file of a model: a header of plain values and streams of bytes; nothing that is read can run code.
+"""The compressed file of a model: a header of plain values and byte streams. Reading it runs no code.
 
     8 bytes   MAGIC
     8 bytes   lengths of the header and of its packed form, uint32, little-endian, as are all numbers
-    header    JSON: `model`, the arguments of `create_model`; `tensors`, one a tensor of the model's state:
-              `name`, `shape`, `dtype`, and `parts`, the packed lengths of its streams. Of a tensor of few values these
-              are positions, codes and table (coding.py), how many there are in `positions`, `values` and `table`; of
-              any other one its plain numbers
+    header    JSON: `model`, the arguments of `create_model`; `tensors`, an entry for each tensor of the model's state:
+              `name`, `shape`, `dtype`, and `parts`, the packed lengths of its streams. A tensor with few values has
+              the streams positions, codes and table (entropy_coding.py), with their lengths in `positions`, `values`
+              and `table`. Any other tensor has a single stream of plain numbers
     streams   the parts in the order of the header
-    4 bytes   CRC-32 of all before
+    4 bytes   CRC-32 of everything before
 
-A file is exact: `read_compressed` gives the numbers that `write_compressed` was given. Tensors of at most 256 different
-values are stored so where that is shorter, others plain.
+The format is lossless: `read_compressed` returns the numbers that `write_compressed` got. Tensors with at most 256
+different values are coded if that is shorter, others are stored plain.
 """
 
 import json
@@ -27,21 +27,21 @@ import torch
 from torch import Tensor
 
 from lightseg.atomic_io import write_bytes
-from lightseg.entropy_coding import MOST_VALUES, join, pack, split, unpack
+from lightseg.entropy_coding import MAX_VALUES, join, pack, split, unpack
 from lightseg.errors import LightsegError
 
 MAGIC = b"lightDC1"
 LENGTHS = struct.Struct("<II")
 CHECKSUM = struct.Struct("<I")
-MOST_HEADER = 1 << 26  # bytes: more is no header
-DTYPES = {  # as they are stored
+MAX_HEADER = 1 << 26  # bytes
+DTYPES = {  # dtype -> its form in the file
     "float32": "<f4", "float64": "<f8", "float16": "<f2", "int64": "<i8", "int32": "<i4", "uint8": "u1", "bool": "?",
 }  # fmt: skip
 
 
 @dataclass
 class Compressed:
-    """A file that was read, its tensors not yet unpacked.
+    """The content of a compressed file, before its tensors are unpacked.
 
     spec: the arguments of `create_model`.
     """
@@ -52,19 +52,21 @@ class Compressed:
     streams: bytes
 
     def state(self, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The state of the model. Nothing is unpacked before its name and shape are those of `expected`, the state of
-        the model that `spec` describes: a file cannot ask for more memory than that.
+        """The state dict of the model.
+
+        Names and shapes are compared with `expected`, the state dict of the model of `spec`, before anything is
+        unpacked: a file cannot use more memory than that model.
 
         Raises:
-            LightsegError: the file holds another net's tensors, or streams that do not fit.
+            LightsegError: the file has the tensors of another net, or streams that do not fit.
         """
         shapes = {tensor["name"]: tuple(tensor["shape"]) for tensor in self.tensors}
-        wanted = {name: tuple(tensor.shape) for name, tensor in expected.items()}
-        if shapes != wanted:
-            name = next(name for name in (*wanted, *shapes) if shapes.get(name) != wanted.get(name))
+        needed = {name: tuple(tensor.shape) for name, tensor in expected.items()}
+        if shapes != needed:
+            name = next(name for name in (*needed, *shapes) if shapes.get(name) != needed.get(name))
             raise LightsegError(
                 f"{self.path} does not fit the model that it names: {name} is {shapes.get(name, 'missing')} there and "
-                f"{wanted.get(name, 'missing')} in the model"
+                f"{needed.get(name, 'missing')} in the model"
             )
         state, start = {}, 0
         try:
@@ -82,11 +84,14 @@ class Compressed:
 
 
 def write_compressed(path: str | Path, spec: Mapping[str, Any], state: Mapping[str, Tensor]) -> dict[str, int]:
-    """Write a model's state, beside the target and then renamed. Returns the bytes of `positions`, `codes`, `tables`,
-    `plain` tensors and `header` (with checksum and lengths), which add up to the file's.
+    """Write a model's state atomically.
+
+    Returns:
+        The bytes of `positions`, `codes`, `tables`, `plain` tensors and `header` (with checksum and lengths), which
+        add up to the size of the file.
 
     Raises:
-        LightsegError: it cannot be written.
+        LightsegError: the file cannot be written.
     """
     target = Path(path)
     coded = ("positions", "codes", "tables")
@@ -111,7 +116,7 @@ def write_compressed(path: str | Path, spec: Mapping[str, Any], state: Mapping[s
 
 
 def is_compressed(path: str | Path) -> bool:
-    """Whether a file begins as those of `write_compressed` do; one that cannot be read does not."""
+    """Whether a file begins like one of `write_compressed`. False for a file that cannot be read."""
     try:
         with open(path, "rb") as file:
             return file.read(len(MAGIC)) == MAGIC
@@ -120,20 +125,20 @@ def is_compressed(path: str | Path) -> bool:
 
 
 def read_compressed(path: str | Path) -> Compressed:
-    """Header and streams of a file, its checksum verified.
+    """Read a compressed file and verify its checksum.
 
     Raises:
-        LightsegError: damaged, or not such a file.
+        LightsegError: the file is damaged or not a compressed file.
     """
     path = Path(path)
     content = path.read_bytes()
     body, checksum = content[: -CHECKSUM.size], content[-CHECKSUM.size :]
     start = len(MAGIC) + LENGTHS.size
     if len(body) < start or CHECKSUM.pack(zlib.crc32(body)) != checksum:
-        raise LightsegError(f"{path} is damaged: its checksum is not that of its content; write it again")
+        raise LightsegError(f"{path} is damaged: its checksum does not match its content; write it again")
     size, packed = LENGTHS.unpack(body[len(MAGIC) : start])
     try:
-        if size > MOST_HEADER:
+        if size > MAX_HEADER:
             raise ValueError(f"a header of {size} bytes")
         header = json.loads(unpack(body[start : start + packed], size))
         spec, tensors = header["model"], header["tensors"]
@@ -146,17 +151,17 @@ def read_compressed(path: str | Path) -> Compressed:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise LightsegError(f"{path} is damaged or was made by another version of lightseg ({error})") from error
     if not well_formed:
-        raise LightsegError(f"{path} was made by another version of lightseg, or by something else")
+        raise LightsegError(f"{path} was made by another version of lightseg or another program")
     return Compressed(path, spec, tensors, body[start + packed :])
 
 
 def _encode(tensor: Tensor) -> tuple[dict[str, Any], list[bytes]]:
-    """The entry of the header without name and shape, and the packed streams."""
+    """The header's entry of a tensor without name and shape, and its packed streams."""
     array = tensor.numpy()
     dtype = str(array.dtype)
-    found = split(array.ravel()) if dtype == "float32" else None
-    if found is not None:
-        positions, codes, table = found
+    coded = split(array.ravel()) if dtype == "float32" else None
+    if coded is not None:
+        positions, codes, table = coded
         if len(positions) + len(codes) + table.nbytes < array.nbytes:
             entry = {"values": len(codes), "positions": len(positions), "table": len(table)}
             streams = (positions, codes, table.astype("<f4"))
@@ -172,7 +177,7 @@ def _decode(entry: Mapping[str, Any], parts: list[bytes]) -> Tensor:
         array = np.frombuffer(unpack(plain, size * stored.itemsize), stored).astype(entry["dtype"])
     else:
         positions, codes, table = parts
-        if max(entry["positions"], entry["values"]) > size or entry["table"] > MOST_VALUES:
+        if max(entry["positions"], entry["values"]) > size or entry["table"] > MAX_VALUES:
             raise ValueError("a tensor has more values than its shape")
         array = join(
             np.frombuffer(unpack(positions, entry["positions"]), np.uint8),

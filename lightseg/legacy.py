@@ -1,7 +1,7 @@
-"""Files of releases before 0.2, whose checkpoints did not carry an input contract: it is put together here.
+"""Checkpoints of releases before 0.2, which have no input contract. It is reconstructed here.
 
-How evaluation made an image fit stood in the run's `config.yaml` alone. A checkpoint that still lies in its run gets it
-from there. One that was moved gets the task's usual values, and a line says which.
+The preprocessing of the evaluation was only in the run's `config.yaml`. A checkpoint in its run folder gets the
+contract from there. A checkpoint that was moved gets the task's defaults, and a warning names them.
 """
 
 import logging
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def upgrade_spec(spec: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
-    """A model's spec as this release writes it. Specs that have a contract already are returned as they are.
+    """A model's spec in the form of this release. A spec with a contract is returned unchanged.
 
     Raises:
         LightsegError: the run's `config.yaml` lies beside the checkpoint and is damaged.
@@ -37,7 +37,7 @@ def upgrade_spec(spec: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
 
 
 def add_names(spec: dict[str, Any], contract: dict[str, Any]) -> dict[str, Any]:
-    """`class_names` and `skeleton` of an older spec, which are parts of the contract now."""
+    """The spec with the contract, into which `class_names` and `skeleton` of the older spec are moved."""
     for key in ("class_names", "skeleton"):
         if (value := spec.pop(key, None)) is not None:
             contract[key] = value
@@ -45,14 +45,14 @@ def add_names(spec: dict[str, Any], contract: dict[str, Any]) -> dict[str, Any]:
 
 
 def contract_of_run(spec: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of the contract, of an older spec and its run's composed configuration (may be empty)."""
+    """The fields of the contract, from an older spec and its run's composed configuration (may be empty)."""
     data = config.get("data") or {}
     evaluation = data.get("eval") or {}
     if not isinstance(evaluation, Mapping):
-        raise LightsegError(f"config.yaml: data.eval is {evaluation!r}, not a table of values")
+        raise LightsegError(f"config.yaml: data.eval is {evaluation!r}, not a mapping")
     values = resolve_input(TASKS[spec["task"]], str(spec.get("backbone")), evaluation, _train_size(config))
-    if made_for := (spec.get("head") or {}).get("image_size"):
-        values["size"] = made_for  # SimCC's linear layers are made for one size
+    if head_size := (spec.get("head") or {}).get("image_size"):
+        values["size"] = head_size  # SimCC's linear layers have a fixed size
     if "oks_nms" in data:
         values["oks_nms"] = data["oks_nms"]
     names = spec.get("class_names") or ()
@@ -63,10 +63,10 @@ def contract_of_run(spec: Mapping[str, Any], config: Mapping[str, Any]) -> dict[
 
 
 def read_run_config(checkpoint: str | Path) -> dict[str, Any]:
-    """The composed configuration of the run that `<run>/checkpoints/best.ckpt` lies in; empty where there is none.
+    """The composed configuration of the run of `<run>/checkpoints/best.ckpt`. Empty where there is none.
 
     Raises:
-        LightsegError: there is one and it is damaged, or names Python objects, which are never built.
+        LightsegError: the file is damaged, or names Python objects, which are never created.
     """
     folder = Path(checkpoint).absolute().parent
     path = folder.parent / "config.yaml"
@@ -75,15 +75,15 @@ def read_run_config(checkpoint: str | Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
-        why = getattr(error, "problem", None) or getattr(error, "strerror", None) or type(error).__name__
-        raise LightsegError(f"{path} cannot be read safely ({why}); remove it to go without it") from error
+        reason = getattr(error, "problem", None) or getattr(error, "strerror", None) or type(error).__name__
+        raise LightsegError(f"{path} cannot be read safely ({reason}); remove it to continue without it") from error
     if not isinstance(content, dict) or not isinstance(content.get("data"), dict):
-        raise LightsegError(f"{path} is not the configuration of a lightseg run; remove it to go without it")
+        raise LightsegError(f"{path} is not the configuration of a lightseg run; remove it to continue without it")
     return content
 
 
 def _train_size(config: Mapping[str, Any]) -> Any:
-    """Height and width (or one side) of the largest training images; None where the run does not say."""
+    """Height and width (or one side) of the largest training images; None where the configuration does not give it."""
     augment = (config.get("data") or {}).get("augment") or {}
     size = augment.get("size") or augment.get("crop_size")
     sizes = (config.get("schedule") or {}).get("image_size")
@@ -92,11 +92,11 @@ def _train_size(config: Mapping[str, Any]) -> Any:
             return int(max(sizes)) if isinstance(sizes, list) else int(sizes)
         return size if size is None or isinstance(size, int) else (int(size[0]), int(size[1]))
     except (TypeError, ValueError, IndexError) as error:
-        raise LightsegError(f"config.yaml: {size!r} is no size of images") from error
+        raise LightsegError(f"config.yaml: {size!r} is not an image size") from error
 
 
 def _described(contract: Mapping[str, Any]) -> str:
     size = contract["size"]
     height, width = (size, size) if isinstance(size, int) else size
-    more = [f"{key}={contract[key]}" for key in ("crop_pct", "interpolation", "keep_aspect") if key in contract]
-    return f"images are prepared at {height}x{width}" + (f" with {', '.join(more)}" if more else "")
+    options = [f"{key}={contract[key]}" for key in ("crop_pct", "interpolation", "keep_aspect") if key in contract]
+    return f"images are prepared at {height}x{width}" + (f" with {', '.join(options)}" if options else "")

@@ -1,4 +1,4 @@
-"""Model: normalize, backbone, head. The only place where a backbone meets a head; it has no training state.
+"""Model: normalize, backbone, head. The only module that joins a backbone with a head. It has no training state.
 
 `create_model` builds one; `lightseg.checkpoint.load_model` rebuilds one from a checkpoint of a run.
 """
@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 
 
 class Model(nn.Module):
-    """uint8 pixels in, the head's raw outputs out.
+    """uint8 images in, the head's raw outputs out.
 
     Attributes:
-        spec: the plain values `create_model` needs to build the same model again; saved in every checkpoint.
-        contract: what it wants of an image, with the names of its classes; a part of the spec.
+        spec: the arguments of `create_model` that build the same model again, as plain values. Saved in checkpoints.
+        contract: the input contract, with class names. It is part of the spec.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Model(nn.Module):
         self.spec = spec or {}
         self.mean: Tensor
         self.std: Tensor
-        # in 0..255 units and not saved: they belong to the contract
+        # in units of 0..255; not saved, because they belong to the contract
         self.register_buffer("mean", _per_channel(contract.mean), persistent=False)
         self.register_buffer("std", _per_channel(contract.std), persistent=False)
 
@@ -61,7 +61,7 @@ class Model(nn.Module):
         return (images.float() - self.mean) / self.std
 
     def forward(self, images: Tensor) -> Any:
-        """images: uint8 RGB [B, C, H, W], 0..255. Returns the head's raw outputs."""
+        """images: uint8 RGB [B, C, H, W] in 0..255. Returns the head's raw outputs."""
         return self.head(self.backbone(self.normalize(images)), tuple(images.shape[-2:]))
 
 
@@ -92,71 +92,71 @@ def create_model(
     Args:
         backbone: a catalog name, any timm name, or the path of an `arch.yaml`.
         task: `seg`, `cls`, `det` or `pose`.
-        num_classes: number of classes the head predicts; of keypoints, for `pose`.
-        pretrained: False, True (official weights) or a weight file, for the backbone; for `det` also the file of a
-            whole detector, torchvision's SSDLite, for backbone and head. Of a run's checkpoint the head is taken too
-            where it is the same one, for as many classes; a log line says where it is not.
-        output_stride: stride of the deepest map: 8, 16 or 32. None: the task's usual one.
+        num_classes: number of classes that the head predicts, or of keypoints for `pose`.
+        pretrained: weights of the backbone: False, True (official weights) or a weight file. For `det` the file may
+            also be torchvision's SSDLite, for backbone and head. A run's checkpoint also gives the head's weights if
+            head and number of classes are the same; otherwise a warning is logged.
+        output_stride: stride of the deepest feature map: 8, 16 or 32. None: the task's default.
         in_chans: channels of the images.
         drop_path_rate: stochastic depth of the backbone.
-        input_format: what the backbone's weights want of an image, as for `create_backbone`.
-        head: the head's `name` and its own options, `{"name": "lraspp", "variant": "torchvision", "filters": 128}`.
+        input_format: channel order and range that the backbone's weights expect, as for `create_backbone`.
+        head: the head's `name` and options, `{"name": "lraspp", "variant": "torchvision", "filters": 128}`.
         loss: options of the task's loss.
         class_names: names of the classes or keypoints, kept in the model's contract.
-        skeleton: of `pose`, kept in the contract: `edges` to draw and `pairs` of left and right, as indices in
-            class_names, `sigmas` of OKS, which the loss takes unless it has its own.
-        input: fields of `InputContract`, as a checkpoint keeps them; where it gives `mean` and `std` they go before the
-            statistics that the installed timm knows.
-        arch: the content of an `arch.yaml`, which goes before `backbone`: a checkpoint keeps what it needs.
-        space: the content of a search space, which goes before both: the backbone is its super-network.
+        skeleton: for `pose`, kept in the contract: `edges` to draw, `pairs` of left and right keypoints (both as
+            indices in class_names), and `sigmas` of OKS, which the loss uses unless `loss` has sigmas.
+        input: fields of `InputContract`, as in a checkpoint. Its `mean` and `std` take precedence over the statistics
+            of the installed timm.
+        arch: the content of an `arch.yaml`, used instead of the file `backbone`. Checkpoints contain it.
+        space: the content of a search space. The backbone is then its super-network.
 
     Raises:
-        LightsegError: unknown backbone, task, head or option; an output stride the net cannot give.
+        LightsegError: an unknown backbone, task, head or option, or an output stride that the net does not support.
     """
     info = get_task(task)
-    options = {key: value for key, value in (head or {}).items() if value is not None}  # None: the head's own default
+    options = {key: value for key, value in (head or {}).items() if value is not None}  # None: the head's default
     head_name = options.pop("name", info.default_head)
     if head_name not in info.heads:
         raise LightsegError(f"task={task} has no head named '{head_name}': {nearest(head_name, info.heads)}")
     head_info = info.heads[head_name]
     head_class = resolve(head_info.path)
-    whole_net = getattr(head_class, "WHOLE_NET", False)
-    known = set(inspect.signature(head_class).parameters) - {"stages", "num_classes", "loss"}
-    if whole_net:
-        known.add("dropout")  # the net's own
+    is_classifier_head = getattr(head_class, "WHOLE_NET", False)
+    accepted = set(inspect.signature(head_class).parameters) - {"stages", "num_classes", "loss"}
+    if is_classifier_head:
+        accepted.add("dropout")  # of the net's classifier
     for key in options:
-        if key not in known:
-            raise LightsegError(f"head {head_name} has no option '{key}': {nearest(key, sorted(known))}")
+        if key not in accepted:
+            raise LightsegError(f"head {head_name} has no option '{key}': {nearest(key, sorted(accepted))}")
     architecture = parse_arch(arch, backbone) if arch else None
     if architecture is None and is_arch(backbone) and not space:
         architecture = read_arch(backbone)
     output_stride = output_stride or info.output_stride
-    whole_weights = resolve(head_info.whole_weights) if head_info.whole_weights else None
-    whole_state = whole_weights.read(pretrained) if whole_weights else None
+    full_weights = resolve(head_info.whole_weights) if head_info.whole_weights else None
+    full_state = full_weights.read(pretrained) if full_weights else None
     shared: dict[str, Any] = {
-        "pretrained": pretrained if whole_state is None else False,
+        "pretrained": pretrained if full_state is None else False,
         "in_chans": in_chans,
         "drop_path_rate": drop_path_rate,
         "input_format": input_format,
     }
     net: FeaturePyramid | Classifier
-    # a variant may name what it asks of its backbone: taps, dilation, batch-norm eps
+    # a variant may need options of its backbone: taps, dilation, batch-norm eps
     backbone_options = getattr(head_class, "BACKBONE_OPTIONS", {}).get(options.get("variant"), {})
     if space:
-        net = _supernet(space, backbone, whole_net, backbone_options, output_stride, shared)
-    elif whole_net:
+        net = _supernet(space, backbone, is_classifier_head, backbone_options, output_stride, shared)
+    elif is_classifier_head:
         net = create_classifier(architecture or backbone, num_classes, drop_rate=options.get("dropout"), **shared)
     else:
         net = create_backbone(architecture or backbone, output_stride=output_stride, **shared, **backbone_options)
     contract = _contract(net, in_chans, {**resolve_input(info, net.name), **(input or {})}, class_names, skeleton)
-    head_options = {key: value for key, value in options.items() if not (whole_net and key == "dropout")}
+    head_options = {key: value for key, value in options.items() if not (is_classifier_head and key == "dropout")}
     loss_options = dict(loss or {})
     if contract.skeleton is not None and loss_options.get("sigmas") is None:
         loss_options["sigmas"] = contract.skeleton["sigmas"]
     criterion = resolve(info.loss)(**loss_options)
     try:
         built = head_class(net.stages, num_classes, loss=criterion, **head_options)
-    except (TypeError, ValueError) as error:  # a word where a number belongs
+    except (TypeError, ValueError) as error:  # a text where a number is needed
         arguments = ", ".join(f"{key}={value}" for key, value in {"num_classes": num_classes, **head_options}.items())
         raise LightsegError(f"head {head_name} cannot be built with {arguments}: {error}") from error
     spec = {
@@ -174,8 +174,8 @@ def create_model(
         **({"space": space} if space else {}),
     }
     model = Model(net, built, contract, spec)
-    if whole_weights and whole_state is not None:
-        whole_weights.load(model, whole_state)
+    if full_weights and full_state is not None:
+        full_weights.load(model, full_state)
     elif isinstance(pretrained, str):
         _load_head(built, Path(pretrained))
     return model
@@ -188,11 +188,13 @@ def _contract(
     class_names: list[str] | None,
     skeleton: Mapping[str, Any] | None,
 ) -> InputContract:
-    """The contract of `values`, completed by what the net's weights want where they do not say it."""
+    """The contract of `values`, with missing statistics from the net's weights."""
     contract = InputContract.from_dict({**values, "channels": in_chans}, net.name)
     if len(contract.mean) != in_chans or len(contract.std) != in_chans:
-        wanted = net.input_format
-        contract = contract.replace(mean=wanted.mean, std=wanted.std, channel_order="BGR" if wanted.bgr else "RGB")
+        expected = net.input_format
+        contract = contract.replace(
+            mean=expected.mean, std=expected.std, channel_order="BGR" if expected.bgr else "RGB"
+        )
     if class_names is not None:
         contract = contract.replace(class_names=tuple(str(name) for name in class_names))
     if skeleton is not None:
@@ -201,23 +203,28 @@ def _contract(
 
 
 def _load_head(head: nn.Module, path: Path) -> None:
-    """The head of a run's checkpoint, which has been read for the backbone, if it is one with a head like this one."""
+    """Load the head's weights from a run's checkpoint if its head has the same tensors, otherwise log a warning."""
     state = read_head(path)
     if {key: value.shape for key, value in state.items()} == {k: v.shape for k, v in head.state_dict().items()}:
         head.load_state_dict(state)
     elif state:
-        log.warning(f"{path}: its head is another one, or for other classes, and was left out: it starts at random")
+        log.warning(f"{path}: its head differs or is for other classes and was not loaded: the head starts at random")
 
 
 def _supernet(
-    space: str, name: str, whole_net: bool, asked: Mapping[str, Any], output_stride: int, shared: Mapping[str, Any]
+    space: str,
+    name: str,
+    is_classifier_head: bool,
+    options: Mapping[str, Any],
+    output_stride: int,
+    shared: Mapping[str, Any],
 ) -> FeaturePyramid:
-    """The super-network of a space, for heads that take the last maps of a pyramid."""
-    if whole_net:
-        raise LightsegError("a super-network has no classifier of its own: give head.name=linear")
-    taps = asked.get("taps", "last")
-    if "last" not in ([taps] if isinstance(taps, str) else taps) or asked.keys() - {"taps"}:
-        raise LightsegError("a super-network has no other taps, dilation or eps: leave head.variant at its default")
+    """The super-network of a space, for heads on the feature pyramid. options: the head's options for its backbone."""
+    if is_classifier_head:
+        raise LightsegError("a super-network has no classifier: give head.name=linear")
+    taps = options.get("taps", "last")
+    if "last" not in ([taps] if isinstance(taps, str) else taps) or options.keys() - {"taps"}:
+        raise LightsegError("a super-network has fixed taps, dilation and eps: leave head.variant at its default")
     for key in ("pretrained", "drop_path_rate", "input_format"):
         if shared[key]:
             raise LightsegError(f"a super-network takes no {key}: leave it out")

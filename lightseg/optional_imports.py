@@ -1,4 +1,4 @@
-"""The packages of the formats, imported when a format is asked for; a missing one is a line that names its extra."""
+"""Optional packages of the export formats, imported when they are needed. Errors name the missing extra."""
 
 import logging
 import re
@@ -22,7 +22,7 @@ EXTRAS = {  # package -> the extra of pyproject.toml that brings it
 
 
 def need(module: str) -> Any:
-    """The module, imported. LightsegError where its package is not installed, or does not work with this torch."""
+    """Import a module. LightsegError where its package is not installed or does not work with this torch."""
     package = module.split(".")[0]
     try:
         return import_module(module)
@@ -30,16 +30,18 @@ def need(module: str) -> Any:
         if (error.name or "").split(".")[0] != package:
             raise LightsegError(f"{package} is installed, but {error.name}, which it needs, is not") from error
         raise LightsegError(
-            f"{package} is not installed: pip install 'lightseg[{EXTRAS[package]}]', or {package} alone"
+            f"{package} is not installed: pip install 'lightseg[{EXTRAS[package]}]', or only {package}"
         ) from error
-    except (ImportError, OSError) as error:  # a compiled part that was built for another torch
+    except (ImportError, OSError) as error:  # a binary that was built for another torch
         raise LightsegError(f"{package} is installed and cannot be loaded: {str(error).splitlines()[0]}") from error
 
 
 @contextmanager
 def quiet(*loggers: str) -> Iterator[None]:
-    """Without warnings and without what these loggers say below an error: exporters explain at length what the one line
-    of a refusal says. OpenVINO's also leaves the root logger at ERROR: it is given back as it was."""
+    """Suppress warnings, and messages below ERROR of these loggers: exporters print pages about what the error says.
+
+    OpenVINO also sets the root logger to ERROR. Its level is restored.
+    """
     levels = {logging.getLogger(name): logging.getLogger(name).level for name in ("", *loggers)}
     try:
         for name in loggers:
@@ -52,7 +54,7 @@ def quiet(*loggers: str) -> Iterator[None]:
             logger.setLevel(level)
 
 
-_MISSING = (  # how the formats say that they have no counterpart of an operator
+_MISSING = (  # messages of the formats for an operator without a counterpart
     r"No ONNX function found for <OpOverload\(op='([\w.:]+)'",
     r"No conversion rule found for operations: ([\w.:, <>-]+)",  # OpenVINO
     r"Operator torch\._ops\.([\w.]+) is not in Core ATen opset",  # ExecuTorch
@@ -61,15 +63,15 @@ _MISSING = (  # how the formats say that they have no counterpart of an operator
 
 
 def refusal(form: str, error: BaseException) -> LightsegError:
-    """The one line for a model that a format cannot hold; it names the operators where the error does."""
+    """The error for a model that a format cannot represent. It names the operators if the exporter does."""
     texts = []
     link: BaseException | None = error
     while link is not None:
         texts.append(str(link))
         link = link.__cause__ or link.__context__
-    operators = [found for pattern in _MISSING for text in texts for found in re.findall(pattern, text)]
+    operators = [match for pattern in _MISSING for text in texts for match in re.findall(pattern, text)]
     if operators:
-        names = ", ".join(dict.fromkeys(name.strip(" '") for found in operators for name in found.split(",")))
-        return LightsegError(f"{form} has no operator for {names}: take another format, or another backbone or head")
+        names = ", ".join(dict.fromkeys(name.strip(" '") for match in operators for name in match.split(",")))
+        return LightsegError(f"{form} has no operator for {names}: use another format, backbone or head")
     first = next((line.strip() for line in texts[-1].splitlines() if line.strip()), "")
     return LightsegError(f"the model cannot be written as {form} ({type(error).__name__}: {first[:200]})")

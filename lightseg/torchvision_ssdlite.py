@@ -1,4 +1,4 @@
-"""Official weights of a whole detector: torchvision's SSDLite, backbone and head in one file."""
+"""Official weights of torchvision's SSDLite, with backbone and head in a single file."""
 
 import logging
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ from lightseg.heads.default_boxes import BOXES_PER_PLACE
 log = logging.getLogger(__name__)
 CLASS_BIAS = "head.classification_head.module_list.0.1.bias"
 CLASS_PREDICTORS = "head.classification_head.module_list."
-# COCO's 80 categories have ids up to 90; torchvision's detectors answer with the id, ours with the place among the 80.
+# ids of COCO's 80 categories: torchvision's detectors predict the id, lightseg's the index in this list
 COCO_IDS = [i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]
 
 
 def read(pretrained: bool | str) -> dict[str, Tensor] | None:
-    """The state dict of torchvision's SSDLite, if that is what the file holds."""
+    """The state dict of torchvision's SSDLite. None for any other file."""
     if isinstance(pretrained, bool) or not pretrained:
         return None
     state = read_state(Path(pretrained))
@@ -28,15 +28,15 @@ def read(pretrained: bool | str) -> dict[str, Tensor] | None:
 
 
 def load(model: Any, state: Mapping[str, Tensor]) -> None:
-    """Load the state dict of torchvision's `ssdlite320_mobilenet_v3_large` (classes counted with the background) into a
-    detector on `mobilenetv3_large_reduced`, or on `mobilenetv3_large` where torchvision's began with ImageNet weights.
+    """Load the state dict of torchvision's `ssdlite320_mobilenet_v3_large` (whose classes include the background).
 
-    Both list their tensors in the same order. Of weights for COCO's 90 ids a detector of 80 classes takes those of the
-    80 categories. With another number of classes the predictors start at random: backbone and extra blocks are loaded,
-    and a log line says so.
+    The detector's backbone is `mobilenetv3_large_reduced`, or `mobilenetv3_large` for weights of torchvision that
+    started from ImageNet. Both list their tensors in the same order. For 80 classes, the weights of COCO's 80
+    categories are selected from those of its 90 ids. For another number of classes, only backbone and extra blocks are
+    loaded, the predictors start at random, and a warning is logged.
 
     Raises:
-        LightsegError: the weights are of another net.
+        LightsegError: the weights belong to another net.
     """
     classes = state[CLASS_BIAS].numel() // BOXES_PER_PLACE - 1
     target = model.state_dict()
@@ -58,14 +58,14 @@ def load(model: Any, state: Mapping[str, Tensor]) -> None:
         log.warning("torchvision's SSDLite was trained with batch norm eps 1e-3: give head.variant=torchvision")
     if any(value != 0.5 for value in (*model.contract.mean, *model.contract.std)):
         log.warning(
-            f"torchvision's SSDLite was trained on pixels with mean and std 0.5, {model.backbone.name} normalises "
-            "otherwise: the weights are a start, their published accuracy is not to be had"
+            f"torchvision's SSDLite was trained on pixels with mean and std 0.5, {model.backbone.name} normalizes "
+            "differently: the published accuracy cannot be reached without training"
         )
     model.load_state_dict({**model.state_dict(), **loaded})
 
 
 def only_categories(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state of a detector for ids 0 (background) to 90 as one for the background and COCO's 80 categories."""
+    """The state dict of a detector for ids 0 (background) to 90, reduced to the background and COCO's 80 categories."""
     kept = torch.tensor([0, *COCO_IDS])
     chosen = dict(state)
     for key, value in state.items():

@@ -1,4 +1,4 @@
-"""The one training step, the one evaluation step, and the optimiser: what every task shares."""
+"""The LightningModule of all tasks: training step, evaluation step and optimizer."""
 
 import math
 import time
@@ -14,7 +14,7 @@ from lightseg.cpu_training import optimize_for_cpu
 from lightseg.errors import LightsegError
 from lightseg.model import create_model
 
-from .run.optimisation import SCHEDULE, build_optimizer, build_schedule
+from .run.optimization import SCHEDULE, build_optimizer, build_schedule
 from .run.progressive import Progressive
 
 Batch = dict[str, Any]  # images uint8 [B, C, H, W], names list[str], and the task's targets
@@ -25,21 +25,21 @@ class NonFiniteLoss(LightsegError):
 
 
 class Task(pl.LightningModule):
-    """A Model, a metric and the optimiser settings. A task file adds `evaluate`, its metric, monitor and drawing.
+    """A Model with its metric and optimizer. A subclass per task adds `evaluate`, the metric and drawing.
 
     Args:
         model: the arguments of `lightseg.model.create_model`.
         optimizer, schedule: the groups of configs/train.yaml.
-        progressive: the stages of the run, where settings change during it.
+        progressive: the phases of the run.
         freeze_bn: keep the backbone's batch-norm layers as they were loaded.
         channels_last: NHWC memory format.
     """
 
-    headings: tuple[str, ...]  # of the pictures that `draw` gives
-    colors_mean_classes = True  # in its pictures
-    one_results_file = False  # predictions go into one COCO file, where others are a file a picture
-    resolution = "the label's own"  # at which the metric is taken: part of the record's protocol
-    metric: Any  # a torchmetrics.Metric whose compute() gives {"mIoU": ...}
+    headings: tuple[str, ...]  # of the images that `draw` returns
+    colors_mean_classes = True  # in the images of `draw`
+    one_results_file = False  # predictions are a file of COCO results instead of a file per image
+    resolution = "the label's own"  # of the metric, for the record's protocol
+    metric: Any  # a torchmetrics.Metric whose compute() returns {"mIoU": ...}
 
     def __init__(
         self,
@@ -56,8 +56,8 @@ class Task(pl.LightningModule):
         contract = self.model.contract
         self.class_names = list(contract.class_names or map(str, range(model["num_classes"])))
         self.palette = [list(color) for color in contract.palette or ()]
-        self.monitor = get_task(model["task"]).monitor  # picks the best checkpoint
-        # a checkpoint rebuilds the net from its own weights: it must not ask for the pretrained ones again
+        self.monitor = get_task(model["task"]).monitor  # chooses the best checkpoint
+        # the spec does not contain `pretrained`: a checkpoint has its weights
         self.save_hyperparameters(
             {"model": self.model.spec, "optimizer": optimizer, "schedule": schedule, "freeze_bn": freeze_bn}
         )
@@ -65,23 +65,23 @@ class Task(pl.LightningModule):
             self.model.to(memory_format=torch.channels_last)
         self.optimizer_options, self.schedule_options = optimizer, schedule
         self.progressive = progressive
-        self.scheduled: dict[str, float] = {}  # this stage's values
+        self.scheduled: dict[str, float] = {}  # values of this phase
         self.freeze_bn = freeze_bn
         self.flip, self.scales = False, [1.0]
-        self.wall_before = 0.0  # seconds that earlier sessions of a resumed run took
+        self.wall_before = 0.0  # seconds of earlier sessions of a resumed run
         self._started = time.monotonic()
         self._seed = torch.initial_seed() % 2**31
 
-    # -- what a task file adds ---------------------------------------------------------------------------------------
+    # -- for subclasses ----------------------------------------------------------------------------------------------
 
     @staticmethod
     def own_options(config: dict[str, Any], dataset: Any) -> dict[str, Any]:
-        """What its constructor takes besides, of a composed configuration and the pictures that are evaluated."""
+        """Additional arguments of the constructor, from a composed configuration and the evaluation set."""
         return {}
 
     @staticmethod
     def model_options(config: dict[str, Any], dataset: Any) -> dict[str, Any]:
-        """Arguments of `create_model` that the data decide, in place of those that all tasks have."""
+        """Arguments of `create_model` that depend on the data and replace those of all tasks."""
         return {}
 
     def evaluate(self, batch: Batch) -> Any:
@@ -89,31 +89,31 @@ class Task(pl.LightningModule):
         raise NotImplementedError
 
     def draw(self, sample: Batch, prediction: Any) -> list[Any]:
-        """One row of the contact sheet: pictures for `headings`, as uint8 arrays [H, W, 3]."""
+        """A row of the contact sheet: an image uint8 [H, W, 3] for each of `headings`."""
         raise NotImplementedError
 
-    def picture(self, sample: Batch, prediction: Any) -> Any:
-        """What W&B shows of a sample, uint8 [H, W, 3]: its image, which lies under `annotations`."""
+    def sample_image(self, sample: Batch, prediction: Any) -> Any:
+        """The image of a sample for W&B, uint8 [H, W, 3], onto which `annotations` are drawn."""
         return sample["images"].permute(1, 2, 0).cpu().numpy()
 
     def annotations(self, sample: Batch, prediction: Any) -> dict[str, Any]:
-        """How W&B is to lay truth and prediction over a sample's image: arguments of `wandb.Image`."""
+        """Ground truth and prediction of a sample for W&B, as arguments of `wandb.Image`."""
         return {}
 
     def prepare_batch(self, batch: Batch) -> Batch:
-        """What is done to a training batch on the device, before the model sees it."""
+        """Transform a training batch on the device, before the model."""
         return batch
 
     def protocol(self) -> dict[str, Any]:
-        """What a reader of the record must know besides of how its metrics were measured."""
+        """Additional entries of the record's protocol, on how the metrics were measured."""
         return {}
 
     def baselines(self) -> dict[str, float]:
-        """Figures of a trivial answer to the same questions, for comparison. Called after training."""
+        """Metrics of a trivial prediction, for comparison. Called after training."""
         return {}
 
     def charts(self) -> dict[str, Any]:
-        """Pictures of the whole evaluation, by name. Called by every process, before the metric is reset."""
+        """Charts of the evaluation by name, uint8 [H, W, 3]. Called in every process, before the metric is reset."""
         return {}
 
     # -- steps -------------------------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ class Task(pl.LightningModule):
         self.metric.reset()
 
     def on_test_epoch_end(self) -> None:
-        # the final figures keep the name of the split that they were measured on
+        # the final metrics are named after their split
         split = self.trainer.datamodule.evaluation_split  # type: ignore[attr-defined]
         figures = {**self.metric.compute(), **self.baselines()}
         self.log_dict({f"{split}/{key}": value for key, value in figures.items()})
@@ -166,20 +166,20 @@ class Task(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.wall_before = checkpoint.get("wall_s", 0.0)
 
-    # -- stages of the run -------------------------------------------------------------------------------------------
+    # -- phases of the run -------------------------------------------------------------------------------------------
 
     def on_train_epoch_start(self) -> None:
-        self.scheduled = self.progressive.at(self.progressive.stage(self.current_epoch))
+        self.scheduled = self.progressive.at(self.progressive.phase(self.current_epoch))
         if "dropout" in self.scheduled:
             set_dropout(self.model, self.scheduled["dropout"])
         if "drop_path" in self.scheduled:
-            set_drop_path(self.model, self.scheduled["drop_path"], self.progressive.most("drop_path", 0.0))
+            set_drop_path(self.model, self.scheduled["drop_path"], self.progressive.max_value("drop_path", 0.0))
 
     # -- randomness and batch norm -----------------------------------------------------------------------------------
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
-        # dropout and stochastic depth depend on (seed, epoch, step, rank) alone: a resumed run draws what the first one
-        # drew, whatever loaders and workers took from the global generator in between
+        # dropout and stochastic depth depend only on (seed, epoch, step, rank): a resumed run samples the same values,
+        # independent of the state of the global generator
         step = (self.current_epoch + 1) * 1_000_003 + batch_index
         torch.manual_seed((self._seed * 2_147_483_647 + step * 8191 + self.global_rank) % 2**63)
 
@@ -195,19 +195,19 @@ class Task(pl.LightningModule):
                     module.eval()
         return self
 
-    # -- optimiser ---------------------------------------------------------------------------------------------------
+    # -- optimizer ---------------------------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> Any:
         if self.freeze_bn:
             for module in self.model.backbone.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.requires_grad_(False)
-        # Under mixed precision Lightning refuses to clip gradients for a fused optimiser.
+        # Under mixed precision Lightning cannot clip gradients for a fused optimizer.
         clips = self.trainer.gradient_clip_val and "mixed" in str(self.trainer.precision)
         fuses = self.device.type == "cpu" and not clips
         optimizer = build_optimizer(self.model, fused=fuses, **self.optimizer_options)
         steps = int(self.trainer.estimated_stepping_batches)
-        if self.progressive.grows_batches:  # epochs have different numbers of steps: count what full pictures take
+        if self.progressive.grows_batches:  # epochs have different numbers of steps: count those of the largest images
             data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
             self._steps_an_epoch = len(data.dataset("train")) // data.options["batch_size"]
             steps = self._steps_an_epoch * int(self.trainer.max_epochs or 1)
@@ -219,7 +219,7 @@ class Task(pl.LightningModule):
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         step = self.global_step
-        if self.progressive.grows_batches:  # steps are of unequal weight: what counts is the share of the run
+        if self.progressive.grows_batches:  # steps differ in their number of images: the fraction of the run counts
             loop = self.trainer.fit_loop.epoch_loop
             done = self.current_epoch + (loop.batch_idx + 1) / max(1, int(self.trainer.num_training_batches))
             step = round(done * self._steps_an_epoch)
@@ -227,7 +227,7 @@ class Task(pl.LightningModule):
 
 
 def set_dropout(model: nn.Module, rate: float) -> None:
-    """Dropout of heads and of timm's nets, which keep theirs as a module or as the number `drop_rate`."""
+    """Set the dropout rate of heads and timm's nets, which have a module or a number `drop_rate`."""
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = rate
@@ -236,7 +236,10 @@ def set_dropout(model: nn.Module, rate: float) -> None:
 
 
 def set_drop_path(model: nn.Module, rate: float, built_with: float) -> None:
-    """Stochastic depth, whose rate grows with depth up to the `rate` of the deepest block: all are scaled alike."""
+    """Set stochastic depth to `rate` in the deepest block. The rates of all blocks are scaled alike.
+
+    built_with: the rate with which the model was built.
+    """
     for module in model.modules():
         if isinstance(module, DropPath):
             if not hasattr(module, "built_with"):

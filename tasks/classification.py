@@ -1,4 +1,4 @@
-"""Classification: top-1 over the whole set, with top-5, accuracy per class and calibration beside it."""
+"""Classification: top-1 accuracy, with top-5, accuracy per class and calibration."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from lightseg.metrics.classification import ClassificationMetric
 
 from .base import Batch, Task
 
-SHOWN = 5  # most likely classes in a picture
+TOP = 5  # classes that are drawn into an image
 
 
 class ClassificationTask(Task):
@@ -27,14 +27,14 @@ class ClassificationTask(Task):
     def __init__(self, model: dict[str, Any], *args: Any, mix: dict[str, Any], **options: Any) -> None:
         """
         Args:
-            mix: timm's mixup and CutMix: `mixup` and `cutmix` (the alphas, 0 = off), `prob`, `switch_prob`.
+            mix: options of timm's mixup and CutMix: `mixup` and `cutmix` (the alphas, 0 = off), `prob`, `switch_prob`.
         """
         super().__init__(model, *args, **options)
         self.metric = ClassificationMetric(model["num_classes"], self.class_names)
         self.mix = mix
 
     def prepare_batch(self, batch: Batch) -> Batch:
-        """Mixup and CutMix, by timm, with this step's randomness."""
+        """timm's mixup and CutMix, seeded by the step."""
         values = {**self.mix, **self.scheduled}
         if not (values["mixup"] or values["cutmix"]) or len(batch["names"]) % 2:
             return batch
@@ -43,14 +43,14 @@ class ClassificationTask(Task):
             cutmix_alpha=values["cutmix"],
             prob=values["prob"],
             switch_prob=values["switch_prob"],
-            label_smoothing=0.0,  # the loss smooths
+            label_smoothing=0.0,  # the loss smooths the labels
             num_classes=self.metric.num_classes,
         )
         state = np.random.get_state()
-        np.random.seed(torch.initial_seed() % 2**32)  # timm draws from numpy; the step's seed is torch's
+        np.random.seed(torch.initial_seed() % 2**32)  # timm uses numpy's generator, the step's seed is torch's
         images, labels = mixing(batch["images"].float(), batch["labels"])
         np.random.set_state(state)
-        # back to bytes, which is what models take: half a grey level at most
+        # back to uint8, which models take: rounds by half a gray level at most
         images = images.round_().to(torch.uint8).contiguous(memory_format=torch.channels_last)
         return {**batch, "images": images, "labels": labels}
 
@@ -64,7 +64,7 @@ class ClassificationTask(Task):
 
     def draw(self, sample: Batch, prediction: Tensor) -> list[np.ndarray]:
         image = sample["images"].permute(1, 2, 0).cpu().numpy()
-        top = prediction.topk(min(SHOWN, len(prediction)))
+        top = prediction.topk(min(TOP, len(prediction)))
         named = [(self.class_names[i], p) for i, p in zip(top.indices.tolist(), top.values.tolist(), strict=True)]
         return classification_row(image, self.class_names[int(sample["labels"])], named)
 
@@ -75,5 +75,5 @@ class ClassificationTask(Task):
 
     def annotations(self, sample: Batch, prediction: Tensor) -> dict[str, Any]:
         best = int(prediction.argmax())
-        said = f"{self.class_names[best]} {float(prediction[best]):.2f}"
-        return {"caption": f"{sample['name']}: {said}, truth {self.class_names[int(sample['labels'])]}"}
+        text = f"{self.class_names[best]} {float(prediction[best]):.2f}"
+        return {"caption": f"{sample['name']}: {text}, truth {self.class_names[int(sample['labels'])]}"}

@@ -17,11 +17,11 @@ from .run.progressive import Progressive
 
 
 class DataModule(pl.LightningDataModule):
-    """Train and evaluation sets of one `data` choice.
+    """The training and evaluation sets of a `data` choice.
 
     Attributes:
         skipped: files left out because of `data.on_error=skip`, as (path, reason).
-        part: indexes of the training samples that weights train on; None: all.
+        part: indices of the training samples that the weights are trained on. None: all.
     """
 
     def __init__(self, options: dict[str, Any], seed: int, progressive: Progressive) -> None:
@@ -39,12 +39,12 @@ class DataModule(pl.LightningDataModule):
         self._sets: dict[str, Any] = {}
 
     def prepare_data(self) -> None:
-        """Draw the mini world where it is not there yet (one process does)."""
+        """Generate the mini data if it does not exist yet (in one process)."""
         if self.format.prepare:
             resolve(self.format.prepare)(self.options)
 
     def dataset(self, split: str) -> Any:
-        """`train` or `val`, read once."""
+        """The data set of a split, `train` or `val`, cached."""
         if split not in self._sets:
             dataset = self._build(split)
             if self.class_order:
@@ -58,18 +58,18 @@ class DataModule(pl.LightningDataModule):
         return self._sets[split]
 
     def use_class_order(self, names: list[str]) -> None:
-        """Number the classes of every split in this order; `names` are the same ones."""
+        """Number the classes of every split in the order of `names`, a permutation of them."""
         self.class_order = names
         for dataset in self._sets.values():
             dataset.reorder_classes(names)
 
     def check(self) -> None:
-        """What must agree between the splits that training needs: DataError names what does not."""
+        """Raise DataError if the training and evaluation splits do not have the same classes."""
         self.spec.check_splits(self.dataset("train"), self.dataset(self.evaluation_split))
 
     @property
     def unit(self) -> str:
-        """What the samples of the evaluation are: "images", or what the data set says."""
+        """The name of the evaluation's samples: "images", or that of the data set."""
         return getattr(self.dataset(self.evaluation_split), "unit", "images")
 
     def describe(self) -> str:
@@ -80,22 +80,22 @@ class DataModule(pl.LightningDataModule):
         return f"data={self.options['name']}: {counts} {self.unit}{left_out}{notes}"
 
     def evaluation_size(self) -> tuple[int, int]:
-        """Height and width of the first evaluation image: the size at which cost is quoted."""
+        """Height and width of the first evaluation image: the size for the cost."""
         _, height, width = self.dataset(self.evaluation_split)[0]["image"].shape
         return height, width
 
     def fingerprint(self) -> dict[str, str]:
-        """A short hash of names and file sizes a split."""
+        """A short hash of names and file sizes for each split."""
         return {split: dataset.fingerprint() for split, dataset in sorted(self._sets.items())}
 
     def _build(self, split: str) -> Any:
         transform: Any = self.spec.eval_transform(self.options)
         if split == "train":
-            # sizes and strengths of a stage travel to the workers as the stage's number, in the sample's key
+            # the key of a sample has the number of the phase, so that workers use the sizes and strengths of the phase
             at = self.progressive.at
-            transform = StagedTransform(lambda stage: self.spec.train_transform(self.options, at(stage)))
-            for stage in range(self.progressive.stages):  # what a late stage cannot do is said before the first
-                transform.at(stage)
+            transform = StagedTransform(lambda phase: self.spec.train_transform(self.options, at(phase)))
+            for phase in range(self.progressive.phases):  # errors of later phases appear before training
+                transform.at(phase)
         return self.open(split, transform)
 
     def open(self, split: str, transform: Any) -> Any:
@@ -109,16 +109,14 @@ class DataModule(pl.LightningDataModule):
         """Shuffled batches of the training samples, or of part of them."""
         size, dataset = self.options["batch_size"], self.dataset("train")
         samples = len(dataset) if part is None else len(part)
-        largest = max(self.progressive.batch_size(stage, size) for stage in range(self.progressive.stages))
+        largest = max(self.progressive.batch_size(phase, size) for phase in range(self.progressive.phases))
         if samples < largest:
             of = "" if part is None else f" (a part of the {len(dataset)})"
-            raise LightsegError(
-                f"data.batch_size={largest} is more than the {samples} training {self.unit} there are{of}"
-            )
+            raise LightsegError(f"data.batch_size={largest} is more than the {samples} training {self.unit}{of}")
         sampler = self._sampler(samples, shuffle=True, part=part)
         if self.trainer is not None:
-            sampler.set_epoch(self.trainer.current_epoch)  # with `images_per_step` the length depends on it
-        batches = StageBatches(sampler, lambda stage: self.progressive.batch_size(stage, size))
+            sampler.set_epoch(self.trainer.current_epoch)  # with `images_per_step` the number of batches depends on it
+        batches = StageBatches(sampler, lambda phase: self.progressive.batch_size(phase, size))
         return self._loader(dataset, batch_sampler=batches)
 
     def val_dataloader(self) -> DataLoader:
@@ -137,7 +135,7 @@ class DataModule(pl.LightningDataModule):
             shuffle=shuffle,
             rank=rank,
             world_size=world_size,
-            stage_of=self.progressive.stage if shuffle else None,
+            stage_of=self.progressive.phase if shuffle else None,
             part=part,
         )
 
@@ -155,7 +153,7 @@ class DataModule(pl.LightningDataModule):
 
 
 def _one_thread(worker: int) -> None:
-    """Each worker is one of several: no thread pools inside, no cores taken from the training step."""
+    """Workers use a single thread, so that they take no cores from the training step."""
     import cv2
 
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Detection: COCO's mAP over the whole set, in pixels of the pictures on disk."""
+"""Detection: COCO's mAP, in pixels of the image files."""
 
 import random
 from typing import Any
@@ -14,13 +14,14 @@ from lightseg.metrics.detection import DetectionMetric
 
 from .base import Batch, Task
 
-STEP = 32  # pixels: sizes of multi-scale training are multiples of it
+STEP = 32  # pixels, of which sizes in multi-scale training are multiples
 
 
 class DetectionTask(Task):
     headings = ("truth", "prediction")
     one_results_file = True
-    colors_mean_classes = False  # boxes carry their names
+    colors_mean_classes = False  # boxes have labels with names
+    # part of the protocol that the leaderboard compares: the text must not change
     resolution = "boxes in pixels of the pictures on disk"
 
     @staticmethod
@@ -30,9 +31,9 @@ class DetectionTask(Task):
     def __init__(self, model: dict[str, Any], *args: Any, dataset: Any, data: dict[str, Any], **options: Any) -> None:
         """
         Args:
-            dataset: the pictures that are evaluated, for their ground truth.
-            data: the `data` group, for `eval.keep_aspect` (pictures fitted in, not stretched) and `augment.multi_scale`
-                (the lowest and highest side of a training batch as a multiple of its own, or null).
+            dataset: the evaluation set, for its ground truth.
+            data: the `data` group, for `eval.keep_aspect` (fit images in, do not stretch) and `augment.multi_scale`
+                (the minimum and maximum factor of a training batch's size, or null).
         """
         super().__init__(model, *args, **options)
         self.metric = DetectionMetric(dataset.ground_truth(), self.class_names, dataset.category_ids)
@@ -40,7 +41,7 @@ class DetectionTask(Task):
         self.multi_scale = factors("data.augment.multi_scale", data["augment"]["multi_scale"], 0.1)
 
     def prepare_batch(self, batch: Batch) -> Batch:
-        """Multi-scale training: the whole batch at another size, drawn with the step's randomness."""
+        """Multi-scale training: resize the batch to a random size, seeded by the step."""
         if not self.multi_scale:
             return batch
         images = batch["images"]
@@ -58,10 +59,10 @@ class DetectionTask(Task):
     def evaluate(self, batch: Batch) -> list[dict[str, Tensor]]:
         images = batch["images"]
         size = (int(images.shape[-2]), int(images.shape[-1]))
-        found = self.head.decode(self.model(images), size)
+        decoded = self.head.decode(self.model(images), size)
         predictions = [
-            {**one, "boxes": to_original(one["boxes"], picture, size, self.keep_aspect)}
-            for one, picture in zip(found, batch["sizes"], strict=True)
+            {**prediction, "boxes": to_original(prediction["boxes"], original, size, self.keep_aspect)}
+            for prediction, original in zip(decoded, batch["sizes"], strict=True)
         ]
         self.metric.update(predictions, batch["image_ids"])
         return predictions
@@ -82,19 +83,19 @@ class DetectionTask(Task):
         }
 
     def _in_input(self, sample: Batch, prediction: dict[str, Tensor]) -> dict[str, np.ndarray]:
-        """A prediction with its boxes in pixels of the network's input, which is what is drawn."""
+        """A prediction with its boxes in pixels of the network's input, for drawing."""
         height, width = sample["images"].shape[-2:]
         boxes = to_input(prediction["boxes"], sample["sizes"], (height, width), self.keep_aspect)
         return {key: value.cpu().numpy() for key, value in {**prediction, "boxes": boxes}.items()}
 
 
-def _wandb_boxes(found: dict[str, np.ndarray], least_score: float = 0.05) -> list[dict[str, Any]]:
-    scores = found.get("scores")
+def _wandb_boxes(detections: dict[str, np.ndarray], min_score: float = 0.05) -> list[dict[str, Any]]:
+    scores = detections.get("scores")
     boxes = []
-    for index, (box, label) in enumerate(zip(found["boxes"].tolist(), found["labels"].tolist(), strict=True)):
-        if scores is not None and scores[index] < least_score:
+    for index, (box, label) in enumerate(zip(detections["boxes"].tolist(), detections["labels"].tolist(), strict=True)):
+        if scores is not None and scores[index] < min_score:
             continue
-        place = dict(zip(("minX", "minY", "maxX", "maxY"), box, strict=True))
+        position = dict(zip(("minX", "minY", "maxX", "maxY"), box, strict=True))
         score = {} if scores is None else {"scores": {"score": float(scores[index])}}
-        boxes.append({"position": place, "domain": "pixel", "class_id": label, **score})
+        boxes.append({"position": position, "domain": "pixel", "class_id": label, **score})
     return boxes

@@ -1,4 +1,4 @@
-"""Pose, top-down: COCO's OKS AP over the whole set, of keypoints in pixels of the pictures on disk."""
+"""Pose, top-down: COCO's OKS AP, of keypoints in pixels of the image files."""
 
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ from lightseg.metrics.pose import PoseMetric
 
 from .base import Batch, Task
 
-ROWS_A_SIGMA = 128  # of the crop: published nets have 2 cells at 256x192 and 3 at 384x288
-LEAST_SIGMA = 1.0  # in cells: on smaller Gaussians the peak between two cells cannot be told
+ROWS_PER_SIGMA = 128  # rows of the crop per cell of sigma: published nets have 2 cells at 256x192, 3 at 384x288
+MIN_SIGMA = 1.0  # in cells: smaller Gaussians do not determine a peak between two cells
 
 
 class PoseTask(Task):
     one_results_file = True
-    colors_mean_classes = False  # but sides of the body
+    colors_mean_classes = False  # they mean sides of the body
+    # part of the protocol that the leaderboard compares: the text must not change
     resolution = "keypoints in pixels of the pictures on disk"
 
     @staticmethod
@@ -31,13 +32,13 @@ class PoseTask(Task):
     def model_options(config: dict[str, Any], dataset: Any) -> dict[str, Any]:
         head, sizes = dict(config["head"]), [config["data"][group]["size"] for group in ("eval", "augment")]
         if head["name"] == "heatmap" and head["sigma"] is None:
-            head["sigma"] = max(LEAST_SIGMA, sizes[1][0] / ROWS_A_SIGMA)
+            head["sigma"] = max(MIN_SIGMA, sizes[1][0] / ROWS_PER_SIGMA)
         if head["name"] == "simcc":
             head["image_size"] = head["image_size"] or sizes[0]
             sizes = sizes if config["mode"] == "train" else sizes[:1]
             if any(list(size) != list(head["image_size"]) for size in sizes) or config["schedule"]["image_size"]:
                 raise LightsegError(
-                    f"head.name=simcc is made for crops of one size: data.augment.size={sizes[-1]}, "
+                    f"head.name=simcc needs crops of a single size: data.augment.size={sizes[-1]}, "
                     f"data.eval.size={sizes[0]} and head.image_size={head['image_size']} must be the same, and "
                     f"schedule.image_size={config['schedule']['image_size']} null"
                 )
@@ -49,7 +50,7 @@ class PoseTask(Task):
     def __init__(self, model: dict[str, Any], *args: Any, dataset: Any, data: dict[str, Any], **options: Any) -> None:
         """
         Args:
-            dataset: the persons that are evaluated, for their ground truth and their skeleton.
+            dataset: the persons of the evaluation, for their ground truth and skeleton.
             data: the `data` group, for `person_boxes`, `oks_nms` and `pck`.
         """
         super().__init__(model, *args, **options)
@@ -83,38 +84,38 @@ class PoseTask(Task):
         outputs = self.model(images)
         if self.flip:
             outputs = self.head.average(outputs, self.head.unflip(self.model(images.flip(-1)), self.swap))
-        found = self.head.decode(outputs, (int(images.shape[-2]), int(images.shape[-1])))
-        in_pictures = to_pictures(found["keypoints"], batch["matrices"])
-        scores = (found["scores"], batch["box_scores"])
-        self.metric.update(in_pictures, *scores, batch["boxes"], batch["image_ids"], batch["ids"])
+        decoded = self.head.decode(outputs, (int(images.shape[-2]), int(images.shape[-1])))
+        keypoints = to_image_pixels(decoded["keypoints"], batch["matrices"])
+        scores = (decoded["scores"], batch["box_scores"])
+        self.metric.update(keypoints, *scores, batch["boxes"], batch["image_ids"], batch["ids"])
         if isinstance(outputs, Tensor):
-            found["heatmaps"] = outputs
-        return [{key: value[index] for key, value in found.items()} for index in range(len(images))]
+            decoded["heatmaps"] = outputs
+        return [{key: value[index] for key, value in decoded.items()} for index in range(len(images))]
 
     def baselines(self) -> dict[str, float]:
-        """Of the mean pose of the training persons, placed into the evaluation's boxes: what it takes to beat."""
+        """AP and PCK of the mean pose of the training persons, put into each box of the evaluation."""
         try:
             train = self.trainer.datamodule.dataset("train")  # type: ignore[attr-defined]
-        except LightsegError as error:  # evaluation alone does without
-            print(f"no figures of the mean pose, which is that of the training persons: {error}", flush=True)
+        except LightsegError as error:  # a pure evaluation may have no training data
+            print(f"no figures of the mean pose, which needs the training persons: {error}", flush=True)
             return {}
         boxes, keypoints, visible = train.labelled_persons()
         evaluated = self.dataset.evaluated_boxes()
         figures = mean_pose_baseline(self.metric, to_box(keypoints, boxes), visible, *evaluated)
         return {f"{key}_mean_pose": figures[key] for key in ("AP", "PCK")}
 
-    def picture(self, sample: Batch, prediction: dict[str, Tensor]) -> np.ndarray:
-        """W&B knows no skeletons: the pictures of the contact sheet, side by side."""
+    def sample_image(self, sample: Batch, prediction: dict[str, Tensor]) -> np.ndarray:
+        """The images of the contact sheet, side by side, because W&B cannot draw skeletons."""
         return np.hstack(self.draw(sample, prediction))
 
     def draw(self, sample: Batch, prediction: dict[str, Tensor]) -> list[np.ndarray]:
         image = sample["images"].permute(1, 2, 0).cpu().numpy()
         truth = {"keypoints": sample["keypoints"].cpu().numpy(), "visible": sample["visible"].cpu().numpy()}
-        found = {key: value.float().cpu().numpy() for key, value in prediction.items()}
-        heatmaps = found.pop("heatmaps", None)
-        return pose_row(image, truth, found, self.skeleton.edges, self.skeleton.pairs, heatmaps)
+        drawn = {key: value.float().cpu().numpy() for key, value in prediction.items()}
+        heatmaps = drawn.pop("heatmaps", None)
+        return pose_row(image, truth, drawn, self.skeleton.edges, self.skeleton.pairs, heatmaps)
 
 
-def to_pictures(keypoints: Tensor, matrices: Tensor) -> Tensor:
-    """[B, K, 2] pixels of the crops -> pixels of their pictures, by the affine matrices [B, 2, 3]."""
+def to_image_pixels(keypoints: Tensor, matrices: Tensor) -> Tensor:
+    """[B, K, 2] in pixels of the crops -> in pixels of the images, by the affine matrices [B, 2, 3]."""
     return torch.einsum("bkj,bij->bki", keypoints, matrices[:, :, :2]) + matrices[:, None, :, 2]

@@ -1,4 +1,4 @@
-"""Semantic segmentation: mIoU over the whole set, at the label's own resolution."""
+"""Semantic segmentation: mIoU over the evaluation set, at the resolution of the labels."""
 
 from typing import Any
 
@@ -22,12 +22,12 @@ class SegmentationTask(Task):
 
     def evaluate(self, batch: Batch) -> Tensor:
         prediction = self.predict_masks(batch["images"])
-        if "masks" in batch:  # a test split may come without labels, for predictions alone
+        if "masks" in batch:  # a test split may have no labels, for predictions only
             self.metric.update(prediction, batch["masks"])
         return prediction
 
     def predict_masks(self, images: Tensor) -> Tensor:
-        """Class ids [B, H, W] of images uint8 [B, C, H, W]; averaged over scales and mirror images where asked."""
+        """Class ids [B, H, W] of images uint8 [B, C, H, W]; averaged over the scales and flips of the evaluation."""
         size = tuple(images.shape[-2:])
         views = [(scale, mirrored) for scale in self.scales for mirrored in ((False, True) if self.flip else (False,))]
         if views == [(1.0, False)]:

@@ -186,7 +186,7 @@ def test_ctrl_c_is_ctrl_c_and_works_the_next_time_too(run_is, capsys):
         lightseg.train(logger="csv")
     assert signal.getsignal(signal.SIGINT) is before
     assert command.main(["logger=csv"]) == 130
-    assert capsys.readouterr().err.startswith("interrupted; what is finished is saved")
+    assert capsys.readouterr().err.startswith("interrupted; finished epochs are saved")
 
 
 def test_a_process_that_ends_itself_ends(run_is):
@@ -207,7 +207,7 @@ def test_no_run_takes_the_folder_of_the_one_before(run_is, tmp_path, monkeypatch
     assert [lightseg.train(logger="csv").folder for _ in range(2)] == [tmp_path / "a", tmp_path / "b"]
     assert distributed.FOLDER not in os.environ
     monkeypatch.setenv("LOCAL_RANK", "1")  # one that Lightning started, at a second training: its folder is not known
-    with pytest.raises(LightsegError, match="once in a program"):
+    with pytest.raises(LightsegError, match="once per program"):
         lightseg.train(logger="csv")
 
 

@@ -1,1 +1,1 @@
-"""The configuration of a run, composed from YAML files and checked. The only room that imports omegaconf."""
+"""The configuration of a run, composed from YAML files and checked. The only package that imports omegaconf."""

@@ -1,4 +1,4 @@
-"""What cannot work in a configuration, said in one line before torch is imported."""
+"""Checks of a composed configuration: errors of one line, before torch is imported."""
 
 import ast
 import importlib.util
@@ -16,7 +16,7 @@ from lightseg.config.dmasking import check_dmasking, is_search
 from lightseg.config.extra import check_extra
 from lightseg.errors import LightsegError, nearest
 
-CHOICES: dict[str, tuple[Any, ...]] = {  # keys with a closed list of values
+CHOICES: dict[str, tuple[Any, ...]] = {  # keys with a fixed list of values
     "mode": ("train", "test"),
     "output_stride": (8, 16, 32),
     "input_format": ("bgr255",),
@@ -28,9 +28,9 @@ CHOICES: dict[str, tuple[Any, ...]] = {  # keys with a closed list of values
 
 
 def check(config: DictConfig, default_data: str) -> None:
-    """Raise LightsegError for a whole configuration with which no run can begin.
+    """Raise LightsegError for a composed configuration with which no run can start.
 
-    default_data: the task's own, which needs no folder.
+    default_data: the task's default data set, which needs no folder.
     """
     for key, allowed in CHOICES.items():
         value = OmegaConf.select(config, key)
@@ -38,18 +38,20 @@ def check(config: DictConfig, default_data: str) -> None:
             raise LightsegError(f"{key}={value}: choose from {', '.join(map(str, allowed))}")
     if is_search(config):
         check_dmasking(config)
-    elif config.backbone is not None:  # of `ckpt`
+    elif config.backbone is not None:  # None: that of `ckpt`
         _check_backbone(str(config.backbone))
     info = get_task(config.task)
     _check_head(config, info)
     if not info.scales and list(config.evaluation.scales) != [1.0]:
-        raise LightsegError(f"evaluation.scales is not for task={info.name}, which evaluates at one: leave it at [1.0]")
+        raise LightsegError(
+            f"evaluation.scales is not for task={info.name}, which evaluates at a single scale: leave it at [1.0]"
+        )
     if not info.flip and config.evaluation.flip:
         raise LightsegError(f"evaluation.flip is not for task={info.name}: leave it false")
     for key, tasks in _schedules().items():
         if info.name not in tasks and OmegaConf.select(config, f"schedule.{key}") is not None:
             raise LightsegError(
-                f"schedule.{key} is for task={' and '.join(tasks)} alone: leave it null for task={info.name}"
+                f"schedule.{key} is for task={' and '.join(tasks)} only: leave it null for task={info.name}"
             )
     if "root" in config.data:
         _check_root(config, default_data)
@@ -65,7 +67,7 @@ def check(config: DictConfig, default_data: str) -> None:
 
 
 def _check_head(config: DictConfig, info: TaskInfo) -> None:
-    if config.head.name is None:  # that of `ckpt`
+    if config.head.name is None:  # None: that of `ckpt`
         return
     head = info.head(config.head.name)
     variant = config.head.get("variant")
@@ -81,7 +83,7 @@ def _check_head(config: DictConfig, info: TaskInfo) -> None:
 
 
 def _schedules() -> dict[str, list[str]]:
-    """Keys of the `schedule` group that only some tasks have, with those tasks."""
+    """Keys of the `schedule` group that only some tasks have -> those tasks."""
     tasks: dict[str, list[str]] = {}
     for info in TASKS.values():
         for key in info.schedules:
@@ -94,8 +96,8 @@ def _check_root(config: DictConfig, default_data: str) -> None:
         raise LightsegError(
             f"data={config.data.name} needs data.root=<folder of the data set>; data={default_data} needs none"
         )
-    made_here = formats()[config.data.format].formats[config.data.format].prepare
-    if not made_here and not Path(config.data.root).is_dir():
+    is_generated = formats()[config.data.format].formats[config.data.format].prepare
+    if not is_generated and not Path(config.data.root).is_dir():
         raise LightsegError(
             f"data.root={config.data.root}: no such folder ({Path(config.data.root).absolute()}); "
             f"data={default_data} needs none"
@@ -104,7 +106,7 @@ def _check_root(config: DictConfig, default_data: str) -> None:
 
 def _check_backbone(name: str) -> None:
     if name in shipped():
-        raise LightsegError(f"backbone={name} is a space of nets: give search=dmasking search.target=<its cost> too")
+        raise LightsegError(f"backbone={name} is a search space: give search=dmasking search.target=<cost> too")
     if not catalog.is_known(name):
         raise LightsegError(catalog.unknown_message(name))
     if catalog.is_arch(name):
@@ -112,7 +114,7 @@ def _check_backbone(name: str) -> None:
 
 
 def wrong_kind(default: Any, value: Any, key: str) -> str | None:
-    """What the value must be, where it is not of its default's kind; None where it fits."""
+    """A description of the values that fit, for a value of another type than the default's. None for one that fits."""
     if (
         key in ("pretrained",)
         or default is None

@@ -1,8 +1,7 @@
 """The configuration: train.yaml, then the chosen file of each group, then the experiment, then the command line.
 
-`paths` finds the files, `files` reads them, `overrides` lays values over values. Everything a user can mistype is
-refused here, before torch is imported, so that the error comes within a second. Files hold values only: nothing read
-from one can decide which code runs.
+`paths` locates the files, `files` reads them, `overrides` merges values. Every error in keys and values is raised here,
+before torch is imported, so that it appears within a second. Files contain values only and never name code to run.
 """
 
 from pathlib import Path
@@ -15,9 +14,10 @@ from lightseg.config.checks import check
 from lightseg.config.data_keys import check_data
 from lightseg.config.dmasking import is_search, settle
 from lightseg.config.files import data_file_of, group_of, is_shipped, kind_of, names_of, read, values_of
-from lightseg.config.overrides import COMMAND_LINE, RENAMED, apply, dotted, split_overrides
+from lightseg.config.overrides import COMMAND_LINE, apply, dotted, split_overrides
 from lightseg.config.paths import GROUPS, SHIPPED, base_file, find_file, remark_on_foreign_files, shown
 from lightseg.config.pruning import check_prune
+from lightseg.config.renamed_keys import RENAMED, upgrade_keys
 from lightseg.config.scaling import scale
 from lightseg.config.unknown_keys import check_unknown_keys
 from lightseg.errors import LightsegError
@@ -28,8 +28,10 @@ def compose(overrides: list[str] | dict[str, Any]) -> DictConfig:
 
     A dict holds values instead of text: `{"task": "cls", "trainer.max_epochs": 2, "ema": {"decay": 0.9}}`.
     `resume=<run folder>` and `mode=test ckpt=<file of a run folder>` start from that run's own config.yaml
-    instead of the defaults. Raises LightsegError, one line, for anything that is not a key, a choice or a value of the
-    right kind.
+    instead of the defaults.
+
+    Raises:
+        LightsegError: one line, for an unknown key or choice, or a value of the wrong type.
     """
     values = split_overrides(overrides) if isinstance(overrides, list) else overrides
     try:
@@ -62,36 +64,36 @@ def _composed(values: dict[str, Any]) -> DictConfig:
     return config
 
 
-def leave_to_checkpoint(config: DictConfig, given: set[str]) -> None:
-    """Set to null what the checkpoint of `mode=test ckpt=` decides, unless it is among the `given` dotted keys."""
+def leave_to_checkpoint(config: DictConfig, overridden: set[str]) -> None:
+    """Set to null the keys that the checkpoint of `mode=test ckpt=` decides, except the `overridden` dotted keys."""
     for prefix, group in (("", config), ("head.", config.head), ("data.eval.", config.data.get("eval") or {})):
         keys = list(group) if prefix else ["backbone", "output_stride", "drop_path_rate", "input_format"]
         for key in keys:
-            if f"{prefix}{key}" not in given:
+            if f"{prefix}{key}" not in overridden:
                 group[key] = None
     config.pop("resolved", None)
 
 
 def defaults_of(config: DictConfig) -> DictConfig:
-    """What the configuration would be with nothing but its task and data chosen: `setting` in a record is the rest.
+    """The shipped defaults of a configuration's task and data. `setting` in a record is the difference from them.
 
-    The shipped defaults: what a file of a person's own changes is part of the setting. A data file has a name instead.
+    What a user's file changes is part of the setting, except for a data file, which is named in the record.
     """
     shipped = {"trainer": str(SHIPPED / "trainer" / "default.yaml")}
     data = str(config.data.get("file") or config.data.name)
     try:
         return _file_values(config.task, {**shipped, "data": data})
-    except LightsegError:  # the data's file is gone, but the run that it began goes on
+    except LightsegError:  # the data file was removed after the run started
         defaults = _file_values(config.task, shipped)
         defaults.data = config.data
         return defaults
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """Dicts, lists, numbers and strings: what checkpoints and records hold."""
+    """The configuration as dicts, lists, numbers and strings, for checkpoints and records."""
     try:
         return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
-    except OmegaConfBaseException as error:  # ${...} of a file that means nothing
+    except OmegaConfBaseException as error:  # a ${...} that cannot be resolved
         raise _unresolved(error) from error
 
 
@@ -101,7 +103,7 @@ def _unresolved(error: OmegaConfBaseException) -> LightsegError:
 
 
 def _experiment(name: Any) -> tuple[dict[str, Any], str]:
-    """An experiment file, `key: value` lines with the dotted keys that the command line takes; and where it lies."""
+    """The values of an experiment file by dotted key, and its path."""
     if name is None:
         return {}, ""
     path = find_file("experiment", str(name))
@@ -109,29 +111,29 @@ def _experiment(name: Any) -> tuple[dict[str, Any], str]:
 
 
 def _defaults(chosen: dict[str, Any]) -> DictConfig:
-    """train.yaml, the shipped task file and the file of each group, then the person's own task file."""
+    """train.yaml, the shipped task file and the file of each group, then the user's task file."""
     names = names_of(chosen)
-    if names.get("data", "") is None:  # data=null: the task's own
+    if names.get("data", "") is None:  # data=null: the task's default
         del names["data"]
     task_file = find_file("task", str(names["task"] if "task" in names else read(SHIPPED / "train.yaml").task))
-    own_task = {} if is_shipped(task_file) else values_of(task_file)
-    config = _file_values(kind_of("task", task_file, own_task), {**names_of(own_task), **names})
+    user_task = {} if is_shipped(task_file) else values_of(task_file)
+    config = _file_values(kind_of("task", task_file, user_task), {**names_of(user_task), **names})
     data_file = data_file_of(config.data)
     check_data(config.data, config.task, shown(data_file))
     if not is_shipped(data_file):
         check_unknown_keys(config.data, shown(data_file))
-    apply(config, {key: value for key, value in own_task.items() if key != "name"}, shown(task_file))
+    apply(config, {key: value for key, value in user_task.items() if key != "name"}, shown(task_file))
     return config
 
 
 def _file_values(task: str, names: dict[str, Any]) -> DictConfig:
-    """train.yaml, the shipped file of a task, and of each group the file that `names` gives or the default one."""
+    """train.yaml, the shipped file of a task, and for each group the file of `names` or the default."""
     config = read(SHIPPED / "train.yaml")
     task_file = read(base_file("task", task))
     names = {**{group: config[group] for group in GROUPS}, "data": task_file.data, **names}
     config = OmegaConf.merge(config, task_file)  # type: ignore[assignment]
     for group in GROUPS[1:]:
-        # a task may have values of its own for a group: how many epochs its mini data takes
+        # a task file may have values for a group, such as the number of epochs for its mini data
         values = task_file.get(group)
         config[group] = group_of(group, str(names[group]), values if isinstance(values, DictConfig) else None)
     config.task = task
@@ -139,6 +141,7 @@ def _file_values(task: str, names: dict[str, Any]) -> DictConfig:
 
 
 def _saved_config(values: dict[str, Any]) -> DictConfig | None:
+    """The config.yaml of the run that `resume` or `mode=test ckpt=` continues from. None where there is none."""
     folder = None
     if values.get("resume") is not None:
         folder = Path(str(values["resume"]))
@@ -155,9 +158,7 @@ def _saved_config(values: dict[str, Any]) -> DictConfig | None:
     if not all(isinstance(saved.get(group), DictConfig) for group in ("data", "trainer", "logger", "evaluation")):
         raise LightsegError(f"{folder / 'config.yaml'} is not the configuration of a run")
     saved.resume = saved.ckpt = None
-    for old, new in RENAMED.items():
-        if old in saved:
-            saved[new] = saved.pop(old)
+    upgrade_keys(saved)
     origin = f"{folder / 'config.yaml'} (data)"
     names = names_of(values)
     if isinstance(names.get("task"), str):

@@ -1,4 +1,4 @@
-"""What a data file must hold: one shipped file of each format shows every key, and all others are held against it."""
+"""The keys of a data file. A shipped file of each format has every key, and other files are compared with it."""
 
 from functools import cache
 from pathlib import Path
@@ -12,19 +12,20 @@ from lightseg.config.checks import wrong_kind
 from lightseg.errors import LightsegError, nearest
 
 SHIPPED = paths.SHIPPED / "data"
-NEEDED = ("augment.size", "augment.crop_size", "augment.multi_scale", "eval.size", "eval.keep_aspect")
-OPTIONAL = ("coarse", "colors", "image_end", "mask_end")  # besides the rest of these tables, which transforms fill in:
+REQUIRED = ("augment.size", "augment.crop_size", "augment.multi_scale", "eval.size", "eval.keep_aspect")
+# besides the other keys of the tables FILLED, which transforms fill in
+OPTIONAL = ("coarse", "colors", "image_end", "mask_end")
 FILLED = ("augment", "eval", "skeleton")
-NULL = ("root", "oks_nms")  # may be null where the shipped file has a value; so may the one side of cls's pictures
+NULL = ("root", "oks_nms")  # may be null although the shipped file has a value, like eval.size of cls (one side)
 
 
 def check_data(data: DictConfig, task: str, where: str) -> None:
-    """LightsegError, one line, for a `data` group that cannot be read or is for another task.
+    """LightsegError, one line, for a `data` group that lacks keys, has values of a wrong type, or is for another task.
 
-    where: the file that it came from.
+    where: the file of the group, for error texts.
     """
-    given: dict[str, Any] = OmegaConf.to_container(data)  # type: ignore[assignment]
-    form = given.get("format")
+    values: dict[str, Any] = OmegaConf.to_container(data)  # type: ignore[assignment]
+    form = values.get("format")
     tasks = formats()
     if form is None:
         raise LightsegError(f"{where} lacks format: choose from {', '.join(tasks)}")
@@ -32,14 +33,14 @@ def check_data(data: DictConfig, task: str, where: str) -> None:
         raise LightsegError(f"{where}: no format named '{form}': {nearest(str(form), tasks)}")
     info = tasks[form]
     if info.name != task:
-        raise LightsegError(f"data={given['name']} is for task={info.name} (format: {form}), not task={task}")
+        raise LightsegError(f"data={values['name']} is for task={info.name} (format: {form}), not task={task}")
     example = example_of(form)
     shown = f"{paths.shown(_example_file(form))} shows every key of format: {form}"
-    lacking = _lacking(example, given, where, "")
-    if lacking:
-        raise LightsegError(f"{where} lacks {', '.join(lacking)}: {shown}")
+    missing = _missing(example, values, where, "")
+    if missing:
+        raise LightsegError(f"{where} lacks {', '.join(missing)}: {shown}")
     for table in ("augment", "eval"):
-        for key in given.get(table) or {}:
+        for key in values.get(table) or {}:
             if table in example and key not in example[table]:
                 raise LightsegError(f"{where}: no key '{table}.{key}': {nearest(str(key), example[table])} ({shown})")
 
@@ -55,20 +56,20 @@ def _example_file(form: str) -> Path:
     return Path(example) if paths.is_path(example) else SHIPPED / f"{example}.yaml"
 
 
-def _lacking(example: dict[str, Any], given: dict[str, Any], where: str, prefix: str) -> list[str]:
-    """The needed keys that are not there. LightsegError for a value of another kind than the example's."""
-    lacking = []
+def _missing(example: dict[str, Any], values: dict[str, Any], where: str, prefix: str) -> list[str]:
+    """The required keys that are missing. LightsegError for a value of another type than the example's."""
+    missing = []
     for name, default in example.items():
-        key, value = f"{prefix}{name}", given.get(name)
+        key, value = f"{prefix}{name}", values.get(name)
         table = isinstance(default, dict)
-        if not table and (key in OPTIONAL or (prefix.rstrip(".") in FILLED and key not in NEEDED)):
+        if not table and (key in OPTIONAL or (prefix.rstrip(".") in FILLED and key not in REQUIRED)):
             continue
-        if name not in given:
-            lacking.append(key)
+        if name not in values:
+            missing.append(key)
         elif table and not (key == "skeleton" and value is None):
             if not isinstance(value, dict):
-                raise LightsegError(f"{where}: {key} is {value!r}: must be given key by key, as in {key}: {default}")
-            lacking += _lacking(default, value, where, f"{key}.")
+                raise LightsegError(f"{where}: {key} is {value!r}: must have keys and values, as in {key}: {default}")
+            missing += _missing(default, value, where, f"{key}.")
         elif table or default is None:
             continue
         elif value is None:
@@ -76,4 +77,4 @@ def _lacking(example: dict[str, Any], given: dict[str, Any], where: str, prefix:
                 raise LightsegError(f"{where}: {key} is null: give a value, as in {key}: {default}")
         elif (kind := wrong_kind(default, value, key)) is not None:
             raise LightsegError(f"{where}: {key} is {value!r}: must be {kind}")
-    return lacking
+    return missing

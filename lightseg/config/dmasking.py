@@ -1,4 +1,4 @@
-"""What `search=dmasking` asks of a configuration, checked before torch is imported."""
+"""Checks of `search=dmasking`, before torch is imported."""
 
 from pathlib import Path
 from typing import Any
@@ -14,44 +14,47 @@ COSTS = ("madds", "params", METRIC)
 
 
 def is_search(config: Any) -> bool:
-    """Whether a configuration is of a run that searches in itself."""
+    """Whether a configuration is of a run with `search=dmasking`."""
     return bool(config.get("search")) and config["search"]["name"] == "dmasking"
 
 
-def settle(config: DictConfig, given: dict[str, Any]) -> None:
-    """Set what a search needs otherwise than a training; `given`: the dotted keys of the user."""
+def settle(config: DictConfig, overridden: dict[str, Any]) -> None:
+    """Set the keys for which a search needs other values than a training.
+
+    overridden: the user's values by dotted key.
+    """
     fixed: dict[str, tuple[Any, str]] = {
-        "ema.decay": (0.0, "an average over it is no net"),
-        "evaluation.checkpoint": ("last", "it ends with one net"),
+        "ema.decay": (0.0, "an average over a search is not a net"),
+        "evaluation.checkpoint": ("last", "a search ends with one net"),
     }
     if head := get_task(config.task).search_head:
         fixed["head.name"] = (head, "a super-network has no classifier of its own")
     for key, (value, reason) in fixed.items():
-        if key in given and given[key] != value:
-            raise LightsegError(f"search=dmasking needs {key}={value} ({reason}), not {given[key]}")
+        if key in overridden and overridden[key] != value:
+            raise LightsegError(f"search=dmasking needs {key}={value} ({reason}), not {overridden[key]}")
         OmegaConf.update(config, key, value)
 
 
 def check_dmasking(config: DictConfig) -> None:
-    """Raise LightsegError, one line, for a search that cannot begin."""
+    """Raise LightsegError, one line, for a search that cannot start."""
     search, name = config.search, str(config.backbone)
     if name not in shipped() and not Path(name).is_file():
         raise LightsegError(
-            f"search=dmasking looks into a space: backbone={name} is none; choose from {', '.join(shipped())}, "
-            "or give a YAML file of one"
+            f"search=dmasking needs a search space: backbone={name} is none; choose from {', '.join(shipped())}, "
+            "or give a YAML file with a space"
         )
     read_space(name)
     if search.cost not in COSTS:
         raise LightsegError(f"search.cost={search.cost}: choose from {', '.join(COSTS)}")
     if not _number(search.target) or search.target <= 0:
         raise LightsegError(
-            f"search=dmasking needs search.target=<number>, what the net may cost ({search.cost} of the backbone), "
+            f"search=dmasking needs search.target=<number>, the maximum {search.cost} of the backbone, "
             f"not {search.target}"
         )
-    for key, least in (("weight", 0), ("lr", 0), ("weight_decay", 0), ("warmup", 0)):
-        if search[key] < least or (key == "warmup" and search[key] >= 1):
+    for key, minimum in (("weight", 0), ("lr", 0), ("weight_decay", 0), ("warmup", 0)):
+        if search[key] < minimum or (key == "warmup" and search[key] >= 1):
             raise LightsegError(
-                f"search.{key}={search[key]}: must be {least} or more" + " and under 1" * (key == "warmup")
+                f"search.{key}={search[key]}: must be {minimum} or more" + " and under 1" * (key == "warmup")
             )
     ends = list(search.temperature)
     if len(ends) != 2 or not all(_number(end) and end > 0 for end in ends):
@@ -64,9 +67,9 @@ def check_dmasking(config: DictConfig) -> None:
 
 def _check_trainer(config: DictConfig) -> None:
     if str(config.trainer.devices) not in ("1", "auto") or config.trainer.get("num_nodes", 1) != 1:
-        raise LightsegError("search=dmasking is one process: leave trainer.devices at 1")
+        raise LightsegError("search=dmasking runs in one process: leave trainer.devices at 1")
     if config.trainer.max_epochs is None or config.trainer.max_epochs < 1:
-        raise LightsegError("search=dmasking anneals over the run: give trainer.max_epochs")
+        raise LightsegError("search=dmasking anneals over the epochs: give trainer.max_epochs")
     for key in ("pretrained", "freeze_bn", "drop_path_rate", "input_format", "compile"):
         if config[key]:
             raise LightsegError(f"search=dmasking takes no {key}={config[key]}: leave it out")

@@ -1,4 +1,4 @@
-"""What `data.augment.extra` may hold: names and arguments of albumentations' transforms, checked before training."""
+"""Checks of `data.augment.extra`, names and arguments of albumentations' transforms, before training."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,12 +10,12 @@ KEY = "data.augment.extra"
 EXAMPLE = f"{KEY}=[{{RandomRain: {{p: 0.2}}}}]"
 CAN_MOVE = "HorizontalFlip, Affine, Perspective and CoarseDropout can"
 NOT_TAKEN = ("BasicTransform", "DualTransform", "ImageOnlyTransform", "Transform3D", "Lambda", "ToTensor3D")
-BORDERS = {0: "constant", 1: "replicate"}  # OpenCV's numbers of those that show nothing twice
+BORDERS = {0: "constant", 1: "replicate"}  # OpenCV's numbers of the modes that repeat no object
 
 
 def check_extra(augment: Mapping[str, Any], task: str) -> None:
-    """LightsegError, one line, for an extra transform of `data.augment` that there is not, with arguments that cannot
-    be, or that cannot move what the task trains on. Costs nothing without any; else albumentations is imported.
+    """LightsegError, one line, for an extra transform of `data.augment` that does not exist, has wrong arguments, or
+    does not support the task's targets. albumentations is imported only where there are extra transforms.
     """
     entries = augment.get("extra")
     if entries is None or entries == []:
@@ -44,7 +44,7 @@ def _check_entry(entry: Any, task: str) -> None:
     ]
     if name not in (*names, *COMPOSITIONS):
         plain = name.split(".")[-1]
-        inside = [known for known in names if plain.lower() in known.lower()][:3]
+        inside = [other for other in names if plain.lower() in other.lower()][:3]
         hint = f"did you mean {', '.join(inside)}?" if inside else nearest(plain, names)
         raise LightsegError(f"{KEY}: no transform named '{name}' can be taken from albumentations: {hint}")
     cls = getattr(albumentations, name)
@@ -82,7 +82,7 @@ def _check_target(name: str, cls: Any, arguments: Mapping[str, Any], task: str) 
     if target == "keypoints" and arguments.get("border_mode", 0) not in BORDERS:
         raise LightsegError(
             f"{KEY}: {name}: border_mode {arguments['border_mode']} shows the image again beyond its border, and a "
-            f"keypoint would be in two places: take 0 (constant) or 1 (replicate) for task={task}"
+            f"keypoint would have two positions: take 0 (constant) or 1 (replicate) for task={task}"
         )
 
 
@@ -94,7 +94,7 @@ def _read(entry: Any) -> tuple[str, dict[Any, Any]]:
         ((name, arguments),) = entry.items()
         if isinstance(name, str) and (arguments is None or isinstance(arguments, Mapping)):
             return name, dict(arguments or {})
-    raise LightsegError(f"{KEY}: {entry!r} is not one transform and its arguments, as in {EXAMPLE}")
+    raise LightsegError(f"{KEY}: {entry!r} is not a transform with its arguments, as in {EXAMPLE}")
 
 
 def _is_plain(value: Any) -> bool:

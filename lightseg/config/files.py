@@ -1,6 +1,7 @@
 """The YAML files of the groups, as values.
 
-A file of a person's own is laid over the shipped one of its kind, so it may be short. A data file stands alone.
+A user's file is merged over the shipped file of its kind, so it needs only the keys that differ. A data file is
+complete.
 """
 
 from pathlib import Path
@@ -29,34 +30,34 @@ def read(path: Path) -> DictConfig:
 
 
 def values_of(path: Path) -> dict[str, Any]:
-    """The content of a file, as values to be laid over others."""
+    """The content of a file, as values to be merged over others."""
     return {str(key): value for key, value in OmegaConf.to_container(read(path), resolve=False).items()}  # type: ignore[union-attr]
 
 
 def names_of(values: dict[str, Any]) -> dict[str, Any]:
-    """Of the groups, those for which a name is given (`trainer: {max_epochs: 3}` gives values)."""
+    """The groups that have a name, without those that have values (`trainer: {max_epochs: 3}`)."""
     return {group: values[group] for group in GROUPS if group in values and not isinstance(values[group], dict)}
 
 
 def group_of(group: str, name: str, of_task: DictConfig | None = None) -> DictConfig:
-    """What `group=name` means: the shipped file, the task's values for the group, and over both a file of one's own."""
+    """The values of `group=name`: the shipped file, then the task's values for the group, then the user's file."""
     path = find_file(group, name)
     if group == "data":
         content = read(path)
-        if taken := {"name", "file"} & content.keys():
-            raise LightsegError(f"{shown(path)}: no key '{min(taken)}': data is named after its file, {path.stem}")
+        if reserved := {"name", "file"} & content.keys():
+            raise LightsegError(f"{shown(path)}: no key '{min(reserved)}': data is named after its file, {path.stem}")
         return OmegaConf.merge({"name": path.stem, **({"file": name} if is_path(name) else {})}, content)  # type: ignore[return-value]
-    own = {} if is_shipped(path) else values_of(path)
-    kind = kind_of(group, path, own)
+    user_values = {} if is_shipped(path) else values_of(path)
+    kind = kind_of(group, path, user_values)
     shipped = path if is_shipped(path) else base_file(group, kind if group in KINDS else "default")
     part = OmegaConf.create({group: OmegaConf.merge({"name": kind}, read(shipped), of_task or {})})
-    own = {key: value for key, value in own.items() if group not in KINDS or key != "name"}
-    apply(part, {f"{group}.{key}": value for key, value in own.items()}, shown(path))
+    user_values = {key: value for key, value in user_values.items() if group not in KINDS or key != "name"}
+    apply(part, {f"{group}.{key}": value for key, value in user_values.items()}, shown(path))
     return part[group]
 
 
 def kind_of(group: str, path: Path, content: dict[str, Any]) -> str:
-    """The shipped choice that a file of a person's own changes: what its `name:` says, or the name of the file."""
+    """The shipped choice that a user's file changes: its `name:`, otherwise the name of the file."""
     if group not in KINDS:
         return path.stem
     kinds = sorted(TASKS) if group == "task" else sorted(file.stem for file in (SHIPPED / group).glob("*.yaml"))

@@ -1,4 +1,4 @@
-"""What cannot work in `search=netadapt`, said in one line before torch is imported."""
+"""Checks of `search=netadapt`, before torch is imported."""
 
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ def check_netadapt(search: dict[str, Any], config: dict[str, Any]) -> None:
     for key, allowed in (("variant", VARIANTS), ("cost", COSTS)):
         if search[key] not in allowed:
             raise LightsegError(f"search.{key}={search[key]}: choose from {', '.join(allowed)}")
-    for key, most in (("target", 1.0), ("delta", 1.0), ("holdout", 0.5)):
-        if not 0 < search[key] < most:
-            raise LightsegError(f"search.{key}={search[key]}: a share above 0 and below {most:g}")
+    for key, maximum in (("target", 1.0), ("delta", 1.0), ("holdout", 0.5)):
+        if not 0 < search[key] < maximum:
+            raise LightsegError(f"search.{key}={search[key]}: must be above 0 and below {maximum:g}")
     for key in ("steps", "population", "generations", "parents"):
         if search[key] < 1:
             raise LightsegError(f"search.{key}={search[key]}: must be 1 or more")
@@ -29,11 +29,9 @@ def check_netadapt(search: dict[str, Any], config: dict[str, Any]) -> None:
         raise LightsegError(f"search=netadapt is for task={' and task='.join(tasks)}, not task={config['task']}")
     if not isinstance(config["pretrained"], str):
         raise LightsegError(
-            "search=netadapt begins with a trained net: give pretrained=<run folder>/checkpoints/best.ckpt"
+            "search=netadapt starts from a trained net: give pretrained=<run folder>/checkpoints/best.ckpt"
         )
     if config["mode"] != "train" or config["resume"] is not None:
-        raise LightsegError(
-            "search=netadapt goes on by itself when the same command is given: leave out mode and resume"
-        )
+        raise LightsegError("search=netadapt continues with the same command: leave out mode and resume")
     if search["table"] is not None:
         check_table(Path(str(search["table"])), search["cost"])

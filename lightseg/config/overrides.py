@@ -1,4 +1,4 @@
-"""Overrides: `key=value` texts as values, and values laid over a configuration, every key and kind of them checked."""
+"""Overrides: `key=value` texts parsed to values, and values merged into a configuration with checks of key and type."""
 
 from typing import Any
 
@@ -8,28 +8,28 @@ from omegaconf import DictConfig
 from lightseg.config import usage
 from lightseg.config.checks import check_trainer_argument, wrong_kind
 from lightseg.config.paths import GROUPS, NAMED
+from lightseg.config.renamed_keys import RENAMED
 from lightseg.errors import LightsegError, nearest
 
 COMMAND_LINE = "the command line"
-RENAMED = {"pixels": "input_format"}  # keys of older releases
 
 
 def split_overrides(overrides: list[str]) -> dict[str, Any]:
-    """`["trainer.max_epochs=2"]` as `{"trainer.max_epochs": 2}`: values are read as YAML."""
+    """`["trainer.max_epochs=2"]` -> `{"trainer.max_epochs": 2}`. Values are parsed as YAML."""
     values: dict[str, Any] = {}
-    for word in overrides:
-        key, equals, text = word.partition("=")
+    for override in overrides:
+        key, equals, text = override.partition("=")
         if not equals or not key:
-            raise LightsegError(f"'{word}' is not of the form key=value (see {usage.command()} --help)")
+            raise LightsegError(f"'{override}' is not of the form key=value (see {usage.command()} --help)")
         if key in values:
             raise LightsegError(f"'{key}' is given twice on the command line")
         try:
             values[key] = yaml.safe_load(text) if text else None
         except yaml.YAMLError as error:
-            raise LightsegError(f"the value of '{word}' cannot be read: quote it, as in '{key}=\"...\"'") from error
+            raise LightsegError(f"the value of '{override}' cannot be read: quote it, as in '{key}=\"...\"'") from error
         if key in NAMED and not isinstance(values[key], str | dict | None):  # data=2024 is a name
             values[key] = text
-        if isinstance(values[key], str) and key not in NAMED:  # YAML 1.1 reads 1e-3 as text; a person means a number
+        if isinstance(values[key], str) and key not in NAMED:  # YAML 1.1 reads 1e-3 as text
             values[key] = _number(values[key])
     return values
 
@@ -42,9 +42,16 @@ def _number(text: str) -> Any:
 
 
 def apply(config: DictConfig, values: dict[str, Any], origin: str) -> None:
+    """Merge values by dotted key into a configuration, in place. Old keys are renamed.
+
+    origin: the source of the values, for error texts.
+
+    Raises:
+        LightsegError: an unknown key, or a value of another type than the default's.
+    """
     for key, value in ((RENAMED.get(key, key), value) for key, value in values.items()):
         if key in GROUPS and isinstance(value, str | None):
-            continue  # the choice is made already
+            continue  # the group's file has been chosen already
         *parents, last = key.split(".")
         node: Any = config
         for parent in parents:
@@ -70,7 +77,7 @@ def _check_trainer_argument(name: str, origin: str) -> None:
 
 
 def dotted(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"data": {"size": 1}}` as `{"data.size": 1}`."""
+    """`{"data": {"size": 1}}` -> `{"data.size": 1}`."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         flat |= dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}

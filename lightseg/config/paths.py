@@ -1,7 +1,7 @@
-"""Which YAML file a choice such as `data=rooms` means: the person's own in `./configs/<group>/`, then the shipped one.
+"""The YAML file of a choice such as `data=rooms`: the user's in `./configs/<group>/`, otherwise the shipped one.
 
-A path may stand wherever a name may (`data=path/to/rooms.yaml`). Shipped files lie in `configs/`, beside the library in
-a checkout and inside it in the wheel. Nothing here imports omegaconf: `--help` lists choices without it.
+A path is accepted wherever a name is (`data=path/to/rooms.yaml`). Shipped files lie in `configs/`, beside the library
+in a checkout and inside it in the wheel. This module does not import omegaconf, so that `--help` needs no omegaconf.
 """
 
 import os
@@ -11,50 +11,51 @@ from functools import cache
 from pathlib import Path
 
 from lightseg.catalog.tasks import TASKS
+from lightseg.config.renamed_keys import old_keys
 from lightseg.errors import LightsegError, nearest
 
 _LIBRARY = Path(__file__).parents[1]
 SHIPPED = next(path for path in (_LIBRARY / "configs", _LIBRARY.parent / "configs") if (path / "train.yaml").is_file())
-OWN = Path("configs")  # of the working directory
+USER_CONFIGS = Path("configs")  # in the working directory
 
-GROUPS = ("task", "data", "trainer", "logger", "launcher", "search")  # keys whose value is a file of that folder
+GROUPS = ("task", "data", "trainer", "logger", "launcher", "search")  # keys whose value names a file of that folder
 NAMED = (*GROUPS, "experiment")
 
-# Hydra's marks: its projects have the same folders, and files of the same names, in their own configs/
+# Signs of Hydra, whose projects also have folders and files of these names in `./configs`
 _HYDRA = re.compile(r"^\s*_target_\s*:|^defaults\s*:|^# @package", re.MULTILINE)
 _TOP_LEVEL_KEY = re.compile(r"""^["']?([A-Za-z_]\w*)[\w.]*["']?\s*:""", re.MULTILINE)
 
-_own_files_read: set[Path] = set()
-_foreign_files: set[tuple[str, Path]] = set()  # with the group for which the shipped file of that name was read
+_user_files_read: set[Path] = set()
+_foreign_files: set[tuple[str, Path]] = set()  # (group, file): the shipped file of that name was read instead
 _remarks_printed: set[str] = set()
 
 
 def find_file(group: str, name: str) -> Path:
-    """The file that `group=name` means. Raises LightsegError, one line, where there is none."""
+    """The file that `group=name` means. Raises LightsegError where there is none."""
     if is_path(name):
         if not Path(name).is_file():
             raise LightsegError(f"{group}={name}: no such file ({Path(name).absolute()})")
-        _own_files_read.add(Path(name).absolute())
+        _user_files_read.add(Path(name).absolute())
         return Path(name)
-    shipped, own = base_file(group, name), None
-    if _own_folder() is not None and (OWN / group / f"{name}.yaml").is_file():
-        own = OWN / group / f"{name}.yaml"
-    if own is not None and shipped.is_file() and not is_lightseg_file(own, group):
-        _foreign_files.add((group, own.absolute()))
-        own = None
-    if own is not None:
-        _own_files_read.add(own.absolute())
-        return own
+    shipped, user_file = base_file(group, name), None
+    if _user_folder() is not None and (USER_CONFIGS / group / f"{name}.yaml").is_file():
+        user_file = USER_CONFIGS / group / f"{name}.yaml"
+    if user_file is not None and shipped.is_file() and not is_lightseg_file(user_file, group):
+        _foreign_files.add((group, user_file.absolute()))
+        user_file = None
+    if user_file is not None:
+        _user_files_read.add(user_file.absolute())
+        return user_file
     if shipped.is_file():
         return shipped
-    places = [f"{shown(SHIPPED / group)}/"]
-    if _own_folder() is not None:
-        places.insert(0, f"{OWN / group}/")
-    raise LightsegError(f"no {group} named '{name}': {nearest(name, choices(group))} ({' and '.join(places)})")
+    folders = [f"{shown(SHIPPED / group)}/"]
+    if _user_folder() is not None:
+        folders.insert(0, f"{USER_CONFIGS / group}/")
+    raise LightsegError(f"no {group} named '{name}': {nearest(name, choices(group))} ({' and '.join(folders)})")
 
 
 def base_file(group: str, name: str) -> Path:
-    """The shipped file of a choice, or the one that a registered task brings along; it need not exist."""
+    """The shipped file of a choice, or the file of a registered task. It need not exist."""
     if group == "task" and name in TASKS and TASKS[name].config:
         return Path(TASKS[name].config)
     return SHIPPED / group / f"{name}.yaml"
@@ -66,40 +67,40 @@ def is_path(name: str) -> bool:
 
 
 def choices(group: str) -> list[str]:
-    """The names one may give for a group."""
+    """The names that a group accepts."""
     registered = set(TASKS) if group == "task" else set()
-    return sorted({path.stem for path in (SHIPPED / group).glob("*.yaml")} | set(own_choices(group)) | registered)
+    return sorted({path.stem for path in (SHIPPED / group).glob("*.yaml")} | set(user_choices(group)) | registered)
 
 
-def own_choices(group: str) -> list[str]:
-    """Those of them that are files of the person's own."""
-    if _own_folder() is None:
+def user_choices(group: str) -> list[str]:
+    """The names among them that are the user's files."""
+    if _user_folder() is None:
         return []
-    return sorted(path.stem for path in (OWN / group).glob("*.yaml") if is_lightseg_file(path, group))
+    return sorted(path.stem for path in (USER_CONFIGS / group).glob("*.yaml") if is_lightseg_file(path, group))
 
 
 def shown(path: Path) -> str:
-    """The path as it is printed: relative where it lies below the working directory."""
+    """The path for messages: relative where it lies below the working directory."""
     path = Path(os.path.abspath(path))
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def is_lightseg_file(path: Path, group: str) -> bool:
-    """Whether a file of `./configs/<group>/` is one of lightseg's: it has a key of the group, and none of Hydra's."""
+    """Whether a file of `./configs/<group>/` is for lightseg: it has a key of the group and no sign of Hydra."""
     text = _text(path)
     return not _HYDRA.search(text) and bool(_keys(text) & _group_keys(group))
 
 
 def remark_on_foreign_files() -> None:
-    """What was left out of `./configs` because it is another program's, a line each on stderr, or one line for all.
+    """Print which files of `./configs` were ignored because they belong to another program, to stderr.
 
-    To be called when all files have been looked up.
+    Call it after all files have been looked up.
     """
-    folder = _own_folder()
+    folder = _user_folder()
     if folder is None:
         return
-    within = [path for path in _own_files_read if path.is_relative_to(folder.absolute())]
-    if within or any(own_choices(group) for group in NAMED):
+    within = [path for path in _user_files_read if path.is_relative_to(folder.absolute())]
+    if within or any(user_choices(group) for group in NAMED):
         for group, path in sorted(_foreign_files):
             if path.is_relative_to(folder.absolute()):
                 _remark(f"{shown(path)} is ignored: no key in it is one of lightseg's for {group}")
@@ -107,13 +108,13 @@ def remark_on_foreign_files() -> None:
         _remark(f"{folder.absolute()} is ignored: no <group>/<name>.yaml in it has keys of lightseg")
 
 
-def _own_folder() -> Path | None:
+def _user_folder() -> Path | None:
     """`./configs`, unless there is none or it is the shipped one."""
-    return OWN if OWN.is_dir() and OWN.resolve() != SHIPPED.resolve() else None
+    return USER_CONFIGS if USER_CONFIGS.is_dir() and USER_CONFIGS.resolve() != SHIPPED.resolve() else None
 
 
 def _group_keys(group: str) -> frozenset[str]:
-    """Keys that tell a file of the group: every data file needs `format`, the others may hold any of their keys."""
+    """The keys by which a file of the group is recognized. Every data file needs `format`."""
     if group == "data":
         return frozenset({"format"})
     return _train_keys() if group == "experiment" else _shipped_keys(group)
@@ -122,16 +123,17 @@ def _group_keys(group: str) -> frozenset[str]:
 @cache
 def _shipped_keys(group: str) -> frozenset[str]:
     keys = frozenset().union(*(_keys(_text(path)) for path in (SHIPPED / group).glob("*.yaml")))
+    keys |= old_keys(group)
     return keys | _train_keys() if group == "task" else keys
 
 
 @cache
 def _train_keys() -> frozenset[str]:
-    return frozenset(_keys(_text(SHIPPED / "train.yaml")))
+    return frozenset(_keys(_text(SHIPPED / "train.yaml"))) | old_keys("")
 
 
 def _keys(text: str) -> set[str]:
-    """The top-level keys of a YAML file, of dotted ones the first part, without reading it as YAML."""
+    """The top-level keys of a YAML file (of dotted keys the first part), without parsing it as YAML."""
     return set(_TOP_LEVEL_KEY.findall(text))
 
 
@@ -143,7 +145,7 @@ def _text(path: Path) -> str:
 
 
 def _remark(line: str) -> None:
-    """Once a process, and of several processes of a run by the first alone."""
+    """Print a line once per process, and only in the first process of a run."""
     first = all(os.environ.get(key, "0") == "0" for key in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
     if first and line not in _remarks_printed:
         _remarks_printed.add(line)

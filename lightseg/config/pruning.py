@@ -1,4 +1,4 @@
-"""What cannot work of the group `prune`, said before torch is imported."""
+"""Checks of the group `prune`, before torch is imported."""
 
 from omegaconf import DictConfig
 
@@ -8,11 +8,11 @@ from lightseg.errors import LightsegError, nearest
 
 def check_prune(config: DictConfig) -> None:
     prune = config.get("prune")
-    if prune is None:  # a run of old has no such group
+    if prune is None:  # older runs do not have this group
         return
     if not 0 <= prune.sparsity < 1:
         raise LightsegError(
-            f"prune.sparsity={prune.sparsity}: give the share of the weights that become zero, from 0 up to 1 (0.67)"
+            f"prune.sparsity={prune.sparsity}: give the fraction of weights that become zero, from 0 to below 1 (0.67)"
         )
     if prune.scope not in PRUNING_SCOPES:
         raise LightsegError(f"prune.scope={prune.scope}: {nearest(str(prune.scope), PRUNING_SCOPES)}")

@@ -1,4 +1,4 @@
-"""The arguments of `lightseg.train`: values instead of text, checked for what only a command line can mean."""
+"""The arguments of `lightseg.train`: values instead of text, without what only the command line supports."""
 
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
@@ -11,11 +11,11 @@ from lightseg.config.overrides import dotted, split_overrides
 from lightseg.config.sweep import WITHIN_A_RUN, expand
 from lightseg.errors import LightsegError
 
-INSTEAD = "is for the command line (lightseg train); here call lightseg.train once for each run"
+INSTEAD = "is for the command line (lightseg train); in Python call lightseg.train once per run"
 
 
 def merge_overrides(overrides: Mapping[str, Any] | Iterable[str], keywords: Mapping[str, Any]) -> dict[str, Any]:
-    """Both as one dict of plain values. LightsegError for a key that is given twice or a value of no kind YAML has."""
+    """Both as a dict of plain values. LightsegError for a key that occurs twice or a value that YAML cannot have."""
     if isinstance(overrides, Mapping):
         values = {str(key): _plain(value, str(key)) for key, value in overrides.items()}
     elif isinstance(overrides, str):
@@ -25,7 +25,8 @@ def merge_overrides(overrides: Mapping[str, Any] | Iterable[str], keywords: Mapp
     named = {key: _plain(value, key) for key, value in keywords.items()}
     if twice := dotted(values).keys() & dotted(named).keys():
         raise LightsegError(f"lightseg.train: '{min(twice)}' is given twice")
-    for key in values.keys() & named.keys():  # {"trainer": "short"} and trainer={"max_epochs": 2}: a file, and over it
+    # {"trainer": "short"} and trainer={"max_epochs": 2}: a file, and values over it
+    for key in values.keys() & named.keys():
         for side in (values, named):
             if isinstance(side[key], dict):
                 side |= {f"{key}.{inner}": item for inner, item in side.pop(key).items()}
@@ -33,7 +34,7 @@ def merge_overrides(overrides: Mapping[str, Any] | Iterable[str], keywords: Mapp
 
 
 def check_one_run(config: DictConfig) -> None:
-    """LightsegError for a configuration that begins other runs, or other processes by Slurm."""
+    """LightsegError for a configuration that starts other runs or Slurm jobs."""
     if "launcher" in config and config.launcher.name != "local":
         raise LightsegError(f"lightseg.train: launcher={config.launcher.name} {INSTEAD}")
     search = config.search.name if "search" in config else "none"

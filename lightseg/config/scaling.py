@@ -1,4 +1,4 @@
-"""`backbone=efficientnet` with `depth` and `width`, or with `phi`: the one net that they mean, and its picture size."""
+"""`backbone=efficientnet` with `depth` and `width`, or with `phi`: the scaled net and its image size."""
 
 from typing import Any
 
@@ -11,12 +11,11 @@ FAMILY = "efficientnet"
 KEYS = ("depth", "width", "phi")
 
 
-def scale(config: DictConfig, given: dict[str, Any]) -> None:
-    """Write the net that `depth`, `width` and `phi` describe into `backbone`, and set them back to null: a composed
-    configuration says the same thing once.
+def scale(config: DictConfig, overridden: dict[str, Any]) -> None:
+    """Write the net of `depth`, `width` and `phi` into `backbone`, and set them to null, in place.
 
     Args:
-        given: what the experiment and the command line say: `data.augment.size` among it is left as it is.
+        overridden: the dotted keys of the experiment and the command line. `data.augment.size` among them is kept.
     """
     values = {key: config.get(key) for key in KEYS if config.get(key) is not None}
     name = str(config.backbone)
@@ -30,20 +29,20 @@ def scale(config: DictConfig, given: dict[str, Any]) -> None:
         if key != "phi" and not 0 < value <= MAX_SCALE:
             raise LightsegError(f"{key}={value}: must be above 0 and at most {MAX_SCALE:g}")
     if "phi" in values and len(values) > 1:
-        raise LightsegError("phi gives depth and width both: give phi alone, or depth and width")
+        raise LightsegError("phi sets depth and width both: give phi alone, or depth and width")
     if "phi" in values:
-        _compound(config, values["phi"], given)
+        _compound(config, values["phi"], overridden)
     else:
         config.backbone = scaled_name(values.get("width", 1.0), values.get("depth", 1.0))
     for key in values:
         config[key] = None
 
 
-def _compound(config: DictConfig, phi: float, given: dict[str, Any]) -> None:
+def _compound(config: DictConfig, phi: float, overridden: dict[str, Any]) -> None:
     width, depth, image_size = compound(phi)
     config.backbone = scaled_name(width, depth)
     square = isinstance(config.data.augment.get("size"), int)  # classification
-    if square and "data.augment.size" not in given:
+    if square and "data.augment.size" not in overridden:
         config.data.augment.size = image_size
-        if "data.eval.size" not in given:
+        if "data.eval.size" not in overridden:
             config.data.eval.size = image_size

@@ -1,4 +1,4 @@
-"""The space of a search: for every key its choices, or a range of numbers. Read without torch and without Optuna."""
+"""A search space: choices or a range of numbers for each key. Read without torch and Optuna."""
 
 import json
 import math
@@ -11,13 +11,13 @@ import yaml
 from lightseg.errors import LightsegError
 
 RANGES = ("log", "linear")
-# of other tasks and data the figures do not compare; the rest is no setting of a run
+# results of other tasks and data cannot be compared; the other keys do not change the result
 FIXED = ("task", "data", "mode", "resume", "ckpt", "runs_dir", "logger", "experiment", "launcher", "search", "seed")
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """Values of one key as the command line writes them. A range has two, its ends, and a `scale` (log or linear)."""
+    """The values of a key as texts of the command line. A range has its two ends and a `scale` (log or linear)."""
 
     texts: list[str]
     scale: str | None = None
@@ -29,7 +29,7 @@ class Dimension:
 
 
 def read_space(value: Any) -> dict[str, Dimension]:
-    """`{"optimizer.lr": [1e-4, 1e-2, "log"], "backbone": ["a", "b"]}`, or the path of a YAML file with that."""
+    """`{"optimizer.lr": [1e-4, 1e-2, "log"], "backbone": ["a", "b"]}`, or the path of a YAML file with it."""
     if isinstance(value, str):
         value = _read(Path(value))
     if not isinstance(value, dict) or not value:
@@ -71,7 +71,7 @@ def _dimension(key: str, values: Any) -> Dimension:
 
 
 def as_text(value: Any) -> str:
-    """The value as it is written after `key=`; quoted where YAML would read something else."""
+    """The value as text after `key=`, quoted where YAML would read another value."""
     if isinstance(value, str) and "," not in value and _plain(value):
         return value
     return json.dumps(value)
@@ -85,7 +85,7 @@ def _plain(text: str) -> bool:
 
 
 def _number(value: Any) -> Any:
-    """YAML 1.1 reads 1e-4 as text; a person means a number."""
+    """A number that YAML 1.1 reads as text, such as 1e-4."""
     if isinstance(value, str) and any(c.isdigit() for c in value):
         try:
             return float(value)

@@ -1,6 +1,6 @@
-"""One command line that means many runs: `backbone=a,b seed=0,1,2` is the product of its lists.
+"""Sweeps: one command line for many runs. `backbone=a,b seed=0,1,2` is the product of its lists.
 
-Every combination is composed and checked here, before the first one runs and before torch is imported.
+Every combination is composed and checked here, before the first run starts and before torch is imported.
 """
 
 import itertools
@@ -21,19 +21,20 @@ from lightseg.config.search_space import Dimension, read_space
 from lightseg.errors import LightsegError
 from lightseg.search.arch_space import scale_arch
 
-SINGLE = ("resume", "runs_dir", "logger")  # one for a whole sweep: they are no part of what a run computes
+# keys with a single value for all runs of a sweep: they do not change what a run computes
+SINGLE = ("resume", "runs_dir", "logger")
 OBJECTIVES = ("monitor", "reward")
 CLUSTERS = ("slurm", "local")
 WITHIN_A_RUN = {"search=dmasking"}
-IN_PROCESS = {"netadapt": check_netadapt}  # searches that train by themselves, and what is checked before
+IN_PROCESS = {"netadapt": check_netadapt}  # search -> its check, for searches that train in this process
 
 
 @dataclass(frozen=True)
 class Run:
-    """One combination: `words` compose to `config`, `name` is the part of them that differs between combinations."""
+    """A combination: `config` is composed from `overrides`; `name` is the part that differs between combinations."""
 
     name: str
-    words: list[str]
+    overrides: list[str]
     config: dict[str, Any]
 
     @property
@@ -43,13 +44,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a command line asks for: `runs`, and how they are launched or searched (`name` and the group's keys)."""
+    """A parsed command line: `runs`, and the groups `launcher` and `search` (`name` and the group's keys)."""
 
     runs: list[Run]
     launcher: dict[str, Any]
     search: dict[str, Any]
     space: dict[str, Dimension]
-    first: DictConfig  # the first run's configuration, as composed
+    first: DictConfig  # configuration of the first run
 
     @property
     def is_one_run(self) -> bool:
@@ -57,73 +58,73 @@ class Sweep:
 
     @property
     def begins_runs(self) -> bool:
-        """Whether a search decides what is run."""
+        """Whether a search chooses the runs."""
         return self.search["name"] != "none" and f"search={self.search['name']}" not in WITHIN_A_RUN
 
     def configurations(self) -> list[str]:
-        """As YAML, one a run: what `--cfg` prints."""
+        """The configuration of each run as YAML, for `--cfg`."""
         if len(self.runs) == 1:
             return [OmegaConf.to_yaml(self.first, resolve=True)]
         return [OmegaConf.to_yaml(OmegaConf.create(run.config)) for run in self.runs]
 
 
 def identity(config: dict[str, Any]) -> str:
-    """What two runs share that would end with the same record: the configuration's hash, the seed, and in test mode the
+    """A text that is equal for runs with the same result: the configuration's hash, the seed, and in test mode the
     checkpoint. Usable as a file name."""
-    known = json.loads(json.dumps(config))  # as a record has it: keys are words there
-    checkpoint = f"-{record.config_hash({'checkpoint': known['ckpt']})}" if known["mode"] == "test" else ""
-    return f"{record.config_hash(known)}-{known['seed']}{checkpoint}"
+    values = json.loads(json.dumps(config))  # as in a record, where all keys are strings
+    checkpoint = f"-{record.config_hash({'checkpoint': values['ckpt']})}" if values["mode"] == "test" else ""
+    return f"{record.config_hash(values)}-{values['seed']}{checkpoint}"
 
 
-def read_sweep(words: list[str]) -> Sweep:
-    """Raises LightsegError, one line, where any of the combinations cannot run."""
-    # the search within a run is a part of the run, as its optimizer is; others begin runs, as launchers do
-    groups = ("launcher",) if WITHIN_A_RUN & set(words) else ("launcher", "search")
-    own = [word for word in words if word.split("=", 1)[0].split(".")[0] in groups]
-    combinations = expand([word for word in words if word not in own])
-    if len(combinations) > 1 and any(word.startswith("resume=") for word in words):
-        raise LightsegError("resume= goes on with one run: leave it out, a sweep finds its unfinished runs by itself")
+def read_sweep(overrides: list[str]) -> Sweep:
+    """The sweep of a command line. Raises LightsegError, one line, if any combination cannot run."""
+    # a search within a run is part of the run, like its optimizer; other searches start runs, like launchers
+    groups = ("launcher",) if WITHIN_A_RUN & set(overrides) else ("launcher", "search")
+    sweep_overrides = [text for text in overrides if text.split("=", 1)[0].split(".")[0] in groups]
+    combinations = expand([text for text in overrides if text not in sweep_overrides])
+    if len(combinations) > 1 and any(text.startswith("resume=") for text in overrides):
+        raise LightsegError("resume= continues a single run: leave it out, a sweep continues its unfinished runs")
     names = [" ".join(pair for pair, swept in combination if swept) for combination in combinations]
     chosen = [[pair for pair, _ in combination] for combination in combinations]
-    first = _composed([*chosen[0], *own], names[0])
-    # a run of old has no such groups
+    first = _composed([*chosen[0], *sweep_overrides], names[0])
+    # older runs do not have these groups
     launcher, search = (
         plain(first[g]) if g in first else {"name": n} for g, n in (("launcher", "local"), ("search", "none"))
     )
     space = _check_search(search, chosen, launcher, plain(first))
     _check_launcher(launcher)
     if len(chosen) == 1:
-        config = compose(chosen[0]) if own else first
+        config = compose(chosen[0]) if sweep_overrides else first
         return Sweep([Run(names[0], chosen[0], plain(config))], launcher, search, space, first)
-    runs = [Run(name, one, plain(_composed(one, name))) for name, one in zip(names, chosen, strict=True)]
+    runs = [Run(name, texts, plain(_composed(texts, name))) for name, texts in zip(names, chosen, strict=True)]
     seen: dict[str, str] = {}
     for run in runs:
         if run.identity in seen:
-            raise LightsegError(f"'{seen[run.identity]}' and '{run.name}' are one and the same run: leave one out")
+            raise LightsegError(f"'{seen[run.identity]}' and '{run.name}' are the same run: leave one out")
         seen[run.identity] = run.name
     return Sweep(runs, launcher, search, space, first)
 
 
-def expand(words: list[str]) -> list[list[tuple[str, bool]]]:
-    """Every combination of the words' values, the last list running fastest, as (`key=value`, is one of several)."""
+def expand(overrides: list[str]) -> list[list[tuple[str, bool]]]:
+    """All combinations of the overrides' values, the last list fastest, as (`key=value`, has several values)."""
     lists = []
-    for word in words:
-        key, equals, text = word.partition("=")
+    for override in overrides:
+        key, equals, text = override.partition("=")
         if not equals or not key:
-            lists.append([(word, False)])  # compose refuses it
+            lists.append([(override, False)])  # compose raises an error
             continue
         values = split_values(text)
         if not all(values):
-            what = "has an empty value in its list" if len(values) > 1 else f"has no value ({key}=null means none)"
-            raise LightsegError(f"'{word}' {what}: give one, or several with commas between them")
+            problem = "has an empty value in its list" if len(values) > 1 else f"has no value ({key}=null means none)"
+            raise LightsegError(f"'{override}' {problem}: give a value, or several with commas between them")
         if len(values) > 1 and key in SINGLE:
-            raise LightsegError(f"'{word}': a sweep has one {key} for all of its runs")
+            raise LightsegError(f"'{override}': a sweep has a single {key} for all of its runs")
         lists.append([(f"{key}={value}", len(values) > 1) for value in values])
     return [list(combination) for combination in itertools.product(*lists)]
 
 
 def split_values(text: str) -> list[str]:
-    """Split at the commas that stand outside brackets, braces and quotes: `[1,2],[3,4]` is two lists of two."""
+    """Split at commas outside brackets, braces and quotes: `[1,2],[3,4]` is two lists of two."""
     parts, start, depth, quote, before = [], 0, 0, "", ","
     for position, letter in enumerate(text):
         if quote:
@@ -141,9 +142,9 @@ def split_values(text: str) -> list[str]:
     return [part.strip() for part in (*parts, text[start:])]
 
 
-def _composed(words: list[str], name: str) -> DictConfig:
+def _composed(overrides: list[str], name: str) -> DictConfig:
     try:
-        return compose(words)
+        return compose(overrides)
     except LightsegError as error:
         raise LightsegError(f"{error} (in {name})" if name else str(error)) from error
 
@@ -166,13 +167,13 @@ def _check_launcher(launcher: dict[str, Any]) -> None:
 def _check_search(
     search: dict[str, Any], combinations: list[list[str]], launcher: dict[str, Any], config: dict[str, Any]
 ) -> dict[str, Dimension]:
-    """The space; LightsegError also for a value of it with which no run can begin."""
+    """The search space. LightsegError also for a value of it with which no run can start."""
     if search["name"] == "none" or f"search={search['name']}" in WITHIN_A_RUN:
         return {}
     if search["name"] in IN_PROCESS:
         if len(combinations) > 1 or launcher["name"] != "local":
             raise LightsegError(
-                f"search={search['name']} is one run in this process: give single values, launcher=local"
+                f"search={search['name']} is a single run in this process: give single values, launcher=local"
             )
         IN_PROCESS[search["name"]](search, config)
         return {}
@@ -188,14 +189,14 @@ def _check_search(
         not isinstance(target, int | float) or isinstance(target, bool) or not target > 0
     ):
         raise LightsegError("search.objective=reward needs search.target_ms=<milliseconds>, the latency aimed at")
-    words = [word for word in combinations[0] if word.split("=", 1)[0] not in space]
+    fixed = [override for override in combinations[0] if override.split("=", 1)[0] not in space]
     nets = {key: space[key] for key in space if key.split(".")[0] == "arch"}
     if nets:
         _check_nets(nets, space, config)
-    middle = {key: dimension.texts[0] for key, dimension in space.items() if key not in nets}
-    for key in middle:
+    defaults = {key: dimension.texts[0] for key, dimension in space.items() if key not in nets}
+    for key in defaults:
         for text in space[key].texts:
-            _composed([*words, *(f"{k}={v}" for k, v in {**middle, key: text}.items())], "search.space")
+            _composed([*fixed, *(f"{k}={v}" for k, v in {**defaults, key: text}.items())], "search.space")
     exponent = search["reward_exponent"]
     if not isinstance(exponent, int | float) or not -10 <= exponent <= 0:
         raise LightsegError(f"search.reward_exponent={exponent}: from -10 to 0 (MnasNet: -0.07)")
@@ -205,10 +206,10 @@ def _check_search(
 
 
 def _check_nets(nets: dict[str, Dimension], space: dict[str, Dimension], config: dict[str, Any]) -> None:
-    """`arch.*` of a space: LightsegError for a value that makes no net of the base."""
+    """`arch.*` of a search space: LightsegError for a value with which the base gives no valid net."""
     if not catalog.is_arch(str(config["backbone"])) or "backbone" in space:
         raise LightsegError(
-            f"search.space: {next(iter(nets))} turns an architecture: give backbone=<arch.yaml>, one file"
+            f"search.space: {next(iter(nets))} changes an architecture: give backbone=<arch.yaml>, one file"
         )
     base = read_arch(config["backbone"])
     first = {key: json.loads(dimension.texts[0]) for key, dimension in nets.items()}
@@ -216,4 +217,6 @@ def _check_nets(nets: dict[str, Dimension], space: dict[str, Dimension], config:
         for text in dimension.texts:
             scale_arch(base, {**first, key: json.loads(text)})
         if key == "arch.kernel" and dimension.scale is not None:
-            raise LightsegError("search.space: arch.kernel takes choices, as in [3, 5, 7]: a range holds even ones too")
+            raise LightsegError(
+                "search.space: arch.kernel takes choices, as in [3, 5, 7]: a range also has even numbers"
+            )

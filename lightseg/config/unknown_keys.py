@@ -1,4 +1,4 @@
-"""Keys of a data file that no format reads: a mistyped optional key would otherwise be a silent default."""
+"""Unknown keys of a data file. Without this check a mistyped optional key would silently be its default."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ from omegaconf import DictConfig, OmegaConf
 from lightseg.config.data_keys import OPTIONAL, example_of
 from lightseg.errors import LightsegError, nearest
 
-FREE = ("classes", "split", "augment", "eval", "palette", "colors")  # names of one's own, or checked by check_data
-COMPOSED = ("name", "file")  # not of the file: what `data=` said
+FREE = ("classes", "split", "augment", "eval", "palette", "colors")  # free names, or checked by check_data
+COMPOSED = ("name", "file")  # added when `data=` is composed
 
 
 def check_unknown_keys(data: DictConfig, origin: str) -> None:
     """LightsegError, one line, for a key that the shipped file of the same format does not have.
 
-    data: checked by `check_data`; origin: the file that it came from.
+    data: checked by `check_data`; origin: the file of the group, for error texts.
     """
     content: Any = OmegaConf.to_container(data)
     values = {key: value for key, value in content.items() if key not in COMPOSED}

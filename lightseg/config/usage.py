@@ -1,4 +1,4 @@
-"""What the trainer says of its own command: its name as the person typed it, and the page of `--help`."""
+"""The trainer's command as the user typed it, and its page of `--help`."""
 
 import shlex
 import sys
@@ -6,22 +6,23 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lightseg.config.paths import NAMED, OWN, SHIPPED, choices, own_choices, shown
+from lightseg.config.paths import NAMED, SHIPPED, USER_CONFIGS, choices, shown, user_choices
 
 
 def command(overrides: Iterable[str] = ()) -> str:
-    """`lightseg train`, or `python train.py` where the process was started so; the overrides are quoted for a shell."""
+    """`lightseg train`, or `python train.py` if the process was started so. The overrides are quoted for a shell."""
     script = sys.argv[0] if sys.argv else ""
     in_checkout = Path(script).name == "train.py" and Path(script).resolve() == SHIPPED.parent / "train.py"
     return shlex.join(["python", script, *overrides] if in_checkout else ["lightseg", "train", *overrides])
 
 
 def task_and_data(config: Mapping[str, Any]) -> list[str]:
-    """The overrides that choose the task and the data of a run again."""
+    """The overrides that choose the task and data of a run."""
     return [f"task={config['task']}", f"data={config['data'].get('file') or config['data']['name']}"]
 
 
 def help_text() -> str:
+    """The page of `--help`: examples, choices of the groups, and train.yaml with its comments."""
     train = command()
     examples = [
         "task=seg backbone=mobilenetv3_large",
@@ -37,8 +38,8 @@ def help_text() -> str:
         "",
         "  --help   this page        --cfg   print the composed configuration and stop",
         "",
-        f"Choices: a name, of your own files {OWN}/<group>/<name>.yaml or of these; or the path of a file",
-        *(f"  {group + '=':<13}{', '.join(choices(group))}{_own(group)}" for group in NAMED),
+        f"Choices: a name, of your own files {USER_CONFIGS}/<group>/<name>.yaml or of these; or the path of a file",
+        *(f"  {group + '=':<13}{', '.join(choices(group))}{_listed_user_choices(group)}" for group in NAMED),
         "  backbone=    a name of docs/backbones.md, any timm name, or efficientnet with depth=, width= or phi=",
         f"  Shipped files, to copy from: {shown(SHIPPED)}/<group>/",
         "",
@@ -48,6 +49,6 @@ def help_text() -> str:
     return "\n".join(lines)
 
 
-def _own(group: str) -> str:
-    names = own_choices(group)
+def _listed_user_choices(group: str) -> str:
+    names = user_choices(group)
     return f"   (your own: {', '.join(names)})" if names else ""

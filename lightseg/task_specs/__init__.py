@@ -1,4 +1,4 @@
-"""One `TaskSpec` a task: everything that the rest of the library asks of it."""
+"""The `TaskSpec` of each task: its functions for training, export and inference."""
 
 from functools import cache
 
@@ -9,7 +9,7 @@ __all__ = ["Preprocessing", "Results", "TaskExport", "TaskSpec", "task_spec"]
 
 
 def task_spec(task: str | TaskInfo) -> TaskSpec:
-    """The `TaskSpec` of a task. Raises LightsegError for a name that is no task's."""
+    """The `TaskSpec` of a task. Raises LightsegError for an unknown name."""
     return _build(task if isinstance(task, TaskInfo) else get_task(task))
 
 

@@ -1,6 +1,6 @@
-"""TaskSpec: what training, export, inference and profiling ask of a task, declared in one class.
+"""TaskSpec: the functions of a task for training, export, inference and profiling.
 
-The batches, targets and predictions of each task are described in its own file.
+Batches, targets and predictions of a task are described in its module.
 """
 
 from abc import ABC, abstractmethod
@@ -23,14 +23,14 @@ Outputs = dict[str, np.ndarray]  # of an exported file, by name
 
 
 class TaskExport(NamedTuple):
-    """How a model's outputs are exported.
+    """The outputs of an exported model.
 
     Attributes:
         outputs: name -> meaning, shape, unit.
-        of_head: (the head's raw outputs, size of the images) -> the file's outputs, in that order.
-        any_size: whether one file can take images of any size. SSDLite's default boxes and last maps, of a single cell,
-            belong to one size, and so do SimCC's bins; classifiers take the size of their evaluation.
-        decoding: attributes of the head that turn its raw outputs into predictions, known by their last name.
+        of_head: (the head's raw outputs, (height, width) of the images) -> the file's outputs, in that order.
+        any_size: whether a file can take images of any size. SSDLite's default boxes and last maps and SimCC's bins
+            belong to a fixed size. Classifiers take the size of their evaluation.
+        decoding: dotted names of the head's attributes that decoding needs. The last part is the key in the metadata.
     """
 
     outputs: dict[str, str]
@@ -40,14 +40,14 @@ class TaskExport(NamedTuple):
 
 
 class Preprocessing(Protocol):
-    """An image as the network wants it, and the way back: what evaluation in training does, without labels."""
+    """Preprocessing of an image as in evaluation, without labels, and its inverse for predictions."""
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """uint8 RGB [H, W, 3] -> uint8 [h, w, 3]. LightsegError for an image that cannot be prepared."""
         ...
 
     def restore(self, prediction: Any, size: Size) -> Any:
-        """The prediction in pixels of the image of `size`."""
+        """The prediction in pixels of the original image of `size` (height, width)."""
         ...
 
 
@@ -60,11 +60,11 @@ class Results(Protocol):
 
 
 class TaskSpec(ABC):
-    """One task; a subclass a task.
+    """The functions of a task. Each task has a subclass.
 
     Attributes:
-        top_down: whether an image is predicted object by object, in crops (pose), so that a detector may go before it.
-        detects_boxes: whether its predictions have `boxes`, `labels` and `scores`: it may be such a detector.
+        top_down: whether each object is predicted in its crop (pose), so that a detector can run first.
+        detects_boxes: whether predictions have `boxes`, `labels` and `scores`, so that it can be such a detector.
     """
 
     top_down = False
@@ -77,10 +77,13 @@ class TaskSpec(ABC):
 
     @abstractmethod
     def train_transform(self, options: Options, scheduled: Mapping[str, float]) -> Transform:
-        """scheduled: values of the `schedule` group in this phase of training, such as `image_size`."""
+        """The transform of training samples.
+
+        scheduled: values of the `schedule` group in this phase, such as `image_size`.
+        """
 
     def eval_transform(self, options: Options) -> Transform | None:
-        """None: whole images."""
+        """The transform of evaluation samples. None: images are not changed."""
         return None
 
     @abstractmethod
@@ -88,27 +91,28 @@ class TaskSpec(ABC):
         """Samples of the data set -> a batch: `images` uint8 [B, C, H, W], `names`, and the task's targets."""
 
     def check_splits(self, train: Any, val: Any) -> None:
-        """Raises DataError for two splits that are not of the same classes."""
+        """Raise DataError if the splits do not have the same classes."""
         return None
 
     # -- export --------------------------------------------------------------------------------------------------------
 
     @abstractmethod
     def export(self, head: str, *, argmax: bool = False) -> TaskExport:
-        """How a model with this head is exported. argmax: class ids in place of logits, where pixels are labeled."""
+        """The outputs of an exported model with this head. argmax: class ids instead of logits, for segmentation."""
 
     @abstractmethod
     def decode(self, outputs: Outputs, decoding: Mapping[str, Any], image_size: Size) -> Any:
-        """An exported file's outputs for a batch -> predictions, in NumPy alone: what the head's `decode` gives.
+        """An exported file's outputs for a batch -> predictions, in NumPy only, equal to the head's `decode`.
 
-        decoding: of the file's metadata. image_size: (height, width) of the network's input.
+        decoding: from the file's metadata. image_size: (height, width) of the network's input.
         """
 
     @abstractmethod
     def agreement(self, a: Any, b: Any) -> tuple[float, int]:
-        """Two results of `decode` -> how many predictions are the same, of how many."""
+        """Two results of `decode` -> the number of equal predictions, and the number of all predictions."""
 
     def refuse_argmax(self, argmax: bool) -> None:
+        """Raise LightsegError if `argmax` is set, for tasks without it."""
         if argmax:
             outputs = ", ".join(self.export("").outputs)
             raise LightsegError(f"argmax is for segmentation; a file for {self.info.name} has the outputs {outputs}")
@@ -116,39 +120,43 @@ class TaskSpec(ABC):
     # -- inference -----------------------------------------------------------------------------------------------------
 
     def complete(self, contract: InputContract, num_classes: int, where: str | Path) -> InputContract:
-        """The contract of a file, with numbers for class names that it does not have; what it says must fit together.
+        """Complete and check the contract of a file: without class names it gets numbers as names.
+
+        where: the file, for error texts.
 
         Raises:
-            LightsegError: it names another number of classes; `where` is the file.
+            LightsegError: the number of class names is not `num_classes`.
         """
         names = contract.class_names or tuple(map(str, range(num_classes)))
         if len(names) != num_classes:
-            raise LightsegError(f"{where} names {len(names)} classes and predicts {num_classes}: it is damaged")
+            raise LightsegError(
+                f"{where} has {len(names)} class names and predicts {num_classes} classes: it is damaged"
+            )
         return contract.replace(class_names=names)
 
     @abstractmethod
     def preprocessing(self, contract: InputContract, size: Size | None = None) -> Preprocessing:
-        """How an image is prepared. size: (height, width) in place of the contract's."""
+        """The preprocessing of images. size: (height, width) instead of the contract's."""
 
     @abstractmethod
     def predict(self, head: nn.Module, outputs: Any, image_size: Size, sizes: Sequence[Size]) -> list[Any]:
-        """A head's raw outputs for a batch -> a prediction an image, as NumPy arrays.
+        """A head's raw outputs for a batch -> a prediction per image, as NumPy arrays.
 
-        image_size: (height, width) of the network's input. sizes: of the images as they are displayed.
+        image_size: (height, width) of the network's input. sizes: (height, width) of the original images.
         """
 
     def predict_exported(
         self, outputs: Outputs, decoding: Mapping[str, Any], image_size: Size, sizes: Sequence[Size]
     ) -> list[Any]:
-        """The same of an exported file's outputs."""
+        """Like `predict`, for the outputs of an exported file."""
         return list(self.decode(outputs, decoding, image_size))
 
     @abstractmethod
     def results(self, folder: Path, contract: InputContract, score: float) -> Results:
-        """The files of the predictions. score: predictions of a lower one are not drawn."""
+        """The writer of result files in `folder`. score: predictions with a lower score are not drawn."""
 
 
 def class_names(contract: InputContract) -> list[str]:
-    """Of a contract that `TaskSpec.complete` has seen."""
+    """The class names of a contract that `TaskSpec.complete` returned."""
     assert contract.class_names is not None
     return list(contract.class_names)

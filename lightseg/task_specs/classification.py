@@ -27,7 +27,7 @@ from lightseg.result_files import GrowingFile, GrowingList
 from lightseg.task_specs.base import Options, Outputs, Preprocessing, Results, Size, TaskExport, TaskSpec, class_names
 
 TOP = 5  # classes that a result names
-MAX_ASPECT = 16  # sides' ratio beyond which the ends of an image, which the crop drops anyway, are cut off first
+MAX_ASPECT = 16  # aspect ratio of an image beyond which its ends, which the crop drops anyway, are cut off first
 
 
 class ClassificationSpec(TaskSpec):
@@ -59,13 +59,13 @@ class ClassificationSpec(TaskSpec):
         return softmax(outputs["logits"])
 
     def agreement(self, a: np.ndarray, b: np.ndarray) -> tuple[float, int]:
-        """Images."""
+        """Counts images."""
         return float((a.argmax(1) == b.argmax(1)).sum()), len(a)
 
     def preprocessing(self, contract: InputContract, size: Size | None = None) -> Preprocessing:
         height, width = size or contract.size or (0, 0)
         if height != width:
-            raise LightsegError(f"a classifier looks at a square: give one side, not {height}x{width}")
+            raise LightsegError(f"a classifier takes a square: give one side, not {height}x{width}")
         if not height or contract.crop_pct is None or contract.interpolation is None:
             raise LightsegError("its input contract has no size, crop_pct and interpolation: export it again")
         return CenterCrop(height, contract.crop_pct, contract.interpolation)
@@ -77,9 +77,7 @@ class ClassificationSpec(TaskSpec):
         return ClassResults(folder, class_names(contract))
 
 
-LOGITS = TaskExport(
-    {"logits": "float32 [B, classes]; softmax makes probabilities of them"}, lambda logits, size: (logits,)
-)
+LOGITS = TaskExport({"logits": "float32 [B, classes]; softmax gives probabilities"}, lambda logits, size: (logits,))
 
 
 class CenterCrop:
@@ -124,7 +122,7 @@ class ClassResults:
         self._row([frame.file_name, number, *(cell for pair in top for cell in pair)])
 
     def draw(self, image: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-        """The classes at the upper left, as many as there is room for."""
+        """Draw the top classes at the upper left, as many as fit."""
         canvas = Image.fromarray(image)
         letters = max(10, round(canvas.width / 32))
         draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(letters)

@@ -24,7 +24,7 @@ from lightseg.input_contract import InputContract
 from lightseg.result_files import GrowingList
 from lightseg.task_specs.base import Options, Outputs, Preprocessing, Results, Size, TaskExport, TaskSpec, class_names
 
-CLEAR_SCORE, SAME_IOU = 0.3, 0.9  # detections that count for the agreement, and their overlap
+CLEAR_SCORE, SAME_IOU = 0.3, 0.9  # minimum score of detections in the agreement, and minimum IoU of equal ones
 
 
 class DetectionSpec(TaskSpec):
@@ -32,7 +32,9 @@ class DetectionSpec(TaskSpec):
 
     def train_transform(self, options: Options, scheduled: Mapping[str, float]) -> Transform:
         """`image_size` is the shorter side of the network's input."""
-        augment = {key: value for key, value in options["augment"].items() if key != "multi_scale"}  # of whole batches
+        augment = {
+            key: value for key, value in options["augment"].items() if key != "multi_scale"
+        }  # applied to batches
         if "image_size" in scheduled:
             factor = scheduled["image_size"] / min(augment["size"])
             augment["size"] = [round(side * factor) for side in augment["size"]]
@@ -57,7 +59,7 @@ class DetectionSpec(TaskSpec):
         return detections(*raw, image_size=image_size, **decoding)
 
     def agreement(self, a: list[dict[str, np.ndarray]], b: list[dict[str, np.ndarray]]) -> tuple[float, int]:
-        """Of the clear detections of either, those that the other has too, each matched once."""
+        """Counts the clear detections of either side, each matched once."""
         same, total = 0, 0
         for first, second in zip(a, b, strict=True):
             first, second = ({k: v[d["scores"] > CLEAR_SCORE] for k, v in d.items()} for d in (first, second))
@@ -88,7 +90,7 @@ class DetectionSpec(TaskSpec):
 
 RAW_BOXES = TaskExport(
     {
-        "class_logits": "float32 [B, N, 1 + classes], the background first; softmax makes scores of them",
+        "class_logits": "float32 [B, N, 1 + classes], the background first; softmax gives scores",
         "box_deltas": "float32 [B, N, 4], offsets of the boxes' center and log size from the default boxes, times 10, "
         "10, 5, 5",
         "default_boxes": "float32 [N, 4], x1, y1, x2, y2 in pixels of the input, the same for every image",
@@ -104,7 +106,10 @@ def _iou(a: np.ndarray, b: np.ndarray) -> float:
 
 
 class FixedSize:
-    """size: of the network's input; keep_aspect: images are fitted in instead of stretched. Boxes are mapped back."""
+    """Resizes images to a fixed size, and maps boxes back.
+
+    size: (height, width) of the network's input. keep_aspect: fit images in instead of stretching them.
+    """
 
     def __init__(self, size: Sequence[int], keep_aspect: bool) -> None:
         self.fit = eval_transform(size, keep_aspect)
@@ -121,8 +126,8 @@ class FixedSize:
 class BoxResults:
     """results.json: COCO results, [{image_id, category_id, bbox [x, y, width, height], score, file_name}].
 
-    images.json: COCO's images and categories (class ids from 1): pycocotools' `COCO` reads it and its `loadRes` takes
-    the results. Boxes under `score` are not drawn; the file has all.
+    images.json: COCO's images and categories (class ids from 1): pycocotools' `COCO` reads it and its `loadRes` reads
+    the results. Boxes with a score below `score` are not drawn, but are in the file.
     """
 
     def __init__(

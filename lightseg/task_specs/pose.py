@@ -1,8 +1,8 @@
-"""Pose, top-down: the keypoints of one person a crop.
+"""Pose, top-down: the keypoints of a single person per crop.
 
 Batches have `keypoints` float32 [B, K, 2] in pixels of the crops and `visible` int64 [B, K]. A prediction of the
-network has `keypoints` [K, 2] and `scores` [K]; of an image, of its n persons, `boxes` [n, 4] x1, y1, x2, y2,
-`box_scores` [n], `keypoints` [n, K, 2] and `scores` [n, K].
+network for a crop has `keypoints` [K, 2] and `scores` [K]. A prediction for an image with n persons has `boxes` [n, 4]
+x1, y1, x2, y2, `box_scores` [n], `keypoints` [n, K, 2] and `scores` [n, K].
 """
 
 import json
@@ -28,8 +28,9 @@ from lightseg.metrics.oks import person_scores
 from lightseg.result_files import GrowingList
 from lightseg.task_specs.base import Options, Outputs, Results, Size, TaskExport, TaskSpec, class_names
 
-CLEAR_SCORE, SAME_PX = 0.3, 1.0  # keypoints that count for the agreement, and how far apart they may be
-MIN_SCORE = 0.2  # of a keypoint that counts for its person's score, as in the evaluation
+# of the agreement: minimum score of keypoints, and maximum distance of equal ones in pixels
+CLEAR_SCORE, SAME_PX = 0.3, 1.0
+MIN_SCORE = 0.2  # of keypoints that are averaged to the score of a person, as in the evaluation
 
 Skeleton = dict[str, list[Any]]  # edges, pairs, sigmas
 
@@ -59,13 +60,13 @@ class PoseSpec(TaskSpec):
         return SIMCC if head == "simcc" else HEATMAPS
 
     def decode(self, outputs: Outputs, decoding: Mapping[str, Any], image_size: Size) -> list[dict[str, np.ndarray]]:
-        """Of each crop `keypoints` [K, 2] and `scores` [K]."""
+        """`keypoints` [K, 2] and `scores` [K] of each crop."""
         if "heatmaps" in outputs:
             return heatmap_keypoints(outputs["heatmaps"], image_size=image_size, **decoding)
         return simcc_keypoints(outputs["x"], outputs["y"], image_size=image_size, **decoding)
 
     def agreement(self, a: list[dict[str, np.ndarray]], b: list[dict[str, np.ndarray]]) -> tuple[float, int]:
-        """Of the keypoints that are clear to either, those that both have in the same place."""
+        """Counts the keypoints that are clear on either side; equal ones are at the same position."""
         same, total = 0, 0
         for first, second in zip(a, b, strict=True):
             clear = np.maximum(first["scores"], second["scores"]) > CLEAR_SCORE
@@ -109,9 +110,9 @@ SIMCC = TaskExport(
 
 
 class PersonCrop:
-    """A person's box, widened and cut out. As a preprocessing it takes the whole image for one person's box.
+    """Crops a person's box with padding. As a preprocessing, the box is the full image.
 
-    size: (height, width) of the crops.
+    size: (height, width) of the crops in pixels.
     """
 
     def __init__(self, size: Sequence[int]) -> None:
@@ -119,17 +120,18 @@ class PersonCrop:
         self.size = self.crop.size
 
     def cut(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """box [4] xyxy -> the crop uint8 [h, w, 3] and float32 [2, 3], its pixel indices to those of the image."""
+        """box [4] xyxy -> the crop uint8 [h, w, 3] and the matrix float32 [2, 3] from pixels of the crop to pixels of
+        the image."""
         points, visible = np.zeros((0, 2), np.float32), np.zeros(0, np.int64)
         crop = self.crop(0, image=image, box=np.asarray(box), keypoints=points, visible=visible, area=0.0)
         return crop["image"], crop["matrix"]
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        return self.cut(image, self._whole(image.shape[:2]))[0]
+        return self.cut(image, self._full_box(image.shape[:2]))[0]
 
     def restore(self, prediction: dict[str, np.ndarray], size: Size) -> dict[str, np.ndarray]:
-        """One person's keypoints [K, 2] and scores [K] -> those of all persons, a single one."""
-        box = self._whole(size)
+        """One person's keypoints [K, 2] and scores [K] -> the prediction of an image with a single person."""
+        box = self._full_box(size)
         middle, sides = middle_and_sides(box)
         matrix = cv2.invertAffineTransform(crop_matrix(middle, window_width(sides, self.size), self.size))
         keypoints = prediction["keypoints"] @ matrix[:, :2].T + matrix[:, 2]
@@ -137,15 +139,15 @@ class PersonCrop:
         return {key: np.asarray(value)[None] for key, value in person.items()}
 
     @staticmethod
-    def _whole(size: Size) -> np.ndarray:
+    def _full_box(size: Size) -> np.ndarray:
         return np.array([0, 0, size[1], size[0]], np.float32)
 
 
 def read_skeleton(skeleton: Mapping[str, Any] | None, count: int, where: str | Path) -> Skeleton:
-    """The skeleton of `count` keypoints, without edges and of usual sigmas where there is none.
+    """The skeleton of `count` keypoints. The default has no edges and default sigmas.
 
     Raises:
-        LightsegError: it joins points that there are not, or has another number of sigmas.
+        LightsegError: an edge or pair has an index out of range, or the number of sigmas is wrong.
     """
     values = {"edges": [], "pairs": [], "sigmas": [DEFAULT_SIGMA] * count, **(skeleton or {})}
     links = [link for key in ("edges", "pairs") for link in _list(values[key])]
@@ -170,7 +172,7 @@ class PoseResults:
     """results.json: COCO keypoint results, [{image_id, category_id, keypoints [x, y, score, ...], score, file_name,
     box [x, y, width, height], box_score}]. images.json: COCO's images and categories, with keypoints and skeleton.
 
-    Keypoints under `score` are not drawn; the file has all.
+    Keypoints with a score below `score` are not drawn, but are in the file.
     """
 
     def __init__(self, folder: Path, names: Sequence[str], skeleton: Mapping[str, Any], score: float) -> None:

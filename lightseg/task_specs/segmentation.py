@@ -28,7 +28,7 @@ from lightseg.result_files import GrowingList, write_bytes, write_picture
 from lightseg.task_specs.base import Options, Outputs, Preprocessing, Results, Size, TaskExport, TaskSpec, class_names
 
 OPACITY = 0.6  # of class colors over the image
-MAX_PIXELS = 50_000_000  # of an image segmented at its own size: some 15 GB of feature maps
+MAX_PIXELS = 50_000_000  # of an image at its original size: about 15 GB of feature maps
 
 
 class SegmentationSpec(TaskSpec):
@@ -58,14 +58,14 @@ class SegmentationSpec(TaskSpec):
         return ids.astype(np.int64)
 
     def agreement(self, a: np.ndarray, b: np.ndarray) -> tuple[float, int]:
-        """Pixels."""
+        """Counts pixels."""
         return float((a == b).sum()), a.size
 
     def preprocessing(self, contract: InputContract, size: Size | None = None) -> Preprocessing:
         return WholeImage(size or contract.size)
 
     def predict(self, head: Any, outputs: Tensor, image_size: Size, sizes: Sequence[Size]) -> list[np.ndarray]:
-        # the logits straight to the image's own size, one at a time
+        # logits are resized to the original size image by image
         masks = (head.decode(outputs[i : i + 1], size)[0] for i, size in enumerate(sizes))
         return [mask.to(torch.int16).cpu().numpy() for mask in masks]
 
@@ -99,12 +99,12 @@ def _argmax(logits: Tensor, size: Size) -> Tensor:
 
 
 LOGITS = TaskExport(
-    {"logits": "float32 [B, classes, H, W], one logit a class and pixel of the image; the largest is the prediction"},
+    {"logits": "float32 [B, classes, H, W], a logit per class and pixel of the image; the largest is the prediction"},
     lambda logits, size: (upsample(logits, size),),
     any_size=True,
 )
 CLASS_IDS = TaskExport(
-    {"class_ids": "uint8 [B, H, W], the class of each pixel of the image (int32 from 257 classes on)"},
+    {"class_ids": "uint8 [B, H, W], the class of each pixel of the image (int32 for more than 256 classes)"},
     lambda logits, size: (_argmax(logits, size),),
     any_size=True,
 )
@@ -121,7 +121,10 @@ def _nearest(ids: np.ndarray, size: Size) -> np.ndarray:
 
 
 class WholeImage:
-    """size: of the network's input, None: the image's own. Predictions come at the image's size."""
+    """Resizes images, or takes them at their original size. Predictions have the original size.
+
+    size: (height, width) of the network's input. None: the original size.
+    """
 
     def __init__(self, size: Size | None) -> None:
         self.resize = None if size is None else resize_transform(size)
@@ -131,7 +134,9 @@ class WholeImage:
             boxes, labels = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
             return self.resize(0, image=image, boxes=boxes, labels=labels)["image"]
         if image.shape[0] * image.shape[1] > MAX_PIXELS:
-            raise LightsegError(f"{image.shape[1]}x{image.shape[0]} pixels are too many at their own size: give --size")
+            raise LightsegError(
+                f"{image.shape[1]}x{image.shape[0]} pixels are too many at the original size: give --size"
+            )
         return image
 
     def restore(self, prediction: np.ndarray, size: Size) -> np.ndarray:
@@ -141,14 +146,14 @@ class WholeImage:
 class MaskResults:
     """masks/<name>.png: class ids. legend.json: [{id, name, color}]. results.json: [{file_name, mask, height, width}].
 
-    Of videos every frame is an entry with `frame`, its number from 0; its mask is masks/<video>/<frame>.png.
+    Each frame of a video is an entry with `frame`, its number from 0, and the mask masks/<video>/<frame>.png.
     """
 
     def __init__(self, folder: Path, names: Sequence[str], palette: Sequence[Sequence[int]] | None) -> None:
         if palette is None:
             cityscapes = {name: color for _, name, color in CITYSCAPES}
-            known = list(names) == list(cityscapes)
-            palette = list(cityscapes.values()) if known else default_palette(len(names))
+            is_cityscapes = list(names) == list(cityscapes)
+            palette = list(cityscapes.values()) if is_cityscapes else default_palette(len(names))
         colors = [list(color) for color in palette]
         self.folder, self.colors = folder, np.array(colors, np.uint8)
         self.dtype = np.uint8 if len(names) <= 256 else np.uint16

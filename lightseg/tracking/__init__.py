@@ -1,1 +1,1 @@
-"""Weights & Biases: reports, sync and account. The only room of lightseg that imports wandb."""
+"""Weights & Biases: reports, sync and account. The only package of the library that imports wandb."""

@@ -1,4 +1,4 @@
-"""Whether this machine may talk to Weights & Biases: a key, a switch and a server. Imports nothing of theirs."""
+"""Checks that Weights & Biases can be used: API key, WANDB_MODE and server. Does not import wandb."""
 
 import netrc
 import os
@@ -8,7 +8,7 @@ import urllib.request
 from lightseg.errors import LightsegError
 
 SERVER = "https://api.wandb.ai"
-PATIENCE_S = 10
+TIMEOUT_S = 10
 
 
 def server() -> str:
@@ -27,10 +27,10 @@ def logged_in() -> bool:
 
 
 def require_online(dry_run_shows: str) -> None:
-    """Raises LightsegError, in one line what to do, where nothing can be sent.
+    """Raise LightsegError where nothing can be sent to W&B.
 
     Args:
-        dry_run_shows: what `--dry-run` is good for instead, the end of that line.
+        dry_run_shows: what `--dry-run` prints, for the end of the error text.
     """
     instead = f"; --dry-run shows {dry_run_shows}"
     if (mode := os.environ.get("WANDB_MODE", "")) in ("offline", "disabled", "dryrun"):
@@ -38,9 +38,9 @@ def require_online(dry_run_shows: str) -> None:
     if not logged_in():
         raise LightsegError(f"not logged in to W&B: run `wandb login`, or set WANDB_API_KEY{instead}")
     try:
-        urllib.request.urlopen(server(), timeout=PATIENCE_S).close()
+        urllib.request.urlopen(server(), timeout=TIMEOUT_S).close()
     except urllib.error.HTTPError:
-        pass  # it answers
+        pass  # the server responds
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise LightsegError(f"W&B cannot be reached at {server()} ({reason}): try again later{instead}") from error

@@ -1,8 +1,8 @@
-"""The leaderboard in Weights & Biases: a Report with live run sets, and an artifact with a `wandb.Table` a group.
+"""The leaderboard in Weights & Biases: a Report with live run sets, and an artifact with a `wandb.Table` per group.
 
-The Report has, for each group, the table as text and a grid over exactly its runs: a run set whose pinned columns are
-the leaderboard's, accuracy against multiply-adds and against latency, what the runs' configurations differ in, and
-their pictures. It reads the names that tasks/run/loggers.py gives a run's configuration and summary.
+For each group the Report has the table as text and a panel grid over its runs. The grid has a run set with the columns
+of the leaderboard, plots of accuracy against multiply-adds and latency, the differences of the configurations, and the
+images. It uses the keys that tasks/run/loggers.py gives to a run's configuration and summary.
 """
 
 import re
@@ -17,48 +17,48 @@ from lightseg.leaderboard.table import Group, Row
 from lightseg.leaderboard.text import markdown
 from lightseg.tracking.account import require_online
 
-PUBLISHER = "lightseg-leaderboard"  # id of the one run a project that holds the artifact's versions, and its type
-MOST_TITLE = 128  # letters; W&B's limit
+PUBLISHER = "lightseg-leaderboard"  # id of the run, one per project, that has the versions of the artifact
+MAX_TITLE = 128  # characters, W&B's limit
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 PINNED = ("config:backbone.value", "config:head.value", "config:pretrained.value")
 COSTS = ("summary:cost/params", "summary:cost/madds", "summary:cost/latency_ms", "summary:cost/peak_memory_mb")
-MOST_METRICS = 4  # columns of a run set; the run comparer has all
+MAX_METRICS = 4  # columns of a run set; the run comparer has all metrics
 
 
-def destination(words: str) -> tuple[str, str]:
+def destination(text: str) -> tuple[str, str]:
     """Entity and project of "entity/project"."""
-    entity, _, project = words.partition("/")
+    entity, _, project = text.partition("/")
     if not NAME.fullmatch(entity) or not NAME.fullmatch(project):
-        raise LightsegError(f"--wandb {words}: give entity/project, such as my-team/lightseg")
+        raise LightsegError(f"--wandb {text}: give entity/project, such as my-team/lightseg")
     return entity, project
 
 
 def title(filters: dict[str, str | None]) -> str:
-    """Names the Report; the same filters publish the same Report again."""
+    """The title of the Report. Publishing again with the same filters replaces the Report."""
     chosen = " ".join(f"{key}={value}" for key, value in filters.items() if value is not None)
-    return (f"lightseg leaderboard: {chosen}" if chosen else "lightseg leaderboard")[:MOST_TITLE]
+    return (f"lightseg leaderboard: {chosen}" if chosen else "lightseg leaderboard")[:MAX_TITLE]
 
 
 def specification(groups: Sequence[Group], entity: str, project: str, name: str) -> dict[str, Any]:
-    """What `publish` would send, made without a network: plain values for JSON."""
-    report = build_report(groups, "", "", name)  # a run set with a project asks W&B for the project's number
-    model = report._to_model()  # the package has no public way to its JSON
+    """What `publish` would send, as plain values for JSON. Needs no network."""
+    report = build_report(groups, "", "", name)  # a run set with a project would request the project's id
+    model = report._to_model()  # the package has no public function for its JSON
     model.project.name, model.project.entity_name = project, entity
     spec = model.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"id", "name"})
     for block in spec["spec"]["blocks"]:
         for runs in block.get("metadata", {}).get("runSets", ()):
             runs["project"] = {"entityName": entity, "name": project}
-    made = {label: {"columns": columns, "data": data} for label, (columns, data) in tables(groups).items()}
-    artifact = {"name": PUBLISHER, "type": "leaderboard", "tables": made}
+    content = {label: {"columns": columns, "data": data} for label, (columns, data) in tables(groups).items()}
+    artifact = {"name": PUBLISHER, "type": "leaderboard", "tables": content}
     return {"entity": entity, "project": project, "report": spec, "artifact": artifact}
 
 
 def publish(groups: Sequence[Group], entity: str, project: str, name: str) -> str:
-    """Sends the artifact and the Report, in place of the Report of that name if there is one; its address.
+    """Send the artifact and the Report, which replaces a Report with the same name. Returns the Report's URL.
 
     Raises:
-        LightsegError: a package is not installed; W&B is not logged in, not reached, or refuses.
+        LightsegError: a package is not installed, or W&B is not logged in, cannot be reached or reports an error.
     """
     _reports()
     require_online("what would be published")
@@ -81,19 +81,21 @@ def publish(groups: Sequence[Group], entity: str, project: str, name: str) -> st
             finally:
                 run.finish()
         report = build_report(groups, entity, project, name)
-        known = [other for other in wandb.Api().reports(f"{entity}/{project}") if other.display_name == name]
-        if known:
-            report.id = known[0].id
+        earlier = [other for other in wandb.Api().reports(f"{entity}/{project}") if other.display_name == name]
+        if earlier:
+            report.id = earlier[0].id
         report.save()
         return str(report.url)
-    except Exception as error:  # whatever W&B raises
+    except Exception as error:  # W&B raises many kinds
         raise LightsegError(f"W&B, {entity}/{project}: {one_line(error)}") from error
 
 
 def build_report(groups: Sequence[Group], entity: str, project: str, name: str) -> Any:
     """The Report (`wandb_workspaces.reports.v2.Report`), not sent."""
     reports = _reports()
-    blocks: list[Any] = [reports.P("Made from the records of the runs: numbers of one table were measured alike.")]
+    blocks: list[Any] = [
+        reports.P("Made from the records of the runs. Numbers of a table were measured under the same conditions.")
+    ]
     for group in groups:
         ids = run_ids(group)
         _, _, table = markdown([group_table(group)]).partition("\n\n")
@@ -125,7 +127,7 @@ def build_report(groups: Sequence[Group], entity: str, project: str, name: str) 
 
 
 def build_artifact(groups: Sequence[Group]) -> Any:
-    """The artifact with a `wandb.Table` a group."""
+    """The artifact with a `wandb.Table` per group."""
     import wandb
 
     artifact = wandb.Artifact(PUBLISHER, type="leaderboard", metadata={"groups": [group.label for group in groups]})
@@ -135,47 +137,47 @@ def build_artifact(groups: Sequence[Group]) -> Any:
 
 
 def tables(groups: Sequence[Group]) -> dict[str, tuple[list[str], list[list[Any]]]]:
-    """Columns and rows of each group, every figure as measured (0..1), by a name that is fit for a file."""
-    made: dict[str, tuple[list[str], list[list[Any]]]] = {}
+    """Columns and rows of each group, with metrics in 0..1, by a name that can be a file name."""
+    content: dict[str, tuple[list[str], list[list[Any]]]] = {}
     for group in groups:
         lines = [line(group, row) for row in group.rows]
-        columns = list(dict.fromkeys(key for found in lines for key in found))
-        name = plain = re.sub(r"[^A-Za-z0-9_-]+", "_", group.label)
+        columns = list(dict.fromkeys(key for values in lines for key in values))
+        name = base = re.sub(r"[^A-Za-z0-9_-]+", "_", group.label)
         number = 2
-        while name in made:
-            name, number = f"{plain}_{number}", number + 1
-        made[name] = (columns, [[found.get(key) for key in columns] for found in lines])
-    return made
+        while name in content:
+            name, number = f"{base}_{number}", number + 1
+        content[name] = (columns, [[values.get(key) for key in columns] for values in lines])
+    return content
 
 
 def run_ids(group: Group) -> list[str]:
-    """W&B's ids of the group's runs, best first; runs that were not logged there have none."""
+    """W&B's ids of the group's runs, best first, without runs that were not logged to W&B."""
     return [identity for row in group.rows for identity in _ids(row)]
 
 
 def not_logged(groups: Sequence[Group]) -> int:
-    """How many of the table's runs have no W&B id."""
+    """The number of runs in the tables without a W&B id."""
     return sum(len(row.records) for group in groups for row in group.rows) - sum(len(run_ids(g)) for g in groups)
 
 
 def _ids(row: Row) -> list[str]:
-    found = []
+    ids = []
     for record in row.records:
         try:
             identity = (record.folder / "wandb_id").read_text(encoding="ascii")[:200].strip()
         except (OSError, ValueError):
             continue
         if RUN_ID.fullmatch(identity):
-            found.append(identity)
-    return found
+            ids.append(identity)
+    return ids
 
 
 def _run_set(group: Group, ids: Sequence[str], entity: str, project: str) -> Any:
-    """Exactly these runs, the best first, with the leaderboard's columns and no others."""
+    """A run set of these runs, best first, with the leaderboard's columns."""
     from wandb_workspaces import expr
 
     reports = _reports()
-    metrics = [f"summary:{key}" for key in group.metrics[:MOST_METRICS]]
+    metrics = [f"summary:{key}" for key in group.metrics[:MAX_METRICS]]
     pinned = [*PINNED, metrics[0], *COSTS[:3], "config:seed.value"]
     return reports.Runset(
         entity=entity,

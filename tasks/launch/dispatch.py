@@ -1,4 +1,4 @@
-"""A command line that means many runs, or a search that begins runs: to the module that carries it out."""
+"""Runs a sweep or a search that starts runs: chooses the module for it."""
 
 from pathlib import Path
 
@@ -15,7 +15,9 @@ from .sweep import run_all
 def run_sweep(sweep: Sweep) -> int:
     """Exit code: 0 all runs have a record, 1 some failed."""
     if distributed.launched() is not None and distributed.launched().world_size > 1:  # type: ignore[union-attr]
-        raise LightsegError(f"a sweep starts the processes of its runs itself: start it once, with {command()}")
+        raise LightsegError(
+            f"a sweep starts the processes of its runs itself: start it in a single process, with {command()}"
+        )
     if sweep.search["name"] == "netadapt":
         from ..search.netadapt import run_netadapt
 
@@ -24,7 +26,7 @@ def run_sweep(sweep: Sweep) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LightsegError(f"cannot make {folder}: {error.strerror}") from error
+        raise LightsegError(f"cannot create {folder}: {error.strerror}") from error
     launcher = build_launcher(sweep.launcher, folder)
     if sweep.begins_runs:
         from .optuna_search import run_search

@@ -1,6 +1,6 @@
-"""Where the runs of a sweep take place: here, each in a process of its own, or as jobs that submitit hands to Slurm.
+"""Launchers start the runs of a sweep: on this machine, each in its own process, or as Slurm jobs by submitit.
 
-Each run is `lightseg train ...`: one that fails, or takes the interpreter with it, costs the others nothing.
+Each run is `lightseg train ...` in another process, so a run that fails or crashes does not affect the others.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from lightseg.errors import LightsegError
 
 
 def _train_command() -> list[str]:
-    """A checkout's train.py, or the module of an installed lightseg, without the working directory on its path."""
+    """A checkout's train.py, or an installed `-m lightseg train` without the working directory on its path."""
     if not __name__.startswith("lightseg."):
         return [sys.executable, str(Path(__file__).parents[2] / "train.py")]
     safe_path = ["-P"] if sys.version_info >= (3, 11) else []
@@ -29,25 +29,28 @@ TRAIN = _train_command()
 
 
 class Job(Protocol):
-    """One run that was started. `poll` gives its exit code, None while it lasts; `log` has what it printed."""
+    """A run that was started. `poll` returns its exit code, None while it runs. `log` has its output."""
 
     log: Path
 
     def poll(self) -> int | None: ...
 
     def interrupt(self) -> str | None:
-        """As Ctrl-C does, waiting for its end; a job that goes on all the same says so in a line."""
+        """Interrupt it like Ctrl-C and wait for its end. Returns a line to print about a job that continues."""
 
 
 class Launcher(Protocol):
-    at_once: int  # runs at a time
+    max_running: int  # runs at the same time
 
-    def start(self, words: list[str], trainer: dict[str, Any], log: IO[bytes]) -> Job:
-        """`lightseg train <words>`, whose `trainer` group says how many processes it has. `log` is open and locked."""
+    def start(self, overrides: list[str], trainer: dict[str, Any], log: IO[bytes]) -> Job:
+        """Start `lightseg train <overrides>`.
+
+        trainer: the group, for the number of processes. log: open and locked.
+        """
 
 
 def build_launcher(options: dict[str, Any], folder: Path) -> Launcher:
-    """Of the `launcher` group; `folder` is for what submitit writes."""
+    """The launcher of the `launcher` group. folder: for the files of submitit."""
     return Submitit(options, folder) if options["name"] == "submitit" else Local()
 
 
@@ -55,16 +58,18 @@ def build_launcher(options: dict[str, Any], folder: Path) -> Launcher:
 
 
 class Local:
-    at_once = 1
+    """Runs on this machine, one after the other."""
 
-    def start(self, words: list[str], trainer: dict[str, Any], log: IO[bytes]) -> "LocalJob":
-        # The log's lock goes along with the file, so it lasts as long as any process of the run does.
+    max_running = 1
+
+    def start(self, overrides: list[str], trainer: dict[str, Any], log: IO[bytes]) -> "LocalJob":
+        # The lock belongs to the open log file, so it lasts as long as any process of the run.
         process = subprocess.Popen(
-            [*TRAIN, *words],
+            [*TRAIN, *overrides],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C reaches the sweep alone, which hands it on once
+            start_new_session=True,  # Ctrl-C reaches only the sweep, which interrupts the run once
             preexec_fn=_end_with_parent(),
         )
         return LocalJob(process, Path(log.name))
@@ -87,41 +92,44 @@ class LocalJob:
 
 
 def _end_with_parent() -> Callable[[], None] | None:
-    """On Linux, what lets the kernel end the new process when the sweep dies, be it by kill -9."""
+    """On Linux, a function that makes the kernel end the new process when the sweep dies, also by kill -9."""
     if not sys.platform.startswith("linux"):
         return None
     prctl, parent, PR_SET_PDEATHSIG = ctypes.CDLL(None).prctl, os.getpid(), 1
 
-    def ask() -> None:
+    def set_death_signal() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
 
-    return ask
+    return set_death_signal
 
 
 # -- as jobs -----------------------------------------------------------------------------------------------------------
 
 
 class Submitit:
-    """Beside every log a `.job` file names the job, so that a sweep that is started again waits for it instead of
-    submitting the run a second time."""
+    """Runs as jobs of submitit.
 
-    at_once = sys.maxsize
+    A `.job` file beside each log has the job's id. A sweep that is started again waits for that job instead of
+    submitting the run again.
+    """
+
+    max_running = sys.maxsize
 
     def __init__(self, options: dict[str, Any], folder: Path) -> None:
         self.options, self.folder = options, folder / "jobs"
 
-    def start(self, words: list[str], trainer: dict[str, Any], log: IO[bytes]) -> "SubmititJob":
-        note = Path(log.name).with_suffix(".job")
-        job = self._earlier(note)
+    def start(self, overrides: list[str], trainer: dict[str, Any], log: IO[bytes]) -> "SubmititJob":
+        job_file = Path(log.name).with_suffix(".job")
+        job = self._earlier(job_file)
         if job is None:
             try:
-                job = self._executor(trainer, note.stem).submit(subprocess.call, [*TRAIN, *words])
-            except Exception as error:  # sbatch says no: a partition or an account that is not there
-                said = " ".join(str(error).split())[:300]
-                raise LightsegError(f"launcher=submitit: the job is not accepted: {said}") from error
-            note.write_text(json.dumps({"id": job.job_id, "cluster": self.options["cluster"]}))
+                job = self._executor(trainer, job_file.stem).submit(subprocess.call, [*TRAIN, *overrides])
+            except Exception as error:  # sbatch fails, such as for an unknown partition or account
+                reason = " ".join(str(error).split())[:300]
+                raise LightsegError(f"launcher=submitit: the job was not accepted: {reason}") from error
+            job_file.write_text(json.dumps({"id": job.job_id, "cluster": self.options["cluster"]}))
         return SubmititJob(job, local=self.options["cluster"] == "local")
 
     def _executor(self, trainer: dict[str, Any], name: str) -> Any:
@@ -144,10 +152,10 @@ class Submitit:
         )
         return executor
 
-    def _earlier(self, note: Path) -> Any:
-        """The job of an earlier session that has not ended; None where there is none."""
+    def _earlier(self, job_file: Path) -> Any:
+        """The unfinished job of an earlier sweep. None where there is none."""
         try:
-            content = json.loads(note.read_text())
+            content = json.loads(job_file.read_text())
             number, cluster = str(content["id"]), content["cluster"]
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -170,7 +178,7 @@ class SubmititJob:
         self.log = Path(job.paths.stdout)
 
     def poll(self) -> int | None:
-        # an earlier session's process is not our child: submitit does not know whether it lasts
+        # the process of an earlier sweep is not a child of this one: submitit does not know whether it runs
         orphan = self.local and self.job._process is None
         if orphan and _is_alive(int(self.job.job_id)) and not self.job.paths.result_pickle.exists():
             return None
@@ -178,7 +186,7 @@ class SubmititJob:
             return None
         try:
             return max(abs(code) for code in self.job.results())
-        except Exception as error:  # a job that was cancelled, ran out of time, or never began
+        except Exception as error:  # a job that was canceled, ran out of time, or never started
             with contextlib.suppress(OSError), open(self.log, "a") as file:
                 file.write(f"error: the job ended without a result: {' '.join(str(error).split())[:300]}\n")
             return 1
@@ -187,7 +195,7 @@ class SubmititJob:
         if self.local:
             self.job.cancel()
             return None
-        return f"job {self.job.job_id} goes on: the same sweep waits for it, scancel {self.job.job_id} ends it"
+        return f"job {self.job.job_id} continues: the same sweep waits for it, scancel {self.job.job_id} ends it"
 
 
 def _is_alive(process: int) -> bool:

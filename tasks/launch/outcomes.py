@@ -1,4 +1,4 @@
-"""How the runs of a sweep ended, and the table that is printed of it."""
+"""The outcomes of the runs of a sweep, and their table."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from lightseg.text import align
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: with a record, or with the line that says why not."""
+    """The end of a run: with a record, or with an error line."""
 
     run: Run
     folder: Path | None
@@ -20,14 +20,14 @@ class Outcome:
     log: Path | None = None
 
 
-def figure(record: dict[str, Any]) -> str:
+def metric_text(record: dict[str, Any]) -> str:
     key = TASKS[record["task"]].monitor if record["task"] in TASKS else ""
     value = record["metrics"].get(key)
     return f"{key} {value:.4f}" if isinstance(value, int | float) else f"{key} -"
 
 
 def table(rows: list[tuple[str, Outcome]]) -> str:
-    """One line a run: its name, the task's metric, the cost, and where it lies."""
+    """A line per run: name, the task's metric, cost and folder."""
     lines = [("run", "metric", "M params", "M MAdds", "ms", "folder")]
     for name, outcome in rows:
         if outcome.record is None:
@@ -36,8 +36,8 @@ def table(rows: list[tuple[str, Outcome]]) -> str:
         cost = outcome.record["cost"]
         numbers = [(cost.get("params"), 1e6, 2), (cost.get("madds"), 1e6, 1), (cost.get("latency_ms"), 1, 1)]
         shown = [f"{value / unit:.{digits}f}" if value else "-" for value, unit, digits in numbers]
-        lines.append((name, figure(outcome.record), *shown, str(outcome.folder)))  # type: ignore[arg-type]
-    return "\n".join(align(lines, left=(0, 1, 5)))  # the others are numbers
+        lines.append((name, metric_text(outcome.record), *shown, str(outcome.folder)))  # type: ignore[arg-type]
+    return "\n".join(align(lines, left=(0, 1, 5)))  # the other columns are numbers
 
 
 def report_failures(outcomes: list[Outcome]) -> int:

@@ -1,8 +1,8 @@
-"""The runs of a sweep: what is finished is left alone, what is not is begun or gone on with, what fails is reported.
+"""The runs of a sweep: finished runs are kept, unfinished ones are resumed, others are started, failures are reported.
 
-A run is known by its composed configuration and seed (`lightseg.config.sweep.identity`), not by the sweep that made it.
-So a sweep that was interrupted goes on when it is started again, also as part of a larger one, and several processes
-with the same sweep share its runs: a lock on the log, in `<runs_dir>/sweeps/`, lets one of them have each.
+A run is identified by its composed configuration and seed (`lightseg.config.sweep.identity`), not by its sweep. An
+interrupted sweep therefore continues when it is started again, also as part of a larger sweep. Several processes can
+share the runs of a sweep: a lock on each run's log, in `<runs_dir>/sweeps/`, assigns it to one process.
 """
 
 import time
@@ -17,114 +17,116 @@ from lightseg.errors import LightsegError
 
 from ..run import run_folder
 from .launchers import Job, Launcher
-from .outcomes import Outcome, figure
+from .outcomes import Outcome, metric_text
 
 try:
     import fcntl
-except ImportError:  # Windows: two sweeps at once do not see each other
+except ImportError:  # Windows: two sweeps at the same time do not notice each other
     fcntl = None  # type: ignore[assignment]
 
-PAUSE = 0.2  # seconds between two looks at the jobs
+POLL_S = 0.2  # between two polls of the jobs
 
 
 @dataclass
-class Going:
+class Running:
+    """A run in progress."""
+
     run: Run
     job: Job
     lock: IO[bytes]
-    begins: int  # where this attempt's part of the log does
+    log_start: int  # offset in the log at which this attempt starts
     started: float
 
 
 def run_all(runs: list[Run], launcher: Launcher, folder: Path, count: str = "{number}/{total}") -> list[Outcome]:
-    """Every run to its end, in the order given; one line of the terminal for each.
+    """Run all to their ends, in order, and print a line for each.
 
     Args:
-        count: what stands before the line, of its number and their total.
+        count: format of the label before the line, with `number` and `total`.
     """
     labels = {run.identity: count.format(number=n, total=len(runs)) for n, run in enumerate(runs, 1)}
-    waiting, going = deque(runs), list[Going]()
+    waiting, running = deque(runs), list[Running]()
     outcomes: dict[str, Outcome] = {}
-    told: set[str] = set()
+    announced: set[str] = set()
 
     def conclude(outcome: Outcome, remark: str) -> None:
         outcomes[outcome.run.identity] = outcome
-        said = f"failed: {outcome.error}" if outcome.record is None else f"{figure(outcome.record)} ({remark})"
-        print(f"[{labels[outcome.run.identity]}] {outcome.run.name or 'run'}: {said}", flush=True)
+        text = f"failed: {outcome.error}" if outcome.record is None else f"{metric_text(outcome.record)} ({remark})"
+        print(f"[{labels[outcome.run.identity]}] {outcome.run.name or 'run'}: {text}", flush=True)
 
     try:
-        while waiting or going:
+        while waiting or running:
             for run in [waiting.popleft() for _ in range(len(waiting))]:
-                begun = _begin(run, launcher, folder) if len(going) < launcher.at_once else None
-                if isinstance(begun, Outcome):
-                    conclude(begun, f"there already: {begun.folder}")
-                elif begun is not None:
-                    going.append(begun)
+                started = _start(run, launcher, folder) if len(running) < launcher.max_running else None
+                if isinstance(started, Outcome):
+                    conclude(started, f"there already: {started.folder}")
+                elif started is not None:
+                    running.append(started)
                 else:
-                    if len(going) < launcher.at_once and run.identity not in told:
-                        told.add(run.identity)
-                        print(f"[{labels[run.identity]}] {run.name}: goes on in another process", flush=True)
+                    if len(running) < launcher.max_running and run.identity not in announced:
+                        announced.add(run.identity)
+                        print(f"[{labels[run.identity]}] {run.name}: runs in another process", flush=True)
                     waiting.append(run)
-            for one in list(going):
-                if (code := one.job.poll()) is not None:
-                    conclude(_ended(one, code), f"{time.monotonic() - one.started:.0f} s")
-                    going.remove(one)
-            if going or waiting:
-                time.sleep(PAUSE if going else 5 * PAUSE)
+            for item in list(running):
+                if (code := item.job.poll()) is not None:
+                    conclude(_outcome(item, code), f"{time.monotonic() - item.started:.0f} s")
+                    running.remove(item)
+            if running or waiting:
+                time.sleep(POLL_S if running else 5 * POLL_S)
     except BaseException:
-        for one in going:
-            if remark := one.job.interrupt():
+        for item in running:
+            if remark := item.job.interrupt():
                 print(remark, flush=True)
-            _unlock(one.lock)
+            _unlock(item.lock)
         raise
     return [outcomes[run.identity] for run in runs]
 
 
-def _begin(run: Run, launcher: Launcher, folder: Path) -> Going | Outcome | None:
-    """Start it; its outcome if it is finished; None while another process has it."""
-    if (finished := run_folder.find(run.config).finished) is not None:
+def _start(run: Run, launcher: Launcher, folder: Path) -> Running | Outcome | None:
+    """Start a run. Returns its outcome if it is finished already, None while another process runs it."""
+    if (finished := run_folder.find_runs(run.config).finished) is not None:
         return Outcome(run, *finished)
     lock = _locked(folder / f"{log_name(run)}.log")
     if lock is None:
         return None
-    found = run_folder.find(run.config)  # once more: until just now another process may have been at it
-    if found.finished is not None or found.running is not None:
+    existing = run_folder.find_runs(run.config)  # again: another process may have run it until now
+    if existing.finished is not None or existing.running is not None:
         _unlock(lock)
-        return Outcome(run, *found.finished) if found.finished is not None else None
-    for dead in found.unfinished:
+        return Outcome(run, *existing.finished) if existing.finished is not None else None
+    for dead in existing.unfinished:
         run_folder.remove_dead(dead)
-    words = [f"resume={found.resumable}"] if found.resumable else run.words
-    begins = lock.tell()
-    lock.write(f"$ {command(words)}\n".encode())
+    overrides = [f"resume={existing.resumable}"] if existing.resumable else run.overrides
+    log_start = lock.tell()
+    lock.write(f"$ {command(overrides)}\n".encode())
     lock.flush()
     try:
-        job = launcher.start(words, run.config["trainer"], lock)
+        job = launcher.start(overrides, run.config["trainer"], lock)
     except BaseException:
         _unlock(lock)
         raise
-    return Going(run, job, lock, begins if job.log == Path(lock.name) else 0, time.monotonic())
+    return Running(run, job, lock, log_start if job.log == Path(lock.name) else 0, time.monotonic())
 
 
-def _ended(one: Going, code: int) -> Outcome:
-    _unlock(one.lock)
-    finished = run_folder.find(one.run.config).finished
-    if finished is not None:  # whatever came after the record
-        return Outcome(one.run, *finished, log=one.job.log)
-    return Outcome(one.run, None, None, error_line(one.job.log, one.begins, code), one.job.log)
+def _outcome(ended: Running, code: int) -> Outcome:
+    _unlock(ended.lock)
+    finished = run_folder.find_runs(ended.run.config).finished
+    if finished is not None:  # also if it failed after writing its record
+        return Outcome(ended.run, *finished, log=ended.job.log)
+    return Outcome(ended.run, None, None, error_line(ended.job.log, ended.log_start, code), ended.job.log)
 
 
-def error_line(log: Path, begins: int, code: int) -> str:
-    """The trainer's own line, or the last one that was printed."""
+def error_line(log: Path, start: int, code: int) -> str:
+    """The trainer's error line in the log, otherwise the exit code and the last line."""
     try:
         with open(log, "rb") as file:
-            file.seek(begins)
+            file.seek(start)
             lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
     except OSError:
         lines = []
-    said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     printed = [line for line in lines if not line.startswith("$ ")]
-    if said:
-        return said[-1]
+    if errors:
+        return errors[-1]
     return f"exit code {code}" + (f", after: {printed[-1][:200]}" if printed else "")
 
 
@@ -134,9 +136,9 @@ def log_name(run: Run) -> str:
 
 
 def _locked(path: Path) -> IO[bytes] | None:
-    """The log, open for more; None where another sweep, or a run that one has left behind, holds it."""
+    """The log, open for appending. None while another sweep, or a run that it left behind, has the lock."""
     try:
-        file = open(path, "ab")  # noqa: SIM115  # it is open as long as the run lasts
+        file = open(path, "ab")  # noqa: SIM115  # stays open as long as the run lasts
     except OSError as error:
         raise LightsegError(f"cannot write {path}: {error.strerror}") from error
     try:
@@ -152,5 +154,5 @@ def _locked(path: Path) -> IO[bytes] | None:
 
 def _unlock(file: IO[bytes]) -> None:
     if fcntl is not None:
-        fcntl.flock(file, fcntl.LOCK_UN)  # for all who have the file, such as a helper that outlives the run
+        fcntl.flock(file, fcntl.LOCK_UN)  # for all processes that have the file, such as a helper that outlives the run
     file.close()

@@ -1,4 +1,4 @@
-"""The task of one run: over a new model, or over the model of a checkpoint or exported file that is evaluated."""
+"""The task of a run, with a new model, or with the model of a checkpoint or exported file that is evaluated."""
 
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ TASKS_PACKAGE = __package__.removesuffix(".run")  # "tasks", or "lightseg.tasks"
 
 
 class SetUp(NamedTuple):
-    """A run that can begin: its resolved configuration, its data and its task."""
+    """A run that is ready to start: resolved configuration, data and task."""
 
     config: dict[str, Any]
     data: DataModule
@@ -50,19 +50,21 @@ def task_class(name: str) -> type[Task]:
 
 
 def build_task(config: dict[str, Any], data: DataModule, evaluated: Evaluated | None = None) -> Task:
-    """config: resolved. evaluated: what `ckpt` names. Reads the data's lists of files first."""
+    """config: resolved. evaluated: the model of `ckpt`, or None. Reads the data's lists of files first."""
     if config["mode"] == "train":
         data.check()
         for split in ("train", data.evaluation_split):
             if not data.dataset(split).has_labels:
-                raise LightsegError(f"the {split} split has no labels: it serves mode=test evaluation.predictions=true")
+                raise LightsegError(
+                    f"the {split} split has no labels: use it with mode=test evaluation.predictions=true"
+                )
     if evaluated is not None:
         match_class_names(evaluated.path, evaluated.spec, evaluated.contract, data)
-        # how predictions are decoded is the evaluation's to say
+        # the options of decoding are those of the evaluation's configuration
         model = {**evaluated.spec, "head": config["head"], "pretrained": False}
     else:
         model = model_options(config, data)
-    task = over_model(model, config, data)
+    task = task_with_model(model, config, data)
     if evaluated is not None:
         evaluated.load(task.model)
     elif config["mode"] == "test":
@@ -72,17 +74,17 @@ def build_task(config: dict[str, Any], data: DataModule, evaluated: Evaluated | 
     return task
 
 
-def over_model(model: dict[str, Any], config: dict[str, Any], data: DataModule) -> Task:
-    """The run's task over a new model of these arguments of `create_model`."""
-    kind = task_class(config["task"])
-    return kind(
+def task_with_model(model: dict[str, Any], config: dict[str, Any], data: DataModule) -> Task:
+    """The run's task with a new model of these arguments of `create_model`."""
+    cls = task_class(config["task"])
+    return cls(
         model,
         config["optimizer"],
         config["schedule"],
         freeze_bn=config["freeze_bn"],
         channels_last=config["channels_last"],
         progressive=data.progressive,
-        **kind.own_options(config, data.dataset(data.evaluation_split)),
+        **cls.own_options(config, data.dataset(data.evaluation_split)),
     )
 
 
@@ -102,7 +104,7 @@ def model_options(config: dict[str, Any], data: DataModule) -> dict[str, Any]:
         "num_classes": dataset.num_classes,
         "pretrained": config["pretrained"] if config["resume"] is None else False,
         "output_stride": config["output_stride"],
-        "drop_path_rate": data.progressive.most("drop_path", config["drop_path_rate"]),
+        "drop_path_rate": data.progressive.max_value("drop_path", config["drop_path_rate"]),
         "input_format": config["input_format"],
         "head": config["head"],
         "loss": config["loss"],
@@ -114,34 +116,37 @@ def model_options(config: dict[str, Any], data: DataModule) -> dict[str, Any]:
 
 
 def match_class_names(path: str, spec: dict[str, Any], contract: InputContract, data: DataModule) -> None:
-    """Make the data's labels those of a checkpoint: the same names in another order are renumbered.
+    """Use the class order of a checkpoint for the data: the same names in another order are renumbered.
 
     Raises:
         LightsegError: another number of classes, or other names.
     """
     dataset = data.dataset(data.evaluation_split)
-    names, here = list(contract.class_names or ()), list(dataset.class_names)
-    if spec["num_classes"] != len(here):
+    names, data_names = list(contract.class_names or ()), list(dataset.class_names)
+    if spec["num_classes"] != len(data_names):
         raise LightsegError(
-            f"{path} has {spec['num_classes']} classes, data={data.options['name']} has {len(here)}: "
-            f"{shorten(names)} / {shorten(here)}"
+            f"{path} has {spec['num_classes']} classes, data={data.options['name']} has {len(data_names)}: "
+            f"{shorten(names)} / {shorten(data_names)}"
         )
-    if not names or names == here:
+    if not names or names == data_names:
         return
-    if sorted(names) != sorted(here):
+    if sorted(names) != sorted(data_names):
         raise LightsegError(
             f"{path} was trained on other classes than data={data.options['name']} has: "
-            f"{shorten(names)} / {shorten(here)}"
+            f"{shorten(names)} / {shorten(data_names)}"
         )
     data.use_class_order(names)
     print(f"the classes of data={data.options['name']} are in another order: mapped by name", flush=True)
 
 
 def refuse_random_weights(task: Task, model: dict[str, Any], config: dict[str, Any]) -> None:
-    """What `pretrained` did not fill differs between two builds, such as a classifier for other classes: a figure of
-    that would be chance."""
+    """Raise LightsegError where `pretrained` does not give all weights, such as those of a classifier.
+
+    Weights that differ between two models are random, and the figures would be too.
+    """
     built = dict(task.model.named_parameters())
-    random = [key for key, again in create_model(**model).named_parameters() if not torch.equal(again, built[key])]
+    second = create_model(**model).named_parameters()
+    random = [key for key, parameter in second if not torch.equal(parameter, built[key])]
     if random:
         raise LightsegError(
             f"mode=test pretrained={config['pretrained']}: it does not predict the {model['num_classes']} "

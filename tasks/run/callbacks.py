@@ -1,4 +1,4 @@
-"""Callbacks: the moving average, the progress bar, and the pictures."""
+"""Callbacks: the moving average of the weights, the progress bar, and images of samples."""
 
 import sys
 import time
@@ -15,13 +15,16 @@ from torch import Tensor
 
 from lightseg.draw import contact_sheet, save_image
 
-Places = list[tuple[dict[str, Any], str]]  # a module's own table of tensors, and the name of one in it
+Slots = list[tuple[dict[str, Any], str]]  # a module's dict of tensors, and the name of a tensor in it
 
 
 class EMA(WeightAveraging):
-    """Exponential moving average of weights and buffers, as timm's ModelEmaV3: with `warmup` the decay at update t is
-    min(decay, (1 + t) / (10 + t)). Lightning's EMAWeightAveraging has no warm-up and loops weight by weight; torch's
-    AveragedModel looks for a net's hundreds of tensors anew at each step, as long as it takes to average them."""
+    """Exponential moving average of weights and buffers, like timm's ModelEmaV3.
+
+    With `warmup` the decay at update t is min(decay, (1 + t) / (10 + t)). Lightning's EMAWeightAveraging has no warm-up
+    and loops over the weights. torch's AveragedModel collects the tensors again at each step, which takes as long as
+    averaging them.
+    """
 
     def __init__(self, decay: float, warmup: bool = True) -> None:
         super().__init__()
@@ -31,16 +34,16 @@ class EMA(WeightAveraging):
         super().setup(trainer, pl_module, stage)
         if stage == "fit":
             average: Any = self._average_model
-            own, current = _places(average.module), _places(pl_module)
-            average.update_parameters = lambda module: self._update(average.n_averaged, own, current)
+            averaged, current = _slots(average.module), _slots(pl_module)
+            average.update_parameters = lambda module: self._update(average.n_averaged, averaged, current)
 
     @torch.no_grad()
-    def _update(self, count: Tensor, own: Places, current: Places) -> None:
+    def _update(self, count: Tensor, averaged: Slots, current: Slots) -> None:
         t = int(count)
         rate = (min(self.decay, (1 + t) / (10 + t)) if self.warmup else self.decay) if t else 0.0
-        averages = [tensors[name] for tensors, name in own]
-        values = [tensors[name].to(one.device) for (tensors, name), one in zip(current, averages, strict=True)]
-        floating = [one.is_floating_point() for one in averages]  # the others are batch norm's counters
+        averages = [tensors[name] for tensors, name in averaged]
+        values = [tensors[name].to(avg.device) for (tensors, name), avg in zip(current, averages, strict=True)]
+        floating = [average.is_floating_point() for average in averages]  # the others are counters of batch norm
         torch._foreach_lerp_(list(compress(averages, floating)), list(compress(values, floating)), 1 - rate)
         for average, value in zip(averages, values, strict=True):
             if not average.is_floating_point():
@@ -48,16 +51,18 @@ class EMA(WeightAveraging):
         count += 1
 
 
-def _places(module: torch.nn.Module) -> Places:
-    """Where each weight and buffer of a module is found, shared ones once."""
+def _slots(module: torch.nn.Module) -> Slots:
+    """The dict and name of each weight and buffer of a module, shared tensors once."""
     stores = [store for part in module.modules() for store in (part._parameters, part._buffers)]
-    places = {id(tensor): (store, name) for store in stores for name, tensor in store.items() if tensor is not None}
-    return list(places.values())
+    slots = {id(tensor): (store, name) for store in stores for name, tensor in store.items() if tensor is not None}
+    return list(slots.values())
 
 
 class RunProgress(ProgressBar):
-    """One bar for the whole run: loss, the monitored metric, images per second, time left. Away from a terminal: one
-    line an epoch."""
+    """A progress bar for the run: loss, the monitored metric, images per second, time left.
+
+    Without a terminal it prints a line per epoch.
+    """
 
     def __init__(self, monitor: str) -> None:
         super().__init__()
@@ -141,9 +146,11 @@ class RunProgress(ProgressBar):
         return trainer.max_steps * trainer.accumulate_grad_batches
 
 
-class Pictures(Callback):
-    """Draws the first `count` evaluation images: a contact sheet in the run folder, and a panel for the loggers that
-    take pictures. Only in the final evaluation, of the checkpoint that is reported."""
+class SampleImages(Callback):
+    """Draws predictions on the first `count` images of the final evaluation.
+
+    They go into a contact sheet in the run folder, and to the loggers that show images.
+    """
 
     def __init__(self, folder: Path, count: int) -> None:
         self.folder, self.count = folder, count

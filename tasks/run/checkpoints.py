@@ -1,4 +1,4 @@
-"""Checkpoints: what is on the disk is always whole, whatever happens while the next one is written."""
+"""Checkpoints, written atomically: a file on the disk is always complete."""
 
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,16 @@ class SaveError(LightsegError):
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Written beside the target, flushed to the disk, renamed. (Lightning's own goes through the system's temporary
-    folder, and where that is another disk the last move is a plain copy.) Reading back admits tensors and plain values
-    only, and takes files of `lightseg compress` too."""
+    """Writes beside the target, flushes to the disk and renames. Reads only tensors and plain values.
+
+    Lightning's own class writes into the system's temporary folder. If that is on another disk, its last step is a
+    copy, which is not atomic. Files of `lightseg compress` are read too.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f".{target.name}.writing")  # whatever process was killed, one is left at most
+        unfinished = target.with_name(f".{target.name}.writing")  # a fixed name: at most one file is left behind
         try:
             with writing(target, sync=True, unfinished=unfinished) as file:
                 torch.save(checkpoint, file)
@@ -50,7 +52,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def checkpoint_callbacks(folder: Path, monitor: str) -> list[ModelCheckpoint]:
-    """`last.ckpt` after every epoch, `best.ckpt` by the monitored metric. Both hold all that resuming needs."""
+    """`last.ckpt` after every epoch, `best.ckpt` by the monitored metric. A run can be resumed from both."""
     shared: dict[str, Any] = {
         "dirpath": folder / "checkpoints",
         "enable_version_counter": False,

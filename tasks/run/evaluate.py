@@ -15,8 +15,8 @@ from .checkpoints import AtomicCheckpointIO
 def evaluate(
     trainer: pl.Trainer, task: Task, data: DataModule, config: dict[str, Any], folder: Path
 ) -> dict[str, float]:
-    """The figures of the record: `{"val/mIoU": ...}` of the chosen checkpoint under the full protocol; after a search,
-    of the net that it found."""
+    """The figures of the record: `{"val/mIoU": ...}` of the chosen checkpoint with the evaluation protocol. After a
+    search, of the net that it chose."""
     options = config["evaluation"]
     if config["mode"] == "train" and not is_search(config):
         chosen = folder / "checkpoints" / f"{options['checkpoint']}.ckpt"

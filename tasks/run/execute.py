@@ -1,4 +1,4 @@
-"""One run from its composed configuration to its record."""
+"""A run, from its composed configuration to its record."""
 
 import time
 from typing import Any
@@ -14,7 +14,7 @@ from .trainer import build_trainer, quiet, seed_everything
 
 
 def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """Data, task, fit, evaluate, record. Returns the record (empty in other processes than the first)."""
+    """Data, task, fit, evaluate, record. Returns the record (empty in all processes but the first)."""
     started = time.time()
     distributed.check(config["trainer"])
     quiet()
@@ -26,7 +26,7 @@ def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
 
         search = DMasking(task, data, config)
     folder = distributed.agree(lambda: run_folder.run_folder(config))
-    claimed = run_folder.claim(folder)  # until this function ends, however it does
+    claimed = run_folder.claim(folder)  # until this function ends, also by an error
     run_folder.save_config(config, folder)
     trainer = build_trainer(config, folder, task, data, search)
 
@@ -35,10 +35,10 @@ def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     if config["mode"] == "train":
         trainer.fit(task, datamodule=data, ckpt_path=folder / "checkpoints" / "last.ckpt" if config["resume"] else None)
     if search is not None:
-        search.finish(folder)  # task.model is then the net that was found
+        search.finish(folder)  # task.model is then the net that the search chose
     metrics = evaluate(trainer, task, data, config, folder)
     if not trainer.is_global_zero:
-        return {}  # one record a run
+        return {}  # a single record per run
     record = write_record(folder, config, defaults, metrics, task, data, started)
     close(trainer.loggers, record)
     run_folder.release(claimed)

@@ -1,4 +1,4 @@
-"""metrics.csv always; Weights & Biases or TensorBoard beside it. No logger may ever stop a training."""
+"""Loggers: metrics.csv always, and Weights & Biases or TensorBoard. Errors of a logger never stop a training."""
 
 import csv
 import secrets
@@ -16,10 +16,10 @@ from lightseg.tracking.account import logged_in
 
 
 class MetricsCSV(Logger):
-    """`metrics.csv`: one row an optimizer step that logged something, columns added as they appear.
+    """`metrics.csv`: a row for each optimizer step with logged values. Columns are added as they appear.
 
-    Lightning's CSVLogger drops the file of an interrupted run when that run goes on; this one keeps the rows up to
-    the checkpoint and appends.
+    Lightning's CSVLogger deletes the file when a run is resumed. This logger keeps the rows up to the checkpoint and
+    appends.
     """
 
     def __init__(self, path: Path, resume_step: int | None = None) -> None:
@@ -42,7 +42,7 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """config.yaml holds them."""
+        """Not logged: they are in config.yaml."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
@@ -59,38 +59,38 @@ class MetricsCSV(Logger):
 
 
 class Wandb(WandbLogger):
-    """WandbLogger that knows how to show a sample; see `wandb_logger`."""
+    """WandbLogger that also logs sample images. See `wandb_logger`."""
 
     def log_samples(self, module: Any, samples: list[tuple[dict[str, Any], Any]], sheet: Any) -> None:
         import wandb
 
         def log() -> None:
-            pictures = [
+            images = [
                 wandb.Image(
-                    module.picture(sample, prediction),
+                    module.sample_image(sample, prediction),
                     **{"caption": sample["name"], **module.annotations(sample, prediction)},
                 )
                 for sample, prediction in samples
             ]
-            self.experiment.log({"val/pictures": pictures})
+            self.experiment.log({"val/pictures": images})
 
-        _harmless(log)
+        _ignore_errors(log)
 
     def log_metrics(self, *args: Any, **kwargs: Any) -> None:
-        _harmless(lambda: WandbLogger.log_metrics(self, *args, **kwargs))
+        _ignore_errors(lambda: WandbLogger.log_metrics(self, *args, **kwargs))
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """`wandb_logger` gave the whole configuration; the task's arguments would stand beside it once more."""
+        """Not logged: `wandb_logger` logs the configuration, which includes them."""
 
     def conclude(self, record: dict[str, Any]) -> None:
-        """The figures of the record become the run's summary: W&B's table shows and sorts by what leaderboards say."""
-        _harmless(lambda: self.experiment.summary.update(summary(record)))
+        """Write the figures of the record into the run's summary, so that W&B's table shows and sorts by them."""
+        _ignore_errors(lambda: self.experiment.summary.update(summary(record)))
 
     def finalize(self, status: str) -> None:
-        _harmless(lambda: WandbLogger.finalize(self, status))
+        _ignore_errors(lambda: WandbLogger.finalize(self, status))
 
     def finish(self) -> None:
-        _harmless(lambda: self.experiment.finish())
+        _ignore_errors(lambda: self.experiment.finish())
 
 
 class TensorBoard(TensorBoardLogger):
@@ -110,7 +110,7 @@ def build_loggers(
 
 
 def close(loggers: list[Logger], record: dict[str, Any]) -> None:
-    """End the loggers' runs: W&B's would otherwise wait for the interpreter to end."""
+    """Save the loggers and finish W&B's run, which would otherwise wait for the end of the interpreter."""
     for logger in loggers:
         logger.save()
         if isinstance(logger, Wandb):
@@ -119,7 +119,7 @@ def close(loggers: list[Logger], record: dict[str, Any]) -> None:
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """One level, with the keys of the command line (`optimizer.lr`), which are those of a W&B sweep's parameters."""
+    """The configuration with dotted keys (`optimizer.lr`), which are also the parameter names of W&B sweeps."""
     leaves: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, dict) and value:
@@ -130,7 +130,7 @@ def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def summary(record: dict[str, Any]) -> dict[str, float]:
-    """`val/mIoU`, `cost/madds`, ...: the record's metrics (without undefined ones), its cost and its time."""
+    """`val/mIoU`, `cost/madds`, ...: the record's metrics (without undefined metrics), cost and time."""
     metrics = {key: value for key, value in record["metrics"].items() if value is not None}
     cost = {f"cost/{key}": value for key, value in record["cost"].items() if isinstance(value, int | float)}
     return metrics | cost | {"cost/wall_s": record["wall_s"]}
@@ -138,9 +138,10 @@ def summary(record: dict[str, Any]) -> dict[str, float]:
 
 @rank_zero_only
 def wandb_logger(options: dict[str, Any], folder: Path, config: dict[str, Any]) -> Wandb | None:
-    """Online where the user is logged in or asks for it, else offline; None with a warning where W&B cannot start.
+    """W&B's logger: online if the user is logged in or asks for it, otherwise offline. None, with a warning, if W&B
+    cannot start.
 
-    A resumed run goes on under its id. Its configuration is flat, with `task`, `data`, `backbone` and `head` by name.
+    A resumed run keeps its id. The logged configuration is flat, with the names of `task`, `data`, `backbone`, `head`.
     """
     import wandb
 
@@ -158,20 +159,20 @@ def wandb_logger(options: dict[str, Any], folder: Path, config: dict[str, Any]) 
                 mode=attempt,
                 dir=str(folder),
                 id=run_id,
-                resume="allow",  # offline it is noted in the run's log, and `wandb sync` appends
+                resume="allow",  # offline it is written to the run's log, and `wandb sync` appends
                 name="-".join(folder.parts[-3:]),
                 group=f"{config['task']}/{config['data']['name']}",
                 config=flat(config) | names,
                 settings=wandb.Settings(init_timeout=30, silent=True, console="off"),
             )
-            identity.write_text(run.id)  # an agent of a W&B sweep gives its own
+            identity.write_text(run.id)  # an agent of a W&B sweep sets another id
             return Wandb(experiment=run)
-        except Exception as error:  # whatever W&B does, training goes on
-            warnings.warn(f"W&B ({attempt}) does not start: {str(error).splitlines()[0]}", stacklevel=2)
+        except Exception as error:  # training continues without W&B
+            warnings.warn(f"W&B ({attempt}) cannot start: {str(error).splitlines()[0]}", stacklevel=2)
     return None
 
 
-def _harmless(action: Any) -> None:
+def _ignore_errors(action: Any) -> None:
     try:
         action()
     except Exception as error:

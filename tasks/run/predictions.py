@@ -1,4 +1,4 @@
-"""`evaluation.predictions=true`: every prediction as a file that the official evaluator reads."""
+"""`evaluation.predictions=true`: every prediction as a file for the official evaluator."""
 
 import json
 from pathlib import Path
@@ -9,8 +9,10 @@ from pytorch_lightning.callbacks import Callback
 
 
 class WritePredictions(Callback):
-    """During the final evaluation, in the form that the data set's own evaluator takes: one file a picture, or one COCO
-    results file of all pictures."""
+    """Writes the predictions of the final evaluation in the format of the data set's official evaluator.
+
+    Either a file per image, or a file of COCO results for all images.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -27,7 +29,7 @@ class WritePredictions(Callback):
     def on_test_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
         if not module.one_results_file:
             return
-        results = module.metric.results()  # of all processes: each of them has to ask
+        results = module.metric.results()  # gathers from all processes, so all must call it
         if trainer.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / "results.json").write_text(json.dumps(results))

@@ -1,10 +1,11 @@
-"""Progressive learning: settings that change in stages over a run (EfficientNetV2, arXiv:2104.00298, section 4.2).
+"""Progressive learning: settings that change over the phases of a run (EfficientNetV2, arXiv:2104.00298, section 4.2).
 
-Small pictures and weak regularisation first, large pictures and strong regularisation at the end. The run is cut into
-`schedule.stages` equal parts; each of image_size, randaugment, mixup, cutmix, dropout and drop_path may be given as one
-value a stage, or as its start and its end, between which stages are evenly spaced (the paper's algorithm 1).
+Training starts with small images and weak regularization and ends with large images and strong regularization. The
+run has `schedule.stages` phases of equal length (the paper calls them stages). Each of image_size, randaugment, mixup,
+cutmix, dropout and drop_path can be a list with a value per phase, or [start, end], which is interpolated linearly (the
+paper's algorithm 1).
 
-Everything follows from the epoch alone, so a resumed run goes on in the stage where it stopped.
+The phase depends only on the epoch, so a resumed run continues in its phase.
 """
 
 from bisect import bisect_right
@@ -13,84 +14,87 @@ from typing import Any
 from lightseg.errors import LightsegError
 
 NAMES = ("image_size", "randaugment", "mixup", "cutmix", "dropout", "drop_path")
-SHARES = ("dropout", "drop_path")
-LEAST_SIZE = 32  # pixels: the stride of the nets; smaller pictures leave less than one cell
+PROBABILITIES = ("dropout", "drop_path")
+MIN_SIZE = 32  # pixels: the stride of the nets; smaller images give maps of less than a cell
 
 
 class Progressive:
-    """The stages of a run.
+    """The phases of a run.
 
     Args:
         options: the `schedule` group: `stages`, `images_per_step`, and each of NAMES as null or a list of numbers.
-        epochs: of the whole run.
+        epochs: of the run.
 
     Attributes:
-        values: name -> one value a stage, for what is scheduled.
+        phases: their number.
+        values: name -> a value per phase, for the settings that are scheduled.
+        grows_batches: whether the batch size changes with the image size.
 
     Raises:
-        LightsegError: lists of another length, values that cannot be, sizes under the nets' stride, more stages than
+        LightsegError: a list of another length, an invalid value, a size below the nets' stride, or more phases than
             epochs.
     """
 
     def __init__(self, options: dict[str, Any], epochs: int | None) -> None:
-        self.stages = options["stages"]
-        if self.stages < 1:
-            raise LightsegError(f"schedule.stages={self.stages}: a run has at least one stage")
-        given = {name: options[name] for name in NAMES if options[name] is not None}
-        self.values = {name: _a_value_a_stage(name, value, self.stages) for name, value in given.items()}
+        self.phases = options["stages"]
+        if self.phases < 1:
+            raise LightsegError(f"schedule.stages={self.phases}: a run has 1 phase or more")
+        scheduled = {name: options[name] for name in NAMES if options[name] is not None}
+        self.values = {name: _values_by_phase(name, value, self.phases) for name, value in scheduled.items()}
         self.grows_batches = bool(options["images_per_step"])
-        if not given:
-            self.stages = 1
-        elif epochs is None or epochs < self.stages:
+        if not scheduled:
+            self.phases = 1
+        elif epochs is None or epochs < self.phases:
             raise LightsegError(
-                f"schedule.stages={self.stages} is more than the {epochs or 0} epochs of trainer.max_epochs"
+                f"schedule.stages={self.phases} is more than the {epochs or 0} epochs of trainer.max_epochs"
             )
         if self.grows_batches and "image_size" not in self.values:
             raise LightsegError(
-                "schedule.images_per_step=true grows batches as pictures shrink: give schedule.image_size"
+                "schedule.images_per_step=true grows batches as images shrink: give schedule.image_size"
             )
-        if small := [size for size in self.values.get("image_size", []) if size < LEAST_SIZE]:
+        if small := [size for size in self.values.get("image_size", []) if size < MIN_SIZE]:
             raise LightsegError(
-                f"schedule.image_size begins with {small[0]:g} pixels, under the {LEAST_SIZE} that the nets divide by"
+                f"schedule.image_size has {small[0]:g} pixels, below {MIN_SIZE}, the stride of the nets"
             )
-        # as the authors' code switches: after int(1/4), int(2/4), int(3/4) of the epochs
-        self.starts = [int(stage * (epochs or 0) / self.stages) for stage in range(1, self.stages)]
+        # as in the authors' code: after int(1/4), int(2/4), int(3/4) of the epochs
+        self.starts = [int(phase * (epochs or 0) / self.phases) for phase in range(1, self.phases)]
 
-    def stage(self, epoch: int) -> int:
+    def phase(self, epoch: int) -> int:
+        """The phase of an epoch, from 0."""
         return bisect_right(self.starts, epoch)
 
-    def at(self, stage: int) -> dict[str, float]:
-        """The scheduled values of a stage."""
-        return {name: values[stage] for name, values in self.values.items()}
+    def at(self, phase: int) -> dict[str, float]:
+        """The scheduled values of a phase."""
+        return {name: values[phase] for name, values in self.values.items()}
 
-    def batch_size(self, stage: int, full: int) -> int:
-        """`full` at the largest pictures; with `images_per_step` as many more at smaller ones as keep the pixels."""
+    def batch_size(self, phase: int, full: int) -> int:
+        """The batch size: `full`, or with `images_per_step` the number that keeps the pixels of a batch constant."""
         if not self.grows_batches:
             return full
         sizes = self.values["image_size"]
-        return int(full * (max(sizes) / sizes[stage]) ** 2)
+        return int(full * (max(sizes) / sizes[phase]) ** 2)
 
-    def most(self, name: str, otherwise: float) -> float:
-        """The largest value of a run: what a model is built with, whose modules are then turned down."""
-        return max(self.values.get(name, [otherwise]))
+    def max_value(self, name: str, default: float) -> float:
+        """The largest value of a setting in the run, with which the model is built. Its modules are then reduced."""
+        return max(self.values.get(name, [default]))
 
 
-def _a_value_a_stage(name: str, given: Any, stages: int) -> list[float]:
-    if not isinstance(given, list) or not given or not all(_is_number(value) for value in given):
-        raise LightsegError(f"schedule.{name}={given}: give [start, end], or one number for each of the stages")
-    if len(given) not in (2, stages):
+def _values_by_phase(name: str, values: Any, phases: int) -> list[float]:
+    if not isinstance(values, list) or not values or not all(_is_number(value) for value in values):
+        raise LightsegError(f"schedule.{name}={values}: give [start, end], or a number for each of schedule.stages")
+    if len(values) not in (2, phases):
         raise LightsegError(
-            f"schedule.{name} has {len(given)} values for schedule.stages={stages}: "
-            f"give [start, end], or {stages} values"
+            f"schedule.{name} has {len(values)} values for schedule.stages={phases}: "
+            f"give [start, end], or {phases} values"
         )
-    if len(given) != stages:
-        start, end = given
-        given = [start + (end - start) * stage / max(1, stages - 1) for stage in range(stages)]
-    if any(value < 0 for value in given):
-        raise LightsegError(f"schedule.{name}={given}: a value below 0")
-    if name in SHARES and max(given) >= 1:
-        raise LightsegError(f"schedule.{name}={given}: a share of 1 or more, which leaves nothing")
-    return [int(value) for value in given] if name == "image_size" else [float(value) for value in given]
+    if len(values) != phases:
+        start, end = values
+        values = [start + (end - start) * phase / max(1, phases - 1) for phase in range(phases)]
+    if any(value < 0 for value in values):
+        raise LightsegError(f"schedule.{name}={values}: give values of 0 or more")
+    if name in PROBABILITIES and max(values) >= 1:
+        raise LightsegError(f"schedule.{name}={values}: give values below 1")
+    return [int(value) for value in values] if name == "image_size" else [float(value) for value in values]
 
 
 def _is_number(value: Any) -> bool:

@@ -1,7 +1,7 @@
-"""Training with pruned weights: what is pruned at the start stays zero, and the others make up for it.
+"""Training with pruned weights: weights that are pruned at the start stay zero, and the others are fine-tuned.
 
-Deep Compression's second step (arXiv:1510.00149, section 2), between `lightseg.compress`'s first and third. The weights
-that the run begins with decide what is pruned: those of `pretrained=<a run's checkpoint>`.
+This is the second step of Deep Compression (arXiv:1510.00149, section 2); `lightseg.compress` has the first and third.
+The initial weights decide what is pruned: those of `pretrained=<a run's checkpoint>`.
 """
 
 from typing import Any
@@ -13,8 +13,10 @@ from lightseg.compress.pruning import Masks, keep_pruned, prune
 
 
 class Pruning(Callback):
-    """Prunes once and masks after every step. Stands before the moving average among the callbacks, so that it
-    averages zeros with zeros. See `lightseg.compress.pruning.prune` for the arguments."""
+    """Prunes at the start and masks after every step. See `lightseg.compress.pruning.prune` for the arguments.
+
+    It must come before the moving average in the list of callbacks, which then averages zeros with zeros.
+    """
 
     def __init__(self, sparsity: float, scope: str = "layer") -> None:
         self.sparsity, self.scope = sparsity, scope
@@ -25,7 +27,7 @@ class Pruning(Callback):
             prune(module.model, self.sparsity, self.scope)
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
-        # Again, on the device, and after a resumed run has its weights back, whose zeros are the smallest.
+        # Again, on the device. In a resumed run the weights are loaded now, and their zeros are the smallest.
         self._masks = prune(module.model, self.sparsity, self.scope)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_index: int) -> None:

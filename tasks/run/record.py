@@ -1,4 +1,4 @@
-"""`record.json` of a finished run, and the summary that is printed of it."""
+"""`record.json` of a finished run, and its printed summary."""
 
 import resource
 import sys
@@ -25,7 +25,7 @@ def write_record(
     data: DataModule,
     started: float,
 ) -> dict[str, Any]:
-    """`record.json`, last and atomically; also its content."""
+    """Measure the cost and write `record.json`, last and atomically. Returns its content."""
     spec = task.model.spec
     height, width = config["profile"]["image_size"]
     print(f"measuring the cost at {height}x{width} ...", flush=True)
@@ -74,7 +74,7 @@ def write_record(
 
 
 def summary(content: dict[str, Any], folder: Path, unit: str) -> str:
-    """What a person wants to see at the end of a run; unit: what was evaluated, "images"."""
+    """The text that is printed at the end of a run. unit: of the samples, "images" for example."""
     metrics, cost, protocol = content["metrics"], content["cost"], content["protocol"]
     figures = "  ".join(f"{k} {v:.4f}" for k, v in metrics.items() if v is not None and k.count("/") == 1)
     tables: dict[str, list[tuple[float, str]]] = {}  # of classes: val/IoU/road
@@ -88,12 +88,12 @@ def summary(content: dict[str, Any], folder: Path, unit: str) -> str:
             *(f"{kind} %: {_lowest(values)}" for kind, values in tables.items()),
             f"cost: {cost['params'] / 1e6:.2f} M parameters, {cost['madds'] / 1e9:.2f} G multiply-adds, "
             f"{cost['latency_ms']:.1f} ms on CPU; run: {content['wall_s']:.0f} s, {cost['run_peak_memory_mb']} MB",
-            f"pictures: {folder / 'images'}\nrecord: {folder / 'record.json'}",
+            f"images: {folder / 'images'}\nrecord: {folder / 'record.json'}",
         ]
     )
 
 
-def _lowest(values: list[tuple[float, str]], most: int = 20) -> str:
-    shown = values if len(values) <= most else sorted(values)[:most]
+def _lowest(values: list[tuple[float, str]], max_shown: int = 20) -> str:
+    shown = values if len(values) <= max_shown else sorted(values)[:max_shown]
     text = "  ".join(f"{name} {100 * value:.1f}" for value, name in shown)
-    return text if len(values) <= most else f"{text}  (the lowest {most} of {len(values)})"
+    return text if len(values) <= max_shown else f"{text}  (the lowest {max_shown} of {len(values)})"

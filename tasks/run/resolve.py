@@ -1,8 +1,8 @@
-"""The configuration that runs: what the composed one leaves open (null) is filled in, once.
+"""The resolved configuration: the nulls of the composed configuration are filled in, once.
 
-Open are how evaluation makes an image fit (`data.eval`), options of the head, the size that cost is measured at, and in
-`mode=test ckpt=` everything that the checkpoint decides. The keys that were filled in are listed under `resolved`, so
-that the composed configuration can be told from the one that ran.
+Null may be the preprocessing of the evaluation (`data.eval`), options of head and loss, the image size for the cost,
+and in `mode=test ckpt=` everything that the checkpoint decides. The keys that were filled in are listed under
+`resolved`, so that the composed configuration can be restored.
 """
 
 import inspect
@@ -26,11 +26,13 @@ FROM_CHECKPOINT = ("backbone", "output_stride", "drop_path_rate", "input_format"
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What `mode=test ckpt=` evaluates: a checkpoint or an exported file.
+    """The model that `mode=test ckpt=` evaluates: of a checkpoint or an exported file.
 
     Attributes:
+        path: of the file.
         spec: the arguments of `create_model`.
-        load: puts its weights, or the file itself, into a model of that spec.
+        contract: the input contract.
+        load: loads its weights, or the exported file, into a model of that spec.
     """
 
     path: str
@@ -59,10 +61,10 @@ def open_evaluated(config: dict[str, Any]) -> Evaluated | None:
 
 
 def resolve_config(config: dict[str, Any], progressive: Progressive, evaluated: Evaluated | None) -> dict[str, Any]:
-    """The configuration with its nulls filled in; the one that was given is not changed.
+    """The configuration with its nulls filled in. `config` is not changed.
 
     Raises:
-        LightsegError: a value that was given and is another than the checkpoint's.
+        LightsegError: a value that differs from the checkpoint's.
     """
     info = get_task(config["task"])
     data = dict(config["data"])
@@ -81,14 +83,16 @@ def resolve_config(config: dict[str, Any], progressive: Progressive, evaluated: 
 
 
 def complete_config(config: dict[str, Any], model: Model, image_size: tuple[int, int]) -> dict[str, Any]:
-    """The configuration with what building the model settled: options of head and loss, and the size at which cost is
-    measured, that of the first evaluation image (height, width)."""
+    """The configuration with the options of head and loss of the built model, and the image size for the cost.
+
+    image_size: (height, width) of the first evaluation image.
+    """
     parameters = inspect.signature(type(model.head)).parameters
     defaults = {key: _plain(p.default) for key, p in parameters.items() if p.default is not p.empty}
-    settled = {"head": defaults | model.spec["head"], "loss": model.spec["loss"]}
+    built = {"head": defaults | model.spec["head"], "loss": model.spec["loss"]}
     groups = {
         group: {key: values.get(key) if value is None else value for key, value in config[group].items()}
-        for group, values in settled.items()
+        for group, values in built.items()
     }
     profile = {**config["profile"], "image_size": config["profile"]["image_size"] or list(image_size)}
     return mark_resolved(config, {**config, **groups, "profile": profile})
@@ -99,13 +103,13 @@ def train_size(data: dict[str, Any], progressive: Progressive) -> int | tuple[in
     augment = data.get("augment") or {}
     size = augment.get("size", augment.get("crop_size"))
     if size is None or isinstance(size, int):
-        return size if size is None else int(progressive.most("image_size", size))
-    factor = progressive.most("image_size", min(size)) / min(size)
+        return size if size is None else int(progressive.max_value("image_size", size))
+    factor = progressive.max_value("image_size", min(size)) / min(size)
     return round(size[0] * factor), round(size[1] * factor)
 
 
 def mark_resolved(composed: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """`config` with the list of the keys that `composed` leaves null and it does not."""
+    """`config` with `resolved`, the list of the keys that are null in `composed` and not in `config`."""
     before, after = dict(_leaves(composed)), dict(_leaves(config))
     filled = [key for key, value in after.items() if value is not None and before.get(key, value) is None]
     return {**config, "resolved": sorted({*composed.get("resolved", ()), *filled})}
@@ -126,12 +130,15 @@ def _of_checkpoint(config: dict[str, Any], evaluated: Evaluated) -> dict[str, An
         if values[key] is not None and values[key] != spec.get(key):
             raise LightsegError(f"{evaluated.path} is of {key}={spec.get(key)}, not {values[key]}: leave {key} out")
         values[key] = spec.get(key)
-    head, given = spec["head"], config["head"]
+    head, options = spec["head"], config["head"]
     decoding = getattr(resolve(get_task(spec["task"]).head(head["name"]).path), "DECODING", ())
-    for key, value in given.items():
+    for key, value in options.items():
         if value is not None and value != head.get(key) and key not in decoding:
             raise LightsegError(f"{evaluated.path} has head.{key}={head.get(key)}, not {value}: leave head.{key} out")
-    values["head"] = {**given, **{key: head.get(key) if given.get(key) is None else given[key] for key in head | given}}
+    values["head"] = {
+        **options,
+        **{key: head.get(key) if options.get(key) is None else options[key] for key in head | options},
+    }
     return values
 
 

@@ -1,4 +1,4 @@
-"""Run folders: `<runs_dir>/<task>/<data>/<backbone>/<time>`. Nothing here imports torch: a sweep looks into many."""
+"""Run folders: `<runs_dir>/<task>/<data>/<backbone>/<time>`. Imports no torch: sweeps read many folders."""
 
 import contextlib
 import json
@@ -20,31 +20,31 @@ from . import distributed
 
 try:
     import fcntl
-except ImportError:  # Windows: a run that goes on is not seen by others
+except ImportError:  # Windows: a run in progress is not noticed by others
     fcntl = None  # type: ignore[assignment]
 
 CLAIM = ".running"
 
 
 def parent_of(config: dict[str, Any]) -> Path:
-    """Where the run folders of this task, data and backbone lie."""
+    """The parent of the run folders of this task, data and backbone."""
     name = Path(str(config["backbone"]))
-    # an architecture's path without its suffix; of all other names what follows a dot belongs to them
+    # an architecture file without its suffix; in other names a dot is part of the name
     backbone = (name.stem if catalog.is_arch(str(name)) else name.name).replace(":", "_") or "backbone"
     return Path(config["runs_dir"]) / config["task"] / config["data"]["name"] / backbone
 
 
 def run_folder(config: dict[str, Any]) -> Path:
-    """A new folder, or the one that is resumed."""
+    """Create a new run folder, or return the one that is resumed."""
     if config["resume"] is not None:
         folder = Path(config["resume"])
         if not last_checkpoint(folder).is_file():
             raise LightsegError(
-                f"resume={folder}: it has no checkpoints/last.ckpt (no epoch was finished); start it again"
+                f"resume={folder}: it has no checkpoints/last.ckpt (no epoch was finished); start a new run"
             )
         return folder
     parent, stamp = parent_of(config), datetime.now().strftime("%Y%m%d-%H%M%S")
-    for suffix in ("", *(f"-{n}" for n in range(2, 1000))):  # two runs may start within one second
+    for suffix in ("", *(f"-{n}" for n in range(2, 1000))):  # runs may start within the same second
         folder = parent / f"{stamp}{suffix}"
         try:
             folder.mkdir(parents=True)
@@ -52,8 +52,8 @@ def run_folder(config: dict[str, Any]) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise LightsegError(f"runs_dir={config['runs_dir']}: cannot make {folder}: {error.strerror}") from error
-    raise LightsegError(f"{parent} is full of runs of this second")
+            raise LightsegError(f"runs_dir={config['runs_dir']}: cannot create {folder}: {error.strerror}") from error
+    raise LightsegError(f"{parent} has too many runs of this second: try again")
 
 
 def last_checkpoint(folder: Path) -> Path:
@@ -61,7 +61,7 @@ def last_checkpoint(folder: Path) -> Path:
 
 
 def save_config(config: dict[str, Any], folder: Path) -> None:
-    """`config.yaml` of the run, by its first process; a resumed run has it with the new values."""
+    """Write `config.yaml` of the run, in its first process. A resumed run replaces it."""
     if distributed.rank():
         return
     try:
@@ -70,26 +70,26 @@ def save_config(config: dict[str, Any], folder: Path) -> None:
         raise LightsegError(f"cannot write {folder / 'config.yaml'}: {error.strerror}") from error
 
 
-# -- which run goes on in a folder -------------------------------------------------------------------------------------
+# -- claim of a folder by a running process ----------------------------------------------------------------------------
 
 
 def claim(folder: Path) -> IO[str]:
-    """Mark the folder as that of a run that goes on, until the file is closed or the process ends, however it ends.
+    """Mark the folder as used by a running process, until the file is closed or the process ends.
 
-    A lock of POSIX: data-loading workers do not inherit it. Other processes of the same run need none.
+    It is a POSIX lock, which data loader workers do not inherit. Only the first process of a run takes it.
     """
     try:
-        file = open(folder / CLAIM, "a")  # noqa: SIM115  # it is open as long as the run lasts
+        file = open(folder / CLAIM, "a")  # noqa: SIM115  # stays open as long as the run lasts
     except OSError as error:
         raise LightsegError(f"cannot write {folder / CLAIM}: {error.strerror}") from error
     if distributed.rank() == 0 and not _lock(file):
         file.close()
-        raise LightsegError(f"{folder}: this run goes on in another process: wait for it, or end that one first")
+        raise LightsegError(f"{folder}: this run is active in another process: wait for it, or end that process first")
     return file
 
 
 def release(claimed: IO[str]) -> None:
-    """The run is over and has its record."""
+    """Release the claim of a run that has its record."""
     with contextlib.suppress(OSError):
         Path(claimed.name).unlink(missing_ok=True)
     claimed.close()
@@ -105,7 +105,7 @@ def is_running(folder: Path) -> bool:
 
 
 def _lock(file: IO[str]) -> bool:
-    """True where locks cannot be had, too."""
+    """Whether the lock was acquired. Also True where locks are not supported."""
     try:
         if fcntl is not None:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -116,15 +116,15 @@ def _lock(file: IO[str]) -> bool:
     return True
 
 
-# -- what there is of a run --------------------------------------------------------------------------------------------
+# -- existing runs of a configuration ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Found:
-    """What one configuration has left so far: the newest of each.
+class ExistingRuns:
+    """The runs of a configuration.
 
-    finished: (folder, record); unfinished: folders without a record that no process works on, the newest first;
-    running: one on which one does.
+    finished: (folder, record) of the newest finished run. unfinished: folders without a record and without a running
+    process, newest first. running: the newest folder with a running process.
     """
 
     finished: tuple[Path, dict[str, Any]] | None
@@ -136,52 +136,53 @@ class Found:
         return next((folder for folder in self.unfinished if last_checkpoint(folder).is_file()), None)
 
 
-def find(config: dict[str, Any]) -> Found:
+def find_runs(config: dict[str, Any]) -> ExistingRuns:
     """Look for runs of this configuration and seed below its `runs_dir`."""
-    wanted, parent = identity(config), parent_of(config)
+    run_identity, parent = identity(config), parent_of(config)
     finished, unfinished, running = None, [], None
-    # the backbone of mode=test is the checkpoint's
+    # in mode=test the backbone is the checkpoint's
     parents = [parent] if config["backbone"] is not None else [p for p in parent.parent.glob("*") if p.is_dir()]
     folders = sorted((f for p in parents if p.is_dir() for f in p.iterdir() if f.is_dir()), reverse=True)
     for folder in folders:
         content = read_record(folder)
         if content is not None:
-            # a record of another schema is somebody's result, though not one to stand in this sweep
-            if finished is None and content.get("schema") == record.SCHEMA and _same(content.get("config"), wanted):
+            # a record of another schema is a finished run, but not a result for this sweep
+            same_schema = content.get("schema") == record.SCHEMA
+            if finished is None and same_schema and _same(content.get("config"), run_identity):
                 finished = (folder, content)
-        elif _same(_read_config(folder), wanted):
+        elif _same(_read_config(folder), run_identity):
             if is_running(folder):
                 running = running or folder
             else:
                 unfinished.append(folder)
-    return Found(finished, unfinished, running)
+    return ExistingRuns(finished, unfinished, running)
 
 
 def remove_dead(folder: Path) -> None:
-    """An unfinished run with nothing to go on with: no epoch was finished."""
+    """Remove an unfinished run that cannot be resumed, because no epoch was finished."""
     if not last_checkpoint(folder).is_file() and not (folder / "record.json").exists():
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """The record of a finished run; None for one that is not there or not whole."""
+    """The record of a finished run. None for a missing or incomplete record."""
     try:
         content = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     parts = ("metrics", "config", "cost")
-    whole = isinstance(content, dict) and all(isinstance(content.get(part), dict) for part in parts)
-    return content if whole else None
+    complete = isinstance(content, dict) and all(isinstance(content.get(part), dict) for part in parts)
+    return content if complete else None
 
 
 def _read_config(folder: Path) -> Any:
-    with contextlib.suppress(Exception):  # whatever is wrong with it, it is no run of ours
+    with contextlib.suppress(Exception):  # an unreadable file is not a run
         return yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     return None
 
 
-def _same(config: Any, wanted: str) -> bool:
+def _same(config: Any, run_identity: str) -> bool:
     try:
-        return identity(config) == wanted
+        return identity(config) == run_identity
     except (TypeError, KeyError, ValueError):
         return False

@@ -13,7 +13,7 @@ from lightseg.errors import LightsegError
 
 from ..base import Task
 from ..data import DataModule
-from .callbacks import EMA, Pictures, RunProgress
+from .callbacks import EMA, RunProgress, SampleImages
 from .checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from .loggers import build_loggers
 from .predictions import WritePredictions
@@ -23,13 +23,14 @@ from .pruning import Pruning
 def build_trainer(
     config: dict[str, Any], folder: Path, task: Task, data: DataModule, search: pl.Callback | None = None
 ) -> pl.Trainer:
+    """Lightning's Trainer for a resolved configuration. search: the callback of a search within the run."""
     options = {key: value for key, value in config["trainer"].items() if key != "name"}
-    prune = config.get("prune", {})  # a run of old has no such group
-    # first, so that the moving average is one of weights that are pruned already
+    prune = config.get("prune", {})  # older runs do not have this group
+    # first, so that the moving average is over pruned weights
     callbacks: list[pl.Callback] = [Pruning(**prune)] if prune.get("sparsity") else []
     callbacks += [
         RunProgress(task.monitor),
-        Pictures(folder / "images", config["logger"]["pictures"]),
+        SampleImages(folder / "images", config["logger"]["images"]),
         *checkpoint_callbacks(folder, task.monitor),
     ]
     if search is not None:
@@ -48,11 +49,12 @@ def build_trainer(
         return pl.Trainer(
             **{**defaults, **options},
             default_root_dir=folder,
-            reload_dataloaders_every_n_epochs=int(data.progressive.grows_batches),  # their number of batches changes
+            # the number of batches changes with the phase
+            reload_dataloaders_every_n_epochs=int(data.progressive.grows_batches),
             logger=build_loggers(config["logger"], folder, config, resume_step),
             callbacks=callbacks,
             plugins=[AtomicCheckpointIO()],
-            use_distributed_sampler=False,  # EpochSampler deals the samples out
+            use_distributed_sampler=False,  # EpochSampler distributes the samples
         )
     except (ValueError, TypeError, RuntimeError, pl.utilities.exceptions.MisconfigurationException) as error:
         raise LightsegError(f"trainer: {' '.join(str(error).split())}") from error
@@ -63,11 +65,12 @@ def seed_everything(seed: int) -> None:
 
 
 def quiet() -> None:
-    """Lightning's advice on GPUs, workers and litmodels is not for the user of train.py."""
+    """Suppress Lightning's hints on GPUs, workers and litmodels."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    advice = (
+    hints = (
         "does not have many workers|Checkpoint directory.*exists and is not empty|LeafSpec|but have no `val_dataloader`"
     )
     loading = "loading a checkpoint outside the 'fit' stage|smaller than the logging interval"
-    figures = "could not find the monitored key|sync_dist=True"  # not every epoch has them; metrics join theirs
-    warnings.filterwarnings("ignore", f".*({advice}|{loading}|{figures}).*")
+    # not every epoch validates; metrics synchronize themselves
+    figures = "could not find the monitored key|sync_dist=True"
+    warnings.filterwarnings("ignore", f".*({hints}|{loading}|{figures}).*")

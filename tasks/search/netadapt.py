@@ -30,7 +30,7 @@ from lightseg.search.netadapt.steps_table import markdown
 from ..data import DataModule
 from ..run import run_folder
 from ..run.build import match_class_names
-from ..run.callbacks import Pictures
+from ..run.callbacks import SampleImages
 from ..run.checkpoints import AtomicCheckpointIO
 from ..run.evaluate import evaluate
 from ..run.progressive import NAMES, Progressive
@@ -119,7 +119,7 @@ def write_result(search: Search, model: Model, defaults: dict[str, Any], started
         },
         folder / "checkpoints" / "best.ckpt",
     )
-    pictures = Pictures(folder / "images", config["logger"]["pictures"])
+    pictures = SampleImages(folder / "images", config["logger"]["images"])
     metrics = evaluate(search.proxy.trainer([pictures]), task, search.data, config, folder)
     content = write_record(folder, config, defaults, metrics, task, search.data, started)
     for path in (folder / "checkpoints").glob("step-*.ckpt"):

@@ -17,7 +17,7 @@ from lightseg.search.netadapt.channel_selection import arch_of, build_model
 
 from ..base import Task
 from ..data import DataModule
-from ..run.build import over_model
+from ..run.build import task_with_model
 from ..run.trainer import seed_everything
 
 # Options of the run's trainer that proxy trainings use.
@@ -61,7 +61,7 @@ class ProxyTraining:
 
     def task(self, model: Model) -> Task:
         """The run's task with a copy of the model."""
-        task = over_model(
+        task = task_with_model(
             model.spec, {**self.config, "optimizer": self.optimizer, "schedule": self.schedule}, self.data
         )
         task.model.load_state_dict(model.state_dict())

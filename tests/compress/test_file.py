@@ -143,7 +143,7 @@ def test_damaged_files(tmp_path, written, capsys):
     assert main(["profile", str(path), "--runs", "0"]) == 2
     assert (
         capsys.readouterr().err
-        == f"error: {path} is damaged: its checksum is not that of its content; write it again\n"
+        == f"error: {path} is damaged: its checksum does not match its content; write it again\n"
     )
 
 
@@ -167,13 +167,13 @@ def coded(header: dict) -> dict:
         (lambda h: h.pop("model"), "another version"),
         (lambda h: h["model"].update(trust_remote_code=True), "another version"),
         (lambda h: h["model"].update(backbone="mobilenetv3_large"), "does not fit the model"),
-        (lambda h: h["model"].update(backbone="/tmp/some/arch.yaml"), "holds no architecture"),
+        (lambda h: h["model"].update(backbone="/tmp/some/arch.yaml"), "contains no architecture"),
         (lambda h: h["model"].update(head={"name": 7}), "cannot be built"),
         (lambda h: h["tensors"].pop(), "does not fit the model"),
         (lambda h: h["tensors"][0].update(shape=[1 << 40, 1 << 20]), "does not fit the model"),
-        (lambda h: h["tensors"][0].update(shape=[-1]), "by something else"),
-        (lambda h: h["tensors"][0].update(dtype="object"), "by something else"),
-        (lambda h: h["tensors"][0].update(parts=["all"]), "by something else"),
+        (lambda h: h["tensors"][0].update(shape=[-1]), "or another program"),
+        (lambda h: h["tensors"][0].update(dtype="object"), "or another program"),
+        (lambda h: h["tensors"][0].update(parts=["all"]), "or another program"),
         (lambda h: h["tensors"][-1]["parts"].append(0), "is damaged"),
         (lambda h: h["tensors"][-1]["parts"].pop(), "is damaged"),
         (lambda h: coded(h).update(values=1 << 40), "more values than its shape"),

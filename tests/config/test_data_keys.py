@@ -92,9 +92,9 @@ def test_all_that_is_lacking_is_said_at_once(write):
     ("name", "change", "said"),
     [
         ("rooms", lambda c: c.update(format="foldr"), "no format named 'foldr': did you mean folder"),
-        ("rooms", lambda c: c.update(augment=None), "augment is None: must be given key by key"),
-        ("rooms", lambda c: c.update(split="train"), "split is 'train': must be given key by key"),
-        ("rooms", lambda c: c["split"].update(val="masks/val"), "split.val is 'masks/val': must be given key by key"),
+        ("rooms", lambda c: c.update(augment=None), "augment is None: must have keys and values"),
+        ("rooms", lambda c: c.update(split="train"), "split is 'train': must have keys and values"),
+        ("rooms", lambda c: c["split"].update(val="masks/val"), "split.val is 'masks/val': must have keys and values"),
         ("rooms", lambda c: c["augment"].update(flip=0.5), "no key 'augment.flip': did you mean hflip?"),
         ("rooms", lambda c: c["augment"].update(crop_size=512), "augment.crop_size is 512: must be a list"),
         ("rooms", lambda c: c["augment"].update(crop_size=None), "augment.crop_size is null: give a value"),
@@ -104,7 +104,7 @@ def test_all_that_is_lacking_is_said_at_once(write):
         ("fruit", lambda c: c["eval"].update(crop=0.9), "no key 'eval.crop': did you mean crop_pct?"),
         ("birds", lambda c: c["eval"].update(size=320), "eval.size is 320: must be a list"),
         ("birds", lambda c: c["eval"].update(keep_aspect="yes please"), "eval.keep_aspect is 'yes please': must be"),
-        ("horses", lambda c: c.update(pck=0.2), "pck is 0.2: must be given key by key"),
+        ("horses", lambda c: c.update(pck=0.2), "pck is 0.2: must have keys and values"),
         ("horses", lambda c: c.update(least_box_score="low"), "least_box_score is 'low': must be a number"),
     ],
 )  # fmt: skip

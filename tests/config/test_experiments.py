@@ -12,7 +12,7 @@ from lightseg.config.compose import compose, plain
 from lightseg.config.paths import SHIPPED, choices
 from lightseg.model import create_model
 from lightseg.task_specs import task_spec
-from tasks.run.optimisation import build_optimizer
+from tasks.run.optimization import build_optimizer
 from tasks.run.progressive import Progressive
 
 EXPERIMENTS = choices("experiment")
@@ -111,7 +111,7 @@ def test_progressive_learning_has_the_published_values_at_each_epoch(experiment,
     progressive = Progressive(config["schedule"], 350)
     for epoch in range(350):
         stage = (epoch >= 87) + (epoch >= 175) + (epoch >= 262)
-        values = progressive.at(progressive.stage(epoch))
+        values = progressive.at(progressive.phase(epoch))
         assert values == {name: pytest.approx(column[stage], abs=1e-4) for name, column in table.items()}, epoch
     assert progressive.batch_size(0, 128) == 128  # their batches do not grow
 
@@ -132,9 +132,9 @@ def test_what_the_authors_code_keeps_all_along(letter, dropout, tmp_path):
 def test_net_optimiser_and_the_pictures_of_each_stage_can_be_made(experiment, tmp_path):
     config = composed(experiment, tmp_path)
     progressive = Progressive(config["schedule"], config["trainer"]["max_epochs"])
-    for stage in range(progressive.stages):
-        transform = task_spec("cls").train_transform(config["data"], progressive.at(stage))
-        assert transform.size == progressive.at(stage).get("image_size", config["data"]["augment"]["size"])
+    for phase in range(progressive.phases):
+        transform = task_spec("cls").train_transform(config["data"], progressive.at(phase))
+        assert transform.size == progressive.at(phase).get("image_size", config["data"]["augment"]["size"])
     with torch.device("meta"):
         model = create_model(
             config["backbone"],
@@ -143,7 +143,7 @@ def test_net_optimiser_and_the_pictures_of_each_stage_can_be_made(experiment, tm
             head=config["head"],
             loss=config["loss"],
             input_format=config["input_format"],
-            drop_path_rate=progressive.most("drop_path", config["drop_path_rate"]),
+            drop_path_rate=progressive.max_value("drop_path", config["drop_path_rate"]),
         )
     optimizer = build_optimizer(model, fused=False, **config["optimizer"])
     groups = {(group["lr"], group["weight_decay"]) for group in optimizer.param_groups}

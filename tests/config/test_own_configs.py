@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 def write(tmp_path, monkeypatch):
     """`write("trainer/short", "max_epochs: 3")` makes ./configs/trainer/short.yaml of a folder that is worked in."""
     monkeypatch.chdir(tmp_path)
-    for name in ("_own_files_read", "_foreign_files", "_remarks_printed"):
+    for name in ("_user_files_read", "_foreign_files", "_remarks_printed"):
         monkeypatch.setattr(paths, name, set())
 
     def make(name: str, text: str, folder: str = "configs") -> Path:
@@ -80,11 +80,11 @@ def test_a_default_of_ones_own_is_part_of_the_setting(write):
 
 def test_files_of_the_groups_whose_name_is_a_kind_say_which_one(write):
     write("logger/team", "name: wandb\nproject: rooms\n")
-    write("logger/csv", "pictures: 0\n")
+    write("logger/csv", "pictures: 0\n")  # the key of an older release
     write("search/mine", "name: optuna\ntrials: 3\nspace: {optimizer.lr: [1.0e-3, 1.0e-2]}\n")
     logger = compose(["logger=team"]).logger
     assert (logger.name, logger.project, logger.mode) == ("wandb", "rooms", "auto")
-    assert compose(["logger=csv"]).logger == {"name": "csv", "pictures": 0}
+    assert compose(["logger=csv"]).logger == {"name": "csv", "images": 0}
     sweep = read_sweep(["search=mine"])
     assert (sweep.search["name"], sweep.search["trials"], list(sweep.space)) == ("optuna", 3, ["optimizer.lr"])
     write("logger/other", "project: rooms\n")
@@ -143,7 +143,7 @@ def test_a_path_may_stand_for_every_group(write, rooms):
         "data": write("rooms", rooms, folder="my"),
         "task": write("seg", "output_stride: 8\n", folder="my"),
         "trainer": write("long", "max_epochs: 99\n", folder="my"),
-        "logger": write("csv", "pictures: 1\n", folder="my"),
+        "logger": write("csv", "images: 1\n", folder="my"),
         "launcher": write("slow", "name: local\n", folder="my"),
         "search": write("none", "", folder="my"),
         "experiment": write("mine", "seed: 7\n", folder="my"),
@@ -151,7 +151,7 @@ def test_a_path_may_stand_for_every_group(write, rooms):
     assert files.keys() == set(paths.NAMED)
     config = compose([f"{group}={path}" for group, path in files.items()])
     assert (config.data.name, config.output_stride, config.trainer.max_epochs) == ("rooms", 8, 99)
-    assert (config.logger.pictures, config.launcher.name, config.search.name, config.seed) == (1, "local", "none", 7)
+    assert (config.logger.images, config.launcher.name, config.search.name, config.seed) == (1, "local", "none", 7)
     for group in paths.NAMED:
         assert refusal([f"{group}=my/nowhere.yaml"]).startswith(f"{group}=my/nowhere.yaml: no such file (/")
 

@@ -48,7 +48,7 @@ def test_every_run_is_composed_and_named_by_what_differs():
     runs = read_sweep(["task=seg,det", "seed=0,1", "optimizer.lr=0.1"]).runs
     assert [run.name for run in runs] == [f"task={t} seed={s}" for t in ("seg", "det") for s in (0, 1)]
     assert [(run.config["data"]["name"], run.config["seed"]) for run in runs][1:3] == [("mini_seg", 1), ("mini_det", 0)]
-    assert plain(compose(runs[3].words)) == runs[3].config
+    assert plain(compose(runs[3].overrides)) == runs[3].config
     assert len({run.identity for run in runs}) == 4
 
 
@@ -82,10 +82,10 @@ def test_what_cannot_run_is_refused_before_anything_does(tmp_path):
     assert "(in backbone=micronet_m33 seed=0)" in line
     assert "empty value" in refused("seed=,") and "empty value" in refused("seed=0,,1")
     assert "has no value" in refused("backbone=")
-    assert "one and the same run" in refused("seed=0,1,0")
-    assert "one and the same run" in refused("profile.runs=1,2")
+    assert "are the same run" in refused("seed=0,1,0")
+    assert "are the same run" in refused("profile.runs=1,2")
     assert "one runs_dir" in refused("runs_dir=a,b") and "one logger" in refused("logger=csv,wandb")
-    assert "one resume" in refused("resume=a,b") and "goes on with one run" in refused("resume=a", "seed=0,1")
+    assert "one resume" in refused("resume=a,b") and "continues a single run" in refused("resume=a", "seed=0,1")
     assert "key=value" in refused("seed=0,1", "mobilenetv2")
     assert "given twice" in refused("seed=0,1", "seed=2")
     assert "no launcher named 'slurm'" in refused("launcher=slurm", "seed=0,1")
@@ -143,7 +143,7 @@ def test_a_choice_is_the_same_value_on_the_command_line(value):
         ("{backbone: [micronet_m3, micronet_m33]}", "unknown backbone 'micronet_m33'"),
         ("{optimiser.lr: [1e-4, 1e-2, log]}", "did you mean optimizer.lr"),
         ("{task: [seg, det]}", "task cannot be searched"),
-        ("{logger.pictures: [1, 2]}", "cannot be searched"),
+        ("{logger.images: [1, 2]}", "cannot be searched"),
         ("/nowhere/space.yaml", "No such file"),
     ],
 )

@@ -117,7 +117,7 @@ def test_sources_and_sizes(tmp_path, image, checkpoints):
         ({"source": tmp_path / "words"}, "1 files, but no image or video among them"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"max_frames": 0}, "max_frames is 0"),
-        ({"size": [48, 96]}, "a classifier looks at a square"),
+        ({"size": [48, 96]}, "a classifier takes a square"),
         ({"size": [0]}, r"size is \[0\]"),
         ({"size": [1, 2, 3]}, "give height and width"),
         ({"device": "warp"}, "device=warp"),

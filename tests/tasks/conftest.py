@@ -246,7 +246,7 @@ def pose_words(mini_pose: Path, tmp_path: Path) -> Callable[..., list[str]]:
             "schedule.warmup_steps": 0,
             "profile.runs": 1,
             "logger": "csv",
-            "logger.pictures": 2,
+            "logger.images": 2,
             "runs_dir": tmp_path / "runs",
         }
         for word in more:

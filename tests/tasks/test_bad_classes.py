@@ -92,7 +92,7 @@ def test_weights_of_another_net(cls_words, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["schedule.image_size=[16,64]", "schedule.stages=2"], "begins with 16 pixels"),
+        (["schedule.image_size=[16,64]", "schedule.stages=2"], "has 16 pixels"),
         (["schedule.image_size=[32,64]", "schedule.stages=3"], "schedule.stages=3 is more than the 2 epochs"),
         (["schedule.image_size=[32,48,64]", "schedule.stages=2"], "3 values for schedule.stages=2"),
         (["schedule.image_size=[32,48,64,96]", "schedule.stages=2"], "4 values for schedule.stages=2"),
@@ -100,7 +100,7 @@ def test_weights_of_another_net(cls_words, tmp_path, capsys):
         (["schedule.image_size=[32,large]"], "give [start, end]"),
         (["schedule.image_size=[32,64]", "schedule.stages=0"], "schedule.stages=0"),
         (["schedule.images_per_step=true"], "give schedule.image_size"),
-        (["schedule.mixup=[-1,0]", "schedule.stages=2"], "below 0"),
+        (["schedule.mixup=[-1,0]", "schedule.stages=2"], "0 or more"),
         (["schedule.dropout=[0.1,1.5]", "schedule.stages=2"], "schedule.dropout"),
         (["schedule.drop_path=[0,1]", "schedule.stages=2"], "schedule.drop_path"),
         (["schedule.randaugment=[5,50]", "schedule.stages=2"], "randaugment is 50"),

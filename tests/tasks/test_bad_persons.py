@@ -99,7 +99,7 @@ def test_simcc_is_for_one_size(own, capsys, tmp_path, options):
     _, words = own
     keys = [option.split("=")[0] for option in options]
     line = refused([w for w in words if w.split("=")[0] not in keys] + ["head.name=simcc", *options], capsys)
-    assert "head.name=simcc is made for crops of one size" in line and options[0].split("=")[0] in line
+    assert "head.name=simcc needs crops of a single size" in line and options[0].split("=")[0] in line
     assert not (tmp_path / "runs").exists()
 
 

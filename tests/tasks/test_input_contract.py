@@ -166,6 +166,7 @@ def test_a_checkpoint_of_an_older_release(run, tmp_path, caplog):
     torch.save(content, old / "checkpoints" / "best.ckpt")
     config = yaml.safe_load((old / "config.yaml").read_text())
     config["pixels"] = config.pop("input_format")
+    config["logger"]["pictures"] = config["logger"].pop("images")
     (old / "config.yaml").write_text(yaml.safe_dump(config))
     assert evaluate(old / "checkpoints" / "best.ckpt", data, tmp_path / "a")["metrics"] == record["metrics"]
     assert not caplog.text

@@ -133,7 +133,7 @@ def test_the_training_size_grows_over_the_run(pose_words, sizes):
 @pytest.mark.slow
 def test_wandb_offline_gets_the_skeletons(pose_words, tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    run(pose_words("logger=wandb", "logger.mode=offline", "logger.pictures=5", "trainer.max_epochs=1"))
+    run(pose_words("logger=wandb", "logger.mode=offline", "logger.images=5", "trainer.max_epochs=1"))
     files = list(only_run(tmp_path / "runs").glob("wandb/offline-run-*/files/media/images/val/*.png"))
     pictures = [np.asarray(Image.open(file)).astype(int) for file in files]
     assert len(pictures) == 5
@@ -158,7 +158,7 @@ def learnt(tmp_path_factory) -> tuple[Path, Path, dict]:
          "data.augment.scale=[0.9,1.1]", "data.augment.rotation=0", "data.augment.half_body=0", "data.augment.hflip=0",
          "backbone=mobilenetv3_small_050", "trainer.max_epochs=40", "trainer.check_val_every_n_epoch=40",
          "trainer.precision=32-true", "schedule.warmup_steps=0", "optimizer.lr=5e-3", "ema.decay=0", "profile.runs=1",
-         "evaluation.flip=false", "logger=csv", "logger.pictures=1", f"runs_dir={runs}"]
+         "evaluation.flip=false", "logger=csv", "logger.images=1", f"runs_dir={runs}"]
     )  # fmt: skip
     return root, only_run(runs), record
 

@@ -10,7 +10,7 @@ from lightseg.data.collate import collate_pose
 from lightseg.data.datasets.coco_keypoints import CocoKeypoints
 from lightseg.data.io.integrity import verify
 from lightseg.data.transforms.pose import train_transform
-from tasks.pose import to_pictures
+from tasks.pose import to_image_pixels
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 
@@ -40,7 +40,7 @@ def test_real_photographs(folder, split, people):
     assert 0.2 < mirrored.float().mean() < 0.8
     swap = torch.tensor(data.skeleton.swap)
     points = torch.where(mirrored[:, None, None], batch["keypoints"][:, swap], batch["keypoints"])
-    points = to_pictures(points, batch["matrices"])
+    points = to_image_pixels(points, batch["matrices"])
     results = [
         {"image_id": image, "category_id": data.category_id, "score": 1.0,
          "keypoints": torch.cat([one, torch.ones(17, 1)], 1).flatten().tolist()}

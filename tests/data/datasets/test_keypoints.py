@@ -12,7 +12,7 @@ from lightseg.data.io.integrity import verify
 from lightseg.data.transforms.pose import eval_transform, train_transform
 from lightseg.data.transforms.stage_transform import StagedTransform
 from lightseg.errors import DataError
-from tasks.pose import to_pictures
+from tasks.pose import to_image_pixels
 
 USUAL = [
     "2 points have no sigma of COCO's and get their mean: left_hand, right_hand",
@@ -49,7 +49,7 @@ def test_crops_and_batches(write_robots):
     assert all(tuple(batch[key].shape) == shape for key, shape in shapes.items())
     assert all(batch[key].dtype == torch.float32 for key in ("keypoints", "area", "matrices", "boxes", "box_scores"))
     assert batch["image_ids"] == [900, 900, 33] and batch["names"] == data.names
-    back = to_pictures(batch["keypoints"], batch["matrices"])
+    back = to_image_pixels(batch["keypoints"], batch["matrices"])
     labelled = batch["visible"] > 0
     expected = torch.stack([write_robots()[i]["keypoints"] for i in range(3)])
     assert labelled.sum() == 8 and torch.allclose(back[labelled], expected[labelled], atol=1e-3)

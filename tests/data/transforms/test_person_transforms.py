@@ -18,7 +18,7 @@ from lightseg.data.transforms.pose import (
     window_width,
 )  # fmt: skip
 from lightseg.errors import LightsegError
-from tasks.pose import to_pictures
+from tasks.pose import to_image_pixels
 
 SIZE = (128, 96)
 NAMES = ("nose", "left_wrist", "right_wrist", "left_knee", "right_knee", "left_ankle", "right_ankle")
@@ -131,7 +131,7 @@ def test_the_way_back(figure):
     for seed in range(10):
         result = transform(seed, **person(figure, box=np.array([60, 0, 260, 320], np.float32)))
         points, matrix = torch.from_numpy(result["keypoints"]), torch.from_numpy(result["matrix"])
-        back = to_pictures(points[None], matrix[None])[0].numpy()
+        back = to_image_pixels(points[None], matrix[None])[0].numpy()
         seen = result["visible"] > 0
         expected = POINTS[SWAP] if np.linalg.det(result["matrix"][:, :2]) < 0 else POINTS
         np.testing.assert_allclose(back[seen], expected[seen], atol=1e-2)

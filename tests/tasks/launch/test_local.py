@@ -112,7 +112,7 @@ def test_interrupted_it_ends_its_run_and_says_so(calls, tmp_path, monkeypatch):
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=120)
         assert process.returncode == 130
-    assert "interrupted; what is finished is saved" in out and "Traceback" not in out
+    assert "interrupted; finished epochs are saved" in out and "Traceback" not in out
     assert len(records(tmp_path / "runs")) == 1 and len(started(calls)) == 2
     with pytest.raises(ProcessLookupError):
         os.kill(int(calls.read_text().split()[-1]), 0)
@@ -127,7 +127,7 @@ def test_two_sweeps_at_once_share_the_runs(calls, tmp_path, monkeypatch, capsys)
         with sweep(*words) as second:
             assert second.stdout is not None
             lines = [second.stdout.readline() for _ in range(4)]  # it leaves the first its run and does the others
-            assert "seed=0: goes on in another process" in "".join(lines)
+            assert "seed=0: runs in another process" in "".join(lines)
             (tmp_path / "hang").unlink()
             rest, _ = second.communicate(timeout=120)
             assert second.returncode == 0 and "failed" not in rest
@@ -160,21 +160,21 @@ def test_a_run_that_goes_on_is_neither_resumed_nor_removed(calls, tmp_path, monk
     with subprocess.Popen([sys.executable, str(FAKE), *words], cwd=ROOT) as process:
         wait_for(tmp_path / "hanging", process)
         (run,) = read_sweep(words).runs
-        found = run_folder.find(run.config)
+        found = run_folder.find_runs(run.config)
         assert found.running is not None and not found.unfinished and found.finished is None
         run_folder.last_checkpoint(found.running).parent.mkdir()
         run_folder.last_checkpoint(found.running).touch()
         assert train.main([f"resume={found.running}"]) == 2
-        assert "goes on in another process" in capsys.readouterr().err
+        assert "is active in another process" in capsys.readouterr().err
         (tmp_path / "hang").unlink()
         assert process.wait(60) == 0
-    assert run_folder.find(run.config).finished is not None
+    assert run_folder.find_runs(run.config).finished is not None
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(calls, tmp_path, capsys):
     (tmp_path / "file").touch()
     assert train.main(["seed=0,1", f"runs_dir={tmp_path / 'file'}"]) == 2
-    assert "cannot make" in capsys.readouterr().err
+    assert "cannot create" in capsys.readouterr().err
     assert started(calls) == []
 
 
@@ -182,5 +182,5 @@ def test_a_sweep_that_torchrun_starts_is_refused(calls, tmp_path, capsys, monkey
     for key, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(key, value)
     assert train.main(["seed=0,1", f"runs_dir={tmp_path / 'runs'}"]) == 2
-    assert "start it once" in capsys.readouterr().err
+    assert "start it in a single process" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()

@@ -41,7 +41,7 @@ def test_an_interrupted_search_goes_on_and_proposes_what_a_whole_one_would(calls
     assert len(started(calls)) == len(records(tmp_path / "cut")) == 4
     capsys.readouterr()
     assert train.main([*cut, "search.trials=4"]) == 0
-    assert len(started(calls)) == 4 and "nothing left to try" in capsys.readouterr().out
+    assert len(started(calls)) == 4 and "no trial is left" in capsys.readouterr().out
 
 
 def test_a_trial_that_fails_is_reported_and_the_search_goes_on(calls, tmp_path, capsys, monkeypatch):

@@ -72,7 +72,7 @@ def test_a_job_that_slurm_does_not_take_is_one_line(tmp_path, monkeypatch, capsy
     words = ["launcher=submitit", "launcher.partition=gpuu", "seed=0,1", f"runs_dir={tmp_path / 'runs'}"]
     assert train.main(words) == 2
     line = capsys.readouterr().err.splitlines()[-1]  # after sbatch's own
-    assert line.startswith("error: launcher=submitit: the job is not accepted: ") and "invalid partition" in line
+    assert line.startswith("error: launcher=submitit: the job was not accepted: ") and "invalid partition" in line
 
 
 def test_the_command_is_this_interpreter_and_this_checkout():

@@ -99,7 +99,7 @@ def test_two_processes_of_torchrun_train_in_one_folder(words, tmp_path):
         (SLURM | {"SLURM_PROCID": "1"}, {"devices": 1}, "Slurm started 2 processes"),
         (SLURM | {"SLURM_PROCID": "1"}, {"devices": 2, "num_nodes": 1}, None),
         (SLURM | {"SLURM_PROCID": "0", "SLURM_JOB_NAME": "bash"}, {"devices": 1}, None),
-        ({}, {"devices": 2, "num_nodes": 2}, "torchrun or by srun"),
+        ({}, {"devices": 2, "num_nodes": 2}, "torchrun or srun"),
         ({}, {"devices": 2}, None),
     ],
 )

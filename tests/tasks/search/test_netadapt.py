@@ -129,8 +129,8 @@ def test_evolution_and_classification_and_latency(cls_words, tmp_path, monkeypat
 
 
 REFUSED = {
-    "target above 1": (["search.target=1.2"], "search.target=1.2: a share above 0 and below 1"),
-    "no weights": (["pretrained=false"], "search=netadapt begins with a trained net: give pretrained=<run folder>/"),
+    "target above 1": (["search.target=1.2"], "search.target=1.2: must be above 0 and below 1"),
+    "no weights": (["pretrained=false"], "search=netadapt starts from a trained net: give pretrained=<run folder>/"),
     "another metric": (["search.table={table}"], "is for search.cost=latency_ms, and the target is of madds"),
     "no such table": (["search.cost=latency_ms", "search.table={other}"], "other.json is no table of costs"),
     "variant": (["search.variant=best"], "search.variant=best: choose from netadapt, evolution"),

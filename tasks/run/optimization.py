@@ -1,4 +1,4 @@
-"""Optimiser and learning rate: timm's, over parameter groups that follow timm's rules."""
+"""Optimizer and learning rate schedule of timm, with parameter groups by timm's rules."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +14,7 @@ from lightseg.errors import LightsegError, nearest
 from lightseg.model import Model
 
 SCHEDULE = ("name", "power", "milestones", "gamma", "decay_epochs", "min_lr", "warmup_steps")  # of the learning rate
-FUSED_ON_CPU = ("adam", "adamw", "momentum", "sgd")  # torch's own: timm's other optimisers have no such kernels
+FUSED_ON_CPU = ("adam", "adamw", "momentum", "sgd")  # torch's own: timm's other optimizers have no fused kernels
 
 
 def build_optimizer(
@@ -29,15 +29,14 @@ def build_optimizer(
     layer_decay: float | None,
     fused: bool,
 ) -> torch.optim.Optimizer:
-    """timm's optimiser `name`.
+    """timm's optimizer `name`.
 
     Args:
         weight_decay: not applied to biases and norm layers.
-        backbone_lr_mult: the backbone's rate relative to the head's, or to that of a whole net's last layer.
-        eps: of Adam's and RMSprop's denominator; None: timm's default.
-        layer_decay: the rate of each block of the backbone relative to the next deeper one; None: 1.
-        fused: one kernel a step instead of several a weight, where torch has one: 3 ms against 13 for 3 M weights on a
-            CPU.
+        backbone_lr_mult: the backbone's learning rate relative to the head's, or to that of a classifier's last layer.
+        eps: of Adam's and RMSprop's denominator. None: timm's default.
+        layer_decay: the learning rate of each block of the backbone relative to the next deeper block. None: 1.
+        fused: use torch's fused kernels where they exist: 3 ms instead of 13 per step for 3 M weights on a CPU.
     """
     groups: list[dict[str, Any]] = []
     for rate, params in _by_rate(model, lr, backbone_lr_mult, layer_decay or 1.0):
@@ -58,7 +57,7 @@ def build_optimizer(
         raise LightsegError(f"optimizer.name={name}: {nearest(name, map(str, list_optimizers()))}") from error
     except TypeError as error:
         raise LightsegError(no_eps) from error
-    if eps is not None and "eps" not in optimizer.defaults:  # timm drops it where it has no use
+    if eps is not None and "eps" not in optimizer.defaults:  # timm ignores eps where the optimizer has none
         raise LightsegError(no_eps)
     return optimizer
 
@@ -66,13 +65,15 @@ def build_optimizer(
 def _by_rate(
     model: Model, lr: float, backbone_lr_mult: float, layer_decay: float
 ) -> Iterator[tuple[float, list[nn.Parameter]]]:
-    """Learning rates and the trained parameters they are for: the backbone's, by depth, and the head's. A whole net's
-    last layer is its head."""
-    whole: Any = model.backbone.net if isinstance(model.backbone, Classifier) else None
-    last: nn.Module = whole.get_classifier() if whole is not None else model.head
+    """Learning rates with their trained parameters: of the backbone, by depth, and of the head.
+
+    The head of a classifier is its last layer.
+    """
+    classifier: Any = model.backbone.net if isinstance(model.backbone, Classifier) else None
+    last: nn.Module = classifier.get_classifier() if classifier is not None else model.head
     head = list(last.parameters())
-    own = {id(parameter) for parameter in head}
-    backbone = [(key, p) for key, p in model.backbone.named_parameters() if id(p) not in own]
+    head_ids = {id(parameter) for parameter in head}
+    backbone = [(key, p) for key, p in model.backbone.named_parameters() if id(p) not in head_ids]
     layers = _layers(backbone) if layer_decay != 1.0 else [[p for _, p in backbone]]
     for depth, layer in enumerate(layers):
         rate = lr * backbone_lr_mult * layer_decay ** (len(layers) - depth)
@@ -81,7 +82,7 @@ def _by_rate(
 
 
 def _layers(backbone: list[tuple[str, nn.Parameter]]) -> list[list[nn.Parameter]]:
-    """Parameters block by block, shallow to deep: a block is what is numbered twice, `blocks.3.1`, or else a child."""
+    """Parameters by block, shallow to deep. A block has two numbers in its name, `blocks.3.1`, or is a child module."""
     layers: dict[str, list[nn.Parameter]] = {}
     for key, parameter in backbone:
         parts = key.split(".")[1:]  # `net.`
@@ -103,7 +104,7 @@ def build_schedule(
     min_lr: float,
     warmup_steps: int,
 ) -> Scheduler | None:
-    """timm's schedulers, counted in optimizer steps; `milestones` are fractions of the run. None: a constant rate.
+    """timm's schedulers, counted in optimizer steps; `milestones` are fractions of the run. None for a constant rate.
 
     `exponential` multiplies the rate by `gamma` every `decay_epochs` of the run's `epochs`.
     """

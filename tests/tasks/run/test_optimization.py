@@ -5,7 +5,7 @@ import torch
 
 from lightseg.errors import LightsegError
 from lightseg.model import create_model
-from tasks.run.optimisation import build_optimizer, build_schedule
+from tasks.run.optimization import build_optimizer, build_schedule
 
 PLAIN = {
     "name": "adamw", "lr": 1e-2, "weight_decay": 0.05, "momentum": 0.9, "backbone_lr_mult": 1.0, "eps": None,
