@@ -84,7 +84,7 @@ def test_what_cannot_run_is_refused_before_anything_does(tmp_path):
     assert "has no value" in refused("backbone=")
     assert "are the same run" in refused("seed=0,1,0")
     assert "are the same run" in refused("profile.runs=1,2")
-    assert "one runs_dir" in refused("runs_dir=a,b") and "one logger" in refused("logger=csv,wandb")
+    assert "a single runs_dir" in refused("runs_dir=a,b") and "a single logger" in refused("logger=csv,wandb")
     assert "one resume" in refused("resume=a,b") and "continues a single run" in refused("resume=a", "seed=0,1")
     assert "key=value" in refused("seed=0,1", "mobilenetv2")
     assert "given twice" in refused("seed=0,1", "seed=2")
