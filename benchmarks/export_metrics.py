@@ -47,7 +47,7 @@ def measure(
     import torch
 
     from lightseg.export.api import export
-    from lightseg.export.exported_model import answer_from
+    from lightseg.export.exported_model import use_exported
     from lightseg.export.runner import FORMATS, open_exported
     from tasks.run.build import set_up
 
@@ -90,7 +90,7 @@ def measure(
             except LightsegError as error:
                 result["files"][title] = {"refused": str(error)}
                 continue
-            answer_from(task.model, open_exported(path, threads=torch.get_num_threads()))
+            use_exported(task.model, open_exported(path, threads=torch.get_num_threads()))
             outputs = report["comparison"]["outputs"].values()
             result["files"][title] = {
                 "value": evaluated(task, data),

@@ -76,7 +76,7 @@ def channels_last(folder: Path, *, autocast: bool = False, bfloat16: bool = Fals
     def run() -> Any:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             outputs = model.head(model.backbone(model.normalize(image).to(dtype)), size)
-            return wrapped.what.of_head(outputs, size)[0].float().numpy()
+            return wrapped.task_export.of_head(outputs, size)[0].float().numpy()
 
     return run
 

@@ -1,7 +1,7 @@
 """The console program: `lightseg models "shufflenet*"`.
 
-A verb is a file of lightseg/verbs, imported when it is asked for: what one of them needs costs the others nothing.
-Exit code 0, or 2 with one line for anything the user can mend, or 130 when interrupted.
+Each command is a module of lightseg/commands. Only the module of the chosen command is imported.
+Exit code 0, 2 with one line for an error that the user can fix, or 130 when interrupted.
 """
 
 import argparse
@@ -11,40 +11,40 @@ from importlib import import_module
 
 from lightseg.errors import LightsegError, one_line
 
-VERBS = {  # name -> what --help says of it
-    "train": "one backbone on one task, or a sweep of many: trained, evaluated, recorded (lightseg train --help)",
-    "models": "the backbones: cost, published accuracy, maps, weights and their licence",
-    "export": "a checkpoint as ONNX, OpenVINO, ExecuTorch or torch file, verified; int8",
-    "compress": "a checkpoint as a small file: pruning, shared weights, entropy coding",
-    "profile": "what a model costs, by stage and layer; ShuffleNetV2's guidelines on this machine",
-    "predict": "answers of a checkpoint or exported file on pictures, videos, a camera",
-    "leaderboard": "what finished runs measured, in tables that may be compared",
-    "sync": "uploads to W&B the runs that were trained offline",
+COMMANDS = {  # name -> its line in --help
+    "train": "train, evaluate and record a backbone on a task, or a sweep of many (lightseg train --help)",
+    "models": "the backbones: cost, published accuracy, feature maps, weights and their licence",
+    "export": "export a checkpoint as a verified ONNX, OpenVINO, ExecuTorch or torch file; int8",
+    "compress": "compress a checkpoint into a small file: pruning, shared weights, entropy coding",
+    "profile": "the cost of a model by stage and layer; ShuffleNetV2's guidelines on this machine",
+    "predict": "predictions of a checkpoint or exported file on images, videos or a camera",
+    "leaderboard": "the results of finished runs in comparable tables",
+    "sync": "upload offline runs to W&B",
 }
 
-TRAIN = "train"  # its overrides are no options of argparse: they reach the trainer as they are
+TRAIN = "train"  # its overrides are not options of argparse: they are passed to the trainer unchanged
 
 
 def parser(chosen: str | None = None) -> argparse.ArgumentParser:
-    """With the arguments of the chosen verb alone: the others' files are not imported."""
+    """The parser, with the arguments of the chosen command only: the other modules are not imported."""
     program = argparse.ArgumentParser(
         prog="lightseg", description="Lightweight vision networks, measured and compared."
     )
-    verbs = program.add_subparsers(dest="verb", required=True, metavar="verb")
-    for name, text in VERBS.items():
-        verb = verbs.add_parser(name, help=text, description=text)
+    commands = program.add_subparsers(dest="command", required=True, metavar="command")
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text)
         if name == chosen != TRAIN:
-            import_module(f"lightseg.commands.{name}").add_arguments(verb)
+            import_module(f"lightseg.commands.{name}").add_arguments(command)
     return program
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    words = sys.argv[1:] if words is None else words
-    if words and words[0] == TRAIN:
-        return import_module("lightseg.commands.train").main(words[1:])
+def main(argv: Sequence[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] == TRAIN:
+        return import_module("lightseg.commands.train").main(argv[1:])
     try:
-        arguments = parser(words[0] if words else None).parse_args(words)
-        import_module(f"lightseg.commands.{arguments.verb}").run(arguments)
+        arguments = parser(argv[0] if argv else None).parse_args(argv)
+        import_module(f"lightseg.commands.{arguments.command}").run(arguments)
     except LightsegError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2

@@ -33,10 +33,10 @@ def upgrade_spec(spec: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
     contract = contract_of_run(spec, config)
     if not config and "size" in contract:
         log.warning(f"{path} is a checkpoint of an older release without its run's config.yaml: {_described(contract)}")
-    return with_names(spec, contract)
+    return add_names(spec, contract)
 
 
-def with_names(spec: dict[str, Any], contract: dict[str, Any]) -> dict[str, Any]:
+def add_names(spec: dict[str, Any], contract: dict[str, Any]) -> dict[str, Any]:
     """`class_names` and `skeleton` of an older spec, which are parts of the contract now."""
     for key in ("class_names", "skeleton"):
         if (value := spec.pop(key, None)) is not None:

@@ -1,1 +1,1 @@
-"""What the console program can do: a verb a file, with `add_arguments(parser)` and `run(arguments)`."""
+"""The commands of the console program, a module each, with `add_arguments(parser)` and `run(arguments)`."""

@@ -6,16 +6,18 @@ from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", help="of a run: .../checkpoints/best.ckpt, at best of one with prune.sparsity")
+    parser.add_argument("checkpoint", help="of a run: .../checkpoints/best.ckpt, best of a run with prune.sparsity")
     parser.add_argument("--output", metavar="FILE", help="default: beside the checkpoint, best.8bit.compressed")
     parser.add_argument(
-        "--sparsity", type=float, default=0.0, metavar="SHARE",
-        help="of the weights, the smallest, that become zero (default: 0, those alone that are zero already)",
+        "--sparsity", type=float, default=0.0, metavar="FRACTION",
+        help="of the weights that become zero, smallest first (default: 0, only those that are zero already)",
     )  # fmt: skip
-    parser.add_argument("--scope", default="layer", help="of the sparsity: layer (every one), global (all weights)")
-    parser.add_argument("--bits", type=int, default=8, metavar="N", help="2^N values a layer: 8 or 6, 1 to 8 (8)")
-    parser.add_argument("--json", action="store_true", help="the figures as JSON")
-    parser.add_argument("--overwrite", action="store_true", help="an existing file")
+    parser.add_argument("--scope", default="layer", help="of the sparsity: layer (of each), global (of all weights)")
+    parser.add_argument(
+        "--bits", type=int, default=8, metavar="N", help="2^N values per layer: 1 to 8, usually 8 or 6 (8)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""`lightseg export best.ckpt --format onnx`: a checkpoint as a file that runs elsewhere, with the proof beside it."""
+"""`lightseg export best.ckpt --format onnx`: a checkpoint as a file of another format, compared with the model."""
 
 import argparse
 from typing import Any
@@ -13,18 +13,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", nargs=2, type=int, metavar=("H", "W"), help="of the images in pixels; default: the evaluation's"
     )
-    parser.add_argument("--static", action="store_true", help="one image at a time, of that size alone")
+    parser.add_argument("--static", action="store_true", help="batches of one image, of that size only")
     parser.add_argument("--opset", type=int, metavar="N", help="of ONNX")
     parser.add_argument("--argmax", action="store_true", help="segmentation: class ids in place of logits")
-    parser.add_argument("--int8", action="store_true", help="quantise after training (onnx, openvino)")
-    parser.add_argument("--calibrate", metavar="FOLDER", help="pictures for --int8, of the kind trained on")
+    parser.add_argument("--int8", action="store_true", help="quantize after training (onnx, openvino)")
+    parser.add_argument("--calibrate", metavar="FOLDER", help="images to calibrate --int8 on, like those trained on")
     parser.add_argument(
         "--verify",
         metavar="FOLDER",
-        help="pictures to compare on (drawn streets); the metric is `lightseg train mode=test ckpt=<the file>`",
+        help="images to compare on (drawn streets); for the metric: `lightseg train mode=test ckpt=<the file>`",
     )
-    parser.add_argument("--images", type=int, default=64, metavar="N", help="of each folder at most (64)")
-    parser.add_argument("--overwrite", action="store_true", help="an existing file")
+    parser.add_argument("--images", type=int, default=64, metavar="N", help="maximum number of images of a folder (64)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -66,12 +66,12 @@ def summary(report: dict[str, Any]) -> str:
 def _lines(part: dict[str, Any]) -> list[str]:
     comparison, latency = part["comparison"], part["latency"]
     lines = [
-        f"{name}: max difference {one['max_difference']:.2g}, mean {one['mean_difference']:.2g} "
-        f"(largest value {one['largest']:.3g})"
-        for name, one in comparison["outputs"].items()
+        f"{name}: max difference {output['max_difference']:.2g}, mean {output['mean_difference']:.2g} "
+        f"(largest value {output['largest']:.3g})"
+        for name, output in comparison["outputs"].items()
     ]
     agreement = comparison["agreement"]
-    lines.append("same answers: " + ("none was given" if agreement is None else f"{100 * agreement:.2f} %"))
+    lines.append("same predictions: " + ("there were none" if agreement is None else f"{100 * agreement:.2f} %"))
     lines.append(
         f"{part['bytes'] / 1e6:.2f} MB; latency {latency['exported_ms']:.1f} ms, eager {latency['eager_ms']:.1f} ms, "
         f"ratio {latency['ratio']:.2f} ({latency['input']}, {latency['threads']} threads)"

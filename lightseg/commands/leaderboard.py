@@ -1,4 +1,4 @@
-"""`lightseg leaderboard runs/ --task seg --data camvid`: what finished runs measured, in comparable tables."""
+"""`lightseg leaderboard runs/ --task seg --data camvid`: the results of finished runs in comparable tables."""
 
 import argparse
 import json
@@ -10,8 +10,7 @@ from pathlib import Path
 
 from lightseg.atomic_io import write_text
 from lightseg.errors import LightsegError
-from lightseg.leaderboard import csv_json as exchange
-from lightseg.leaderboard import text
+from lightseg.leaderboard import csv_json, text
 from lightseg.leaderboard.cells import check_metrics, group_table, matrix_table
 from lightseg.leaderboard.matrix import matrix
 from lightseg.leaderboard.records import read_records
@@ -32,23 +31,23 @@ def leaderboard(
     target_ms: float | None = None,
     reward_exponent: float = REWARD_EXPONENT,
 ) -> tuple[list[Group], str]:
-    """The runs below some folders as groups whose numbers may be compared, and a line on what was left out.
+    """The runs below the folders as groups with comparable numbers, and a line on records that were left out.
 
     Args:
-        filters: shell patterns (several with commas) of `task`, `data`, `backbone`, `head`, `weights`.
-        sort: a metric's or a column's name; None = the task's main metric.
+        filters: shell patterns, separated by commas, of `task`, `data`, `backbone`, `head`, `weights`.
+        sort: name of a metric or a column. None: the task's main metric.
         target_ms, reward_exponent: of MnasNet's reward, accuracy * (latency / target)^exponent.
 
     Raises:
-        LightsegError: no record is there or is left, or nothing has the name to sort by.
+        LightsegError: there is no record, the filters leave none, or no column has the name to sort by.
     """
     if target_ms is not None and not (math.isfinite(target_ms) and target_ms > 0):
         raise LightsegError(f"--target-ms {target_ms:g}: a latency in milliseconds is more than 0")
     if not math.isfinite(reward_exponent):
         raise LightsegError(f"--reward-exponent {reward_exponent}: a number, {REWARD_EXPONENT} in the paper")
-    found = read_records(folders)
-    made = groups(select(found.records, filters or {}), target_ms=target_ms, reward_exponent=reward_exponent)
-    return ordered(made, sort, reverse), found.note()
+    records = read_records(folders)
+    tables = groups(select(records.records, filters or {}), target_ms=target_ms, reward_exponent=reward_exponent)
+    return ordered(tables, sort, reverse), records.note()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,8 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for key in FILTERS:
         parser.add_argument(f"--{key}", help=f"only these: {examples[key]!r}")
     parser.add_argument("--sort", metavar="KEY", help=f"a metric (mIoU) or one of {', '.join(COLUMNS)}")
-    parser.add_argument("--reverse", action="store_true", help="the other way round")
-    parser.add_argument("--metrics", help="the columns of metrics: all, or names with commas; csv and json have all")
+    parser.add_argument("--reverse", action="store_true", help="in reverse order")
+    parser.add_argument("--metrics", help="columns of metrics: all, or names with commas; csv and json have all")
     parser.add_argument("--matrix", action="store_true", help="models x data sets (the HTML page has both)")
     parser.add_argument(
         "--reward",
@@ -68,16 +67,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="target_ms",
         type=float,
         metavar="MS",
-        help="adds MnasNet's reward at this target latency, accuracy x (latency / MS)^W; --sort reward sorts by it",
+        help="add MnasNet's reward at this target latency, accuracy x (latency / MS)^W; --sort reward sorts by it",
     )
     parser.add_argument(
         "--reward-exponent",
         type=float,
         default=REWARD_EXPONENT,
         metavar="W",
-        help=f"of it, default {REWARD_EXPONENT} (MobileNetV3-Small: -0.15)",
+        help=f"exponent of the reward, default {REWARD_EXPONENT} (MobileNetV3-Small: -0.15)",
     )
-    parser.add_argument("--format", choices=FORMATS, help="default: by the ending of --output, otherwise terminal")
+    parser.add_argument("--format", choices=FORMATS, help="default: by the suffix of --output, otherwise terminal")
     parser.add_argument(
         "--output", metavar="FILE", help=f"default: standard output; html: {PAGE} in the folder of runs"
     )
@@ -89,12 +88,12 @@ def run(arguments: argparse.Namespace) -> None:
     suffix = Path(arguments.output).suffix.lower() if arguments.output else ""
     form = arguments.format or SUFFIXES.get(suffix, "terminal")
     if arguments.output and not arguments.format and suffix not in SUFFIXES:
-        raise LightsegError(f"--output {arguments.output}: end it in {', '.join(SUFFIXES)}, or say which --format")
+        raise LightsegError(f"--output {arguments.output}: end it in {', '.join(SUFFIXES)}, or give --format")
     if arguments.dry_run and not arguments.wandb:
         raise LightsegError("--dry-run prints what --wandb entity/project would send: give that too")
     if arguments.wandb and (arguments.format or arguments.output or arguments.matrix or arguments.metrics):
-        raise LightsegError("--wandb has its own form: leave out --format, --output, --matrix and --metrics")
-    made, note = leaderboard(
+        raise LightsegError("--wandb has a format of its own: leave out --format, --output, --matrix and --metrics")
+    tables, note = leaderboard(
         arguments.folders,
         filters={key: getattr(arguments, key) for key in FILTERS},
         sort=arguments.sort,
@@ -102,17 +101,17 @@ def run(arguments: argparse.Namespace) -> None:
         target_ms=arguments.target_ms,
         reward_exponent=arguments.reward_exponent,
     )
-    check_metrics(made, arguments.metrics)
+    check_metrics(tables, arguments.metrics)
     if arguments.wandb:
-        _to_wandb(made, arguments)
+        _to_wandb(tables, arguments)
     elif form == "html":
         from lightseg.leaderboard.page import write_page
 
         path = Path(arguments.output or Path(arguments.folders[0]) / PAGE)
-        write_page(made, path, [note] if note else [])
+        write_page(tables, path, [note] if note else [])
         print(path)
     else:
-        content = _text(made, note, form, arguments)
+        content = _text(tables, note, form, arguments)
         if arguments.output:
             _write(Path(arguments.output), content)
             print(arguments.output)
@@ -123,35 +122,35 @@ def run(arguments: argparse.Namespace) -> None:
         print(note, file=sys.stderr)
 
 
-def _to_wandb(made: list[Group], arguments: argparse.Namespace) -> None:
+def _to_wandb(tables: list[Group], arguments: argparse.Namespace) -> None:
     """The Report's address, or with --dry-run its specification, to standard output."""
     from lightseg.tracking import report as wandb_report
 
     entity, project = wandb_report.destination(arguments.wandb)
     name = wandb_report.title({key: getattr(arguments, key) for key in FILTERS})
     if arguments.dry_run:
-        print(json.dumps(wandb_report.specification(made, entity, project, name), indent=1, allow_nan=False))
+        print(json.dumps(wandb_report.specification(tables, entity, project, name), indent=1, allow_nan=False))
     else:
-        print(wandb_report.publish(made, entity, project, name))
-    if count := wandb_report.not_logged(made):
+        print(wandb_report.publish(tables, entity, project, name))
+    if count := wandb_report.not_logged(tables):
         sys.stdout.flush()
         print(f"{count} runs were not logged to W&B: they are in the tables, not in the run sets", file=sys.stderr)
 
 
-def _text(made: list[Group], note: str, form: str, arguments: argparse.Namespace) -> str:
+def _text(tables: list[Group], note: str, form: str, arguments: argparse.Namespace) -> str:
     if form == "json":
-        return exchange.matrix_json(matrix(made)) if arguments.matrix else exchange.json_text(made, note)
+        return csv_json.matrix_json(matrix(tables)) if arguments.matrix else csv_json.json_text(tables, note)
     if form == "csv":
-        return exchange.matrix_csv(matrix(made)) if arguments.matrix else exchange.csv_text(made)
-    tables = [matrix_table(matrix(made))] if arguments.matrix else [group_table(g, arguments.metrics) for g in made]
+        return csv_json.matrix_csv(matrix(tables)) if arguments.matrix else csv_json.csv_text(tables)
+    cells = [matrix_table(matrix(tables))] if arguments.matrix else [group_table(g, arguments.metrics) for g in tables]
     if form == "terminal":
         width = None if arguments.output else text.terminal_width()
-        return text.terminal(tables, width, colour=width is not None and "NO_COLOR" not in os.environ)
-    return text.markdown(tables) if form == "markdown" else text.latex(tables)
+        return text.terminal(cells, width, colour=width is not None and "NO_COLOR" not in os.environ)
+    return text.markdown(cells) if form == "markdown" else text.latex(cells)
 
 
 def _write(path: Path, content: str) -> None:
-    """Whole or not at all: a table that stood there is not lost to a full disk."""
+    """Atomically: an earlier table is kept if the disk is full."""
     try:
         write_text(path, content)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""`lightseg models "shufflenet*"`: the backbones, with what was counted and published of each."""
+"""`lightseg models "shufflenet*"`: the backbones, with their cost and published accuracy."""
 
 import argparse
 import json
@@ -14,23 +14,22 @@ RIGHT = ("params M", "MAdds M", "size", "top-1 %")
 
 
 def models(pattern: str = "*") -> list[dict[str, Any]]:
-    """The catalog's rows whose names match a shell pattern, with what was counted of each.
+    """The catalog's rows whose names match a shell pattern, with their counted cost.
 
     Returns:
-        One dict a row: `name`, `family`, `params` and `madds` (counted, with 1000 classes, at `resolution`), for
+        A dict per row: `name`, `family`, `params` and `madds` (counted, with 1000 classes, at `resolution`), for
         MicroNet `madds_shift_max`, `top1` (published, per cent, or None), `source`, `stages` [[channels, stride], ...],
         `weights` and their `licence`.
 
     Raises:
         LightsegError: no name matches.
     """
-    rows = catalog
-    counted = json.loads(rows.COUNTED.read_text(encoding="utf-8"))
-    names = rows.list_backbones(pattern)
+    counted = json.loads(catalog.COUNTED.read_text(encoding="utf-8"))
+    names = catalog.list_backbones(pattern)
     if not names:
-        raise LightsegError(f"no backbone is named {pattern!r}: {nearest(pattern, list(rows.CATALOG))}")
+        raise LightsegError(f"no backbone is named {pattern!r}: {nearest(pattern, list(catalog.CATALOG))}")
     published = ("name", "family", "resolution", "top1", "source")
-    return [{**{key: getattr(rows.CATALOG[name], key) for key in published}, **counted[name]} for name in names]
+    return [{**{key: getattr(catalog.CATALOG[name], key) for key in published}, **counted[name]} for name in names]
 
 
 def models_table(rows: Sequence[dict[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""`lightseg predict best.ckpt street.jpg`: a model's answers on pictures, videos or a camera."""
+"""`lightseg predict best.ckpt street.jpg`: a model's predictions on images, videos or a camera."""
 
 import argparse
 
@@ -7,25 +7,25 @@ from lightseg.errors import LightsegError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", help="<run>/checkpoints/best.ckpt of any task, or an exported .onnx")
-    parser.add_argument("source", help='picture, folder, glob in quotes ("street/*.jpg"), video, or index of a camera')
+    parser.add_argument("source", help='image, folder, glob in quotes ("street/*.jpg"), video, or index of a camera')
     parser.add_argument("--output", default="predictions", help="folder for the results (default: predictions)")
-    parser.add_argument("--overwrite", action="store_true", help="write into a folder that holds files already")
-    parser.add_argument("--batch-size", type=int, help="pictures at a time (default: as many as 4 megapixels hold)")
+    parser.add_argument("--overwrite", action="store_true", help="write into a folder that has files already")
+    parser.add_argument("--batch-size", type=int, help="images per batch (default: up to 4 megapixels together)")
     parser.add_argument(
         "--size", type=int, nargs="+", metavar=("HEIGHT", "WIDTH"),
-        help="of the network's input (default: seg the picture's own, others as in the run's evaluation)",
+        help="of the network's input (default: for seg the image's own, otherwise as in the run's evaluation)",
     )  # fmt: skip
-    parser.add_argument("--score", type=float, default=0.3, help="least score of what is drawn (default: 0.3)")
+    parser.add_argument("--score", type=float, default=0.3, help="minimum score of drawn predictions (default: 0.3)")
     parser.add_argument(
         "--person-detector",
         metavar="CHECKPOINT",
-        help="pose: find people with this detector (default: one fills a picture)",
+        help="pose: detect persons with this detector first (default: one person fills the image)",
     )
     parser.add_argument(
-        "--persons", metavar="FILE", help="pose: people's boxes as COCO results, in place of a detector"
+        "--persons", metavar="FILE", help="pose: boxes of persons as COCO results, in place of a detector"
     )
-    parser.add_argument("--no-overlays", action="store_true", help="raw results alone, no pictures")
-    parser.add_argument("--frames", type=int, help="of each video or camera (default: all; Ctrl-C ends a camera)")
+    parser.add_argument("--no-overlays", action="store_true", help="raw results only, no images")
+    parser.add_argument("--frames", type=int, help="maximum per video or camera (default: all; Ctrl-C ends a camera)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: the first GPU, or the CPU)")
 
 
@@ -45,18 +45,17 @@ def run(arguments: argparse.Namespace) -> None:
         person_detector=arguments.person_detector,
         persons=arguments.persons,
         overlays=not arguments.no_overlays,
-        most_frames=arguments.frames,
+        max_frames=arguments.frames,
         device=arguments.device,
         progress=True,
     )
     if not summary.done:
         name, reason = summary.failed[0] if summary.failed else (arguments.source, "interrupted")
-        raise LightsegError(f"none of {max(1, len(summary.failed))} could be answered; the first: {name}: {reason}")
+        raise LightsegError(f"none of {max(1, len(summary.failed))} could be predicted; the first: {name}: {reason}")
     rate = summary.done / max(summary.seconds, 1e-9)
     left_out = f", {len(summary.failed)} left out" if summary.failed else ""
     stopped = "interrupted: " if summary.interrupted else ""
-    print(
-        f"{stopped}{summary.done} answered{left_out} in {summary.seconds:.1f} s ({rate:.1f} a second): {summary.output}"
-    )
-    if summary.interrupted and not arguments.source.isdecimal():  # a camera has no other end
+    timing = f"in {summary.seconds:.1f} s ({rate:.1f} a second)"
+    print(f"{stopped}{summary.done} predicted{left_out} {timing}: {summary.output}")
+    if summary.interrupted and not arguments.source.isdecimal():  # Ctrl-C is the usual end of a camera
         raise KeyboardInterrupt

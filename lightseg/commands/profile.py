@@ -1,4 +1,4 @@
-"""`lightseg profile backbone=shufflenetv2_x1_0 task=seg`: what a model costs, and where."""
+"""`lightseg profile backbone=shufflenetv2_x1_0 task=seg`: the cost of a model, by stage and layer."""
 
 import argparse
 import json
@@ -15,19 +15,22 @@ from lightseg.errors import LightsegError, nearest
 Table = Callable[[dict[str, Any]], str]
 Draw = Callable[[dict[str, Any]], Any]
 KEYS = ("backbone", "task", "image_size", "num_classes", "in_chans", "output_stride")
-WHOLE_NUMBERS = ("num_classes", "in_chans", "output_stride")
-LARGEST = 16384  # pixels of a side
+INTEGERS = ("num_classes", "in_chans", "output_stride")
+MAX_SIDE = 16384  # pixels of a side
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "words", nargs="*", metavar="word", help=f"a checkpoint, or {'=, '.join(KEYS)}=, head.name= and its options"
+        "overrides",
+        nargs="*",
+        metavar="override",
+        help=f"a checkpoint, or {'=, '.join(KEYS)}=, head.name= and its options",
     )
-    parser.add_argument("--layers", action="store_true", help="a line a layer too")
+    parser.add_argument("--layers", action="store_true", help="also a line for each layer")
     parser.add_argument("--json", action="store_true", help="as JSON, with every layer")
-    parser.add_argument("--picture", metavar="FILE.png", help="a bar a layer: MAdds against measured time")
-    parser.add_argument("--runs", type=int, default=20, metavar="N", help="timed forwards of each kind (20); 0: none")
-    parser.add_argument("--compile", action="store_true", help="torch.compile too, which takes minutes")
+    parser.add_argument("--plot", "--picture", metavar="FILE.png", help="bars: MAdds and measured time by layer")
+    parser.add_argument("--runs", type=int, default=20, metavar="N", help="timed forward passes (20), 0: none")
+    parser.add_argument("--compile", action="store_true", help="also torch.compile, which takes minutes")
     parser.add_argument("--no-onnx", action="store_true", help="without ONNX Runtime")
     parser.add_argument(
         "--guidelines", action="store_true", help="ShuffleNetV2's four experiments on this machine, 1 to 3 minutes"
@@ -37,22 +40,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     if arguments.runs < 0 or arguments.threads < 1:
-        raise LightsegError("--runs is a whole number from 0 on, --threads from 1 on")
-    if arguments.guidelines and arguments.words:
-        raise LightsegError(f"--guidelines measures nets of its own: leave out '{arguments.words[0]}'")
-    if arguments.picture and not arguments.runs:
-        raise LightsegError("--picture shows measured time: give --runs from 1 on")
-    picture = _picture_path(arguments.picture)
-    checkpoint, values = read_words(arguments.words)
+        raise LightsegError("--runs must be 0 or more, --threads 1 or more")
+    if arguments.guidelines and arguments.overrides:
+        raise LightsegError(f"--guidelines measures its own nets: leave out '{arguments.overrides[0]}'")
+    if arguments.plot and not arguments.runs:
+        raise LightsegError("--plot shows measured time: give --runs 1 or more")
+    plot_path = _plot_path(arguments.plot)
+    checkpoint, values = read_overrides(arguments.overrides)
     try:
-        found, table, draw = _guidelines(arguments) if arguments.guidelines else _profile(arguments, checkpoint, values)
+        measured = _guidelines(arguments) if arguments.guidelines else _profile(arguments, checkpoint, values)
     except ModuleNotFoundError as error:
         raise LightsegError(f"profile needs {error.name}: pip install 'lightseg[train]'") from error
-    print(json.dumps(found, indent=1) if arguments.json else table(found))
-    if picture:
+    report, table, draw = measured
+    print(json.dumps(report, indent=1) if arguments.json else table(report))
+    if plot_path:
         from lightseg.draw import save_image
 
-        save_image(draw(found), picture)
+        save_image(draw(report), plot_path)
 
 
 def _guidelines(arguments: argparse.Namespace) -> tuple[dict[str, Any], Table, Draw]:
@@ -70,24 +74,24 @@ def _profile(
     from lightseg.profile.report import profile_picture, profile_table
 
     model, image_size = requested(checkpoint, values)
-    found = profile(model, image_size, runs=arguments.runs, onnx=not arguments.no_onnx, compiled=arguments.compile)
-    return found, partial(profile_table, layers=arguments.layers), profile_picture
+    report = profile(model, image_size, runs=arguments.runs, onnx=not arguments.no_onnx, compiled=arguments.compile)
+    return report, partial(profile_table, layers=arguments.layers), profile_picture
 
 
-def read_words(words: Sequence[str]) -> tuple[str | None, dict[str, Any]]:
-    """Words of the command line -> a checkpoint or None, and the values of its keys; `head.` keys in a table `head`.
+def read_overrides(overrides: Sequence[str]) -> tuple[str | None, dict[str, Any]]:
+    """Overrides of the command line -> a checkpoint or None, and the values by key. Keys `head.*` are in a dict `head`.
 
     Raises:
-        LightsegError: an unknown key, a value of the wrong kind, two checkpoints.
+        LightsegError: an unknown key, a value of the wrong type, two checkpoints.
     """
     checkpoint: str | None = None
     values: dict[str, Any] = {}
-    for word in words:
-        key, equals, text = word.partition("=")
-        if not equals or Path(word).is_file():
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or Path(override).is_file():
             if checkpoint is not None:
-                raise LightsegError(f"'{word}' is one checkpoint too many: they are profiled one at a time")
-            checkpoint = word
+                raise LightsegError(f"'{override}' is a second checkpoint: profile one at a time")
+            checkpoint = override
             continue
         if key not in KEYS and not key.startswith("head."):
             raise LightsegError(f"profile has no key '{key}': {nearest(key, [*KEYS, 'head.name'])}")
@@ -107,23 +111,23 @@ def _value(key: str, text: str) -> Any:
     if key == "image_size":
         sides = text.lower().split("x") if isinstance(value, str) else value if isinstance(value, list) else [value]
         pixels = [int(side) if str(side).isdecimal() else 0 for side in sides]
-        if len(pixels) not in (1, 2) or not all(1 <= side <= LARGEST for side in pixels):
-            raise LightsegError(f"image_size={text}: give pixels, as 512, 512x1024 or [512,1024], up to {LARGEST} each")
+        if len(pixels) not in (1, 2) or not all(1 <= side <= MAX_SIDE for side in pixels):
+            raise LightsegError(f"image_size={text}: give pixels (512, 512x1024 or [512,1024]), each up to {MAX_SIDE}")
         return pixels[0], pixels[-1]
-    if key in WHOLE_NUMBERS and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise LightsegError(f"{key}={text}: give a whole number from 1 on")
+    if key in INTEGERS and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise LightsegError(f"{key}={text}: give a whole number of 1 or more")
     if key in ("backbone", "task") and not text:
-        raise LightsegError(f"{key}= names nothing")
+        raise LightsegError(f"{key}= has no value: give a name")
     return text if key in ("backbone", "task") else value
 
 
-def _picture_path(given: str | None) -> Path | None:
-    """Checked before anything is measured."""
-    if given is None:
+def _plot_path(path_text: str | None) -> Path | None:
+    """The path of --plot, checked before anything is measured."""
+    if path_text is None:
         return None
-    path = Path(given)
+    path = Path(path_text)
     if path.suffix.lower() != ".png":
-        raise LightsegError(f"--picture {given}: give a name that ends in .png")
+        raise LightsegError(f"--plot {path_text}: give a name that ends in .png")
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise LightsegError(f"--picture {given} cannot be written there")
+        raise LightsegError(f"--plot {path_text} cannot be written there")
     return path

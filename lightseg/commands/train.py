@@ -3,7 +3,7 @@
     lightseg train --help
 
 `python train.py` in a checkout is the same code, and so is `lightseg.train(task="seg")` in Python. The configuration is
-composed and checked before torch is imported: a mistyped key is answered at once.
+composed and checked before torch is imported, so an error in a key appears at once.
 """
 
 import signal
@@ -30,14 +30,15 @@ class FinishedRun:
 
 
 def main(overrides: Sequence[str]) -> int:
-    """Exit code: 0 done, 1 runs of a sweep failed, 2 the user can mend it (one line on stderr), 130 interrupted."""
+    """Exit code: 0 done, 1 runs of a sweep failed, 2 an error that the user can fix (one line on stderr),
+    130 interrupted."""
     if {"--help", "-h"} & set(overrides):
         _print(help_text() + "\n")
         return 0
     try:
         with _extra_train():
-            from lightseg.config.sweep import read_sweep  # with omegaconf, which the page of --help does without
-        sweep = read_sweep([word for word in overrides if word != "--cfg"])
+            from lightseg.config.sweep import read_sweep  # needs omegaconf, which --help does not
+        sweep = read_sweep([override for override in overrides if override != "--cfg"])
         if "--cfg" in overrides:
             _print("---\n".join(sweep.configurations()))
             return 0
@@ -48,7 +49,10 @@ def main(overrides: Sequence[str]) -> int:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; what is finished is saved (resume=<run folder> or the same sweep goes on)", file=sys.stderr)
+        print(
+            "interrupted; finished epochs are saved (continue with resume=<run folder> or the same sweep)",
+            file=sys.stderr,
+        )
         return 130
     return 0
 
@@ -62,13 +66,13 @@ def train(overrides: Mapping[str, Any] | Iterable[str] = (), /, **keywords: Any)
 
     Args:
         overrides: keys with their dots, as a dict or as the command line's `key=value` texts.
-        keywords: keys without dots; a dict is for the keys below one.
+        keywords: keys without dots. A dict gives the keys below.
 
     Returns:
-        The run's folder and its record (empty in other processes of the run than the first).
+        The run's folder and its record (empty in all processes of the run but the first).
 
     Raises:
-        LightsegError: one line; what the command line answers with exit code 2, and what means several runs.
+        LightsegError: one line, for the errors that exit with code 2, and for overrides that mean several runs.
     """
     with _extra_train():
         from lightseg.config.compose import compose
@@ -80,7 +84,7 @@ def train(overrides: Mapping[str, Any] | Iterable[str] = (), /, **keywords: Any)
     except LightsegError as error:
         if "\n" not in str(error):
             raise
-        raise type(error)(one_line(error)) from None  # from a data-loading process, with its traceback in the text
+        raise type(error)(one_line(error)) from None  # from a data loader's worker, with its traceback in the text
 
 
 def _run(config: Any) -> FinishedRun:
@@ -95,13 +99,13 @@ def _run(config: Any) -> FinishedRun:
     handler = signal.getsignal(signal.SIGINT)
     try:
         record = execute.run(values, defaults)
-        return FinishedRun(Path(distributed.folder_of_the_run()), record)
-    except SystemExit as stop:  # Lightning's way to end on Ctrl-C, after which the process would ignore the next one
+        return FinishedRun(Path(distributed.current_run_folder()), record)
+    except SystemExit as stop:  # how Lightning ends on Ctrl-C; the process would ignore the next Ctrl-C
         if not isinstance(stop.__context__, KeyboardInterrupt):
             raise
         raise KeyboardInterrupt from None
     finally:
-        distributed.forget_the_run()
+        distributed.forget_run_folder()
         if in_main_thread and handler is not None:
             signal.signal(signal.SIGINT, handler)
 
@@ -114,19 +118,19 @@ def _print(text: str) -> None:
 
 
 def trainer_module(name: str) -> ModuleType:
-    """A module of `tasks/`, which is `lightseg.tasks` in the wheel and lies beside the library in a checkout."""
+    """A module of `tasks/`, which is `lightseg.tasks` in the wheel and a folder beside the library in a checkout."""
     library = Path(__file__).parents[1]
     with _extra_train():
         if (library / "tasks").is_dir():
             return import_module(f"lightseg.tasks.{name}")
-        if "tasks" not in sys.modules:  # ours, also where the working directory has a folder of that name
+        if "tasks" not in sys.modules:  # this one, even if the working directory has a folder of that name
             sys.path.insert(0, str(library.parent))
         return import_module(f"tasks.{name}")
 
 
 @contextmanager
 def _extra_train() -> Iterator[None]:
-    """One line where lightseg was installed without what its extra `train` brings."""
+    """Names the extra `train` where one of its packages is missing."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -1,1 +1,1 @@
-"""From the raw outputs of an exported file to predictions, in NumPy alone: what runs it elsewhere needs no torch."""
+"""Decoding of an exported file's raw outputs to predictions, in NumPy only: deployment needs no torch."""

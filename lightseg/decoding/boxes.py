@@ -1,17 +1,17 @@
-"""From a detector's raw outputs to boxes, in numpy alone: the step that an exported file leaves to whoever runs it.
+"""Decoding of a detector's raw outputs to boxes, in NumPy only. An exported file does not contain this step.
 
     outputs = dict(zip(names, session.run(None, {"images": images})))   # uint8 [B, 3, H, W]
-    found = detections(**outputs, image_size=(320, 320))
-    found[0]["boxes"], found[0]["labels"], found[0]["scores"]
+    predictions = detections(**outputs, image_size=(320, 320))
+    predictions[0]["boxes"], predictions[0]["labels"], predictions[0]["scores"]
 
 SSD (Liu et al., arXiv:1512.02325), section 2: offsets are relative to default boxes; scores are a softmax with the
-background at index 0; non-maximum suppression goes class by class. It gives what `SSDLite.decode` gives.
+background at index 0; non-maximum suppression is done per class. The results equal those of `SSDLite.decode`.
 """
 
 import numpy as np
 
-WEIGHTS = np.array([10.0, 10.0, 5.0, 5.0], np.float32)  # of the offsets: the inverse of SSD's variances 0.1 and 0.2
-MAX_LOG_SIZE = float(np.log(1000 / 16))  # no box grows by more than this factor
+WEIGHTS = np.array([10.0, 10.0, 5.0, 5.0], np.float32)  # of the offsets, the inverse of SSD's variances 0.1 and 0.2
+MAX_LOG_SIZE = float(np.log(1000 / 16))  # log of the factor by which a box can grow
 
 
 def detections(
@@ -25,34 +25,38 @@ def detections(
     topk_candidates: int = 300,
     detections_per_image: int = 300,
 ) -> list[dict[str, np.ndarray]]:
-    """
+    """Decode the outputs of a batch.
+
     Args:
-        class_logits: [B, N, 1 + classes], background first. box_deltas: [B, N, 4]. default_boxes: [N, 4] xyxy pixels.
+        class_logits: [B, N, 1 + classes], background first.
+        box_deltas: [B, N, 4].
+        default_boxes: [N, 4] xyxy in pixels.
         image_size: (height, width) of the network's input, to which boxes are clipped.
-        score_threshold: detections must score more. topk_candidates: best boxes of one class that are looked at.
-        nms_threshold: overlap beyond which the lower-scored of two boxes of a class is dropped.
-        detections_per_image: best detections that are kept.
+        score_threshold: detections have a score above it.
+        nms_threshold: IoU above which the box with the lower score, of two boxes of a class, is dropped.
+        topk_candidates: number of best boxes of a class that are considered.
+        detections_per_image: number of best detections that are kept.
 
     Returns:
-        For each image, best first, `boxes` [n, 4] xyxy in pixels of the input, `labels` [n] in 0..classes-1, `scores`
+        Per image, best first: `boxes` [n, 4] xyxy in pixels of the input, `labels` [n] in 0..classes-1, `scores`
         [n].
     """
     height, width = image_size
     boxes = decode_boxes(box_deltas, default_boxes).clip(0, np.array([width, height, width, height], np.float32))
     return [
-        _one_image(scores[:, 1:], places, score_threshold, nms_threshold, topk_candidates, detections_per_image)
-        for scores, places in zip(softmax(class_logits), boxes, strict=True)
+        _decode_image(scores[:, 1:], image_boxes, score_threshold, nms_threshold, topk_candidates, detections_per_image)
+        for scores, image_boxes in zip(softmax(class_logits), boxes, strict=True)
     ]
 
 
 def decode_boxes(deltas: np.ndarray, defaults: np.ndarray) -> np.ndarray:
-    """Offsets [..., 4] from default boxes [..., 4] xyxy -> boxes [..., 4] xyxy, not clipped."""
+    """Offsets [..., 4] and default boxes [..., 4] xyxy -> boxes [..., 4] xyxy, not clipped."""
     default_size = defaults[..., 2:] - defaults[..., :2]
-    default_centre = defaults[..., :2] + 0.5 * default_size
+    default_center = defaults[..., :2] + 0.5 * default_size
     scaled = deltas / WEIGHTS
-    centre = scaled[..., :2] * default_size + default_centre
+    center = scaled[..., :2] * default_size + default_center
     half = 0.5 * np.exp(scaled[..., 2:].clip(max=MAX_LOG_SIZE)) * default_size
-    return np.concatenate([centre - half, centre + half], -1)
+    return np.concatenate([center - half, center + half], -1)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -62,7 +66,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def nms(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Indices of the boxes [n, 4] xyxy that no better one overlaps by more than `threshold`, best first."""
+    """Indices of the boxes [n, 4] xyxy that no better box overlaps with an IoU above `threshold`, best first."""
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     order = np.argsort(-scores, kind="stable")
     kept = []
@@ -77,17 +81,17 @@ def nms(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
     return np.array(kept, np.int64)
 
 
-def _one_image(
-    scores: np.ndarray, boxes: np.ndarray, least: float, overlap: float, topk: int, most: int
+def _decode_image(
+    scores: np.ndarray, boxes: np.ndarray, min_score: float, max_iou: float, topk: int, max_detections: int
 ) -> dict[str, np.ndarray]:
-    found = []
-    for label in np.flatnonzero((scores > least).any(0)):
-        place = np.flatnonzero(scores[:, label] > least)
-        place = place[np.argsort(-scores[place, label], kind="stable")[:topk]]
-        kept = place[nms(boxes[place], scores[place, label], overlap)]
-        found += [(scores[i, label], label, i) for i in kept]
-    found.sort(key=lambda one: -one[0])
-    best = found[:most]
+    candidates = []
+    for label in np.flatnonzero((scores > min_score).any(0)):
+        indices = np.flatnonzero(scores[:, label] > min_score)
+        indices = indices[np.argsort(-scores[indices, label], kind="stable")[:topk]]
+        kept = indices[nms(boxes[indices], scores[indices, label], max_iou)]
+        candidates += [(scores[i, label], label, i) for i in kept]
+    candidates.sort(key=lambda candidate: -candidate[0])
+    best = candidates[:max_detections]
     return {
         "boxes": boxes[[i for _, _, i in best]].reshape(-1, 4),
         "labels": np.array([label for _, label, _ in best], np.int64),

@@ -1,5 +1,5 @@
-"""From a checkpoint to a file that runs elsewhere, and the proof that both answer alike.
+"""Export of a checkpoint to a file of another format, verified against the model.
 
-`lightseg.export.api.export` writes one; `lightseg.export.runner.open_exported` runs one; `metadata` is what
-such a file says of itself. Nothing here imports a format's packages before they are needed.
+`lightseg.export.api.export` writes a file, `lightseg.export.runner.open_exported` opens it, and `metadata` describes
+its content. A format's packages are imported when they are needed.
 """

@@ -1,4 +1,4 @@
-"""`export`: from a checkpoint to a file in another format, verified before it appears."""
+"""`export`: from a checkpoint to a file in another format, verified before it is saved."""
 
 import copy
 import json
@@ -13,7 +13,7 @@ from lightseg.export.metadata import Metadata
 from lightseg.export.runner import FORMATS, Runner, format_module
 from lightseg.input_contract import InputContract, Size
 
-DEFAULT_SIZE = (512, 512)  # where neither the run nor the user says how large images are
+DEFAULT_SIZE = (512, 512)  # where neither the run nor the user gives a size
 INT8_FORMATS = ("onnx", "openvino")
 
 
@@ -32,62 +32,63 @@ def export(
     max_images: int = 64,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Write a run's checkpoint as a file that takes plain uint8 RGB pixels [B, C, H, W], and compare both.
+    """Export a run's checkpoint as a file that takes uint8 RGB images [B, C, H, W], and compare file and model.
 
-    The file is run on pictures beside the model before it gets its name: one whose outputs differ by more than rounding
-    is not kept. A report lies beside it, `<path>.json`.
+    The file and the model are run on the same images before the file is saved. A file whose outputs differ by more than
+    rounding is not saved. A report is written beside it, `<path>.json`.
 
     Args:
-        checkpoint: of a run, `.../checkpoints/best.ckpt`.
-        path: of the file; None: beside the checkpoint, its name with the format's ending.
+        checkpoint: `<run>/checkpoints/best.ckpt`.
+        path: of the file. None: beside the checkpoint, with the format's suffix.
         format: onnx, openvino, executorch or torch.
-        size: (height, width) of the images. None: what the run evaluated with. Files for seg and of pose's head
-            heatmap take any size all the same, unless `static`.
-        static: one image at a time, of one size. ExecuTorch's always are.
+        size: (height, width) of the images in pixels. None: that of the run's evaluation. Files for seg and for pose
+            with head heatmap take any size nevertheless, unless `static`.
+        static: batches of one image, of a fixed size. ExecuTorch files always are static.
         opset: of ONNX.
         argmax: seg: class ids in place of logits.
-        int8: quantise after training (onnx, openvino), with `calibrate`, a folder of pictures of the kind that the
-            model was trained on. The file's outputs then differ by more than rounding, and the report says how much.
-        verify: a folder of pictures to compare on; None: those of `calibrate`, or drawn streets.
-        max_images: of each folder.
-        overwrite: an existing file.
+        int8: quantize after training (onnx, openvino), calibrated on `calibrate`. The file's outputs then differ by
+            more than rounding; the report has the differences.
+        calibrate: a folder of images like those that the model was trained on.
+        verify: a folder of images to compare on. None: those of `calibrate`, or synthetic streets.
+        max_images: the maximum number of images of each folder.
+        overwrite: replace an existing file.
 
     Returns:
-        The report: `file`, `bytes`, `format`, `pictures`, `comparison` and `latency` (see `lightseg.export.verify`),
-        `metadata`; with `int8` also `float`, the same of the file before quantisation.
+        The report: `file`, `bytes`, `format`, `pictures` (source of the images), `comparison` and `latency` (see
+        `lightseg.export.verify`), `metadata`; with `int8` also `float`, the figures of the file before quantization.
 
     Raises:
-        LightsegError: a checkpoint that cannot be read safely, a task or format that is not known, a package that is
-            not installed, an operator that the format lacks, a file that exists, outputs that differ.
+        LightsegError: a checkpoint that cannot be read safely, an unknown task or format, a package that is not
+            installed, an operator that the format lacks, a file that exists, outputs that differ.
     """
     from lightseg.checkpoint import load_model
     from lightseg.export.exportable import Exportable, trace
     from lightseg.task_specs import task_spec
 
-    module = format_module(format)  # its name first: it costs nothing
+    module = format_module(format)  # checks the name before torch is imported
     if int8 and format not in INT8_FORMATS:
         raise LightsegError(f"int8 is for {' and '.join(INT8_FORMATS)}, not for {format}")
     if int8 and calibrate is None:
-        raise LightsegError("int8 needs pictures to calibrate on: --calibrate FOLDER, of the kind trained on")
+        raise LightsegError("int8 needs images like those trained on: give --calibrate FOLDER")
     if calibrate is not None and not int8:
-        raise LightsegError("--calibrate is for --int8: leave it out, or quantise")
+        raise LightsegError("--calibrate is for --int8: leave it out, or add --int8")
     target = _target(Path(checkpoint), path, format, int8, overwrite)
     model = load_model(checkpoint)
     task = task_spec(model.spec["task"])
     contract = task.complete(model.contract, model.spec["num_classes"], checkpoint)
-    what = task.export(model.spec["head"]["name"], argmax=argmax)
+    task_export = task.export(model.spec["head"]["name"], argmax=argmax)
     size = _image_size(size, contract)
     static = static or not FORMATS[format].symbols
-    reference = Exportable(copy.deepcopy(model), what).eval()
-    program, any_size = trace(model, what, size, in_chans=contract.channels, static=static)
+    reference = Exportable(copy.deepcopy(model), task_export).eval()
+    program, any_size = trace(model, task_export, size, in_chans=contract.channels, static=static)
     metadata = Metadata(
         task=task.info.name,
         contract=contract,
         image_size=None if any_size else size,
         example_size=size,
         batch=1 if static else None,
-        outputs=what.outputs,
-        decoding={key.rpartition(".")[2]: attrgetter(key)(model.head) for key in what.decoding},
+        outputs=task_export.outputs,
+        decoding={key.rpartition(".")[2]: attrgetter(key)(model.head) for key in task_export.decoding},
         spec=model.spec,
     )
     images, source = _images(verify or calibrate, metadata, max_images)
@@ -97,14 +98,14 @@ def export(
         module.write(program, written, metadata, opset)
         report = _measure(reference, written, module, images)
         if not report["comparison"]["equal"]:
-            worst = max(one["max_difference"] for one in report["comparison"]["outputs"].values())
-            raise LightsegError(f"the {format} file's outputs differ from the model's by up to {worst:.3g}: not kept")
+            worst = max(output["max_difference"] for output in report["comparison"]["outputs"].values())
+            raise LightsegError(f"the {format} file's outputs differ from the model's by up to {worst:.3g}: not saved")
         if int8:
             from lightseg.export.quantize import QUANTIZERS
 
-            before, written = written, Path(folder) / "int8" / target.name
+            unquantized, written = written, Path(folder) / "int8" / target.name
             written.parent.mkdir()
-            QUANTIZERS[format](before, written, calibration, metadata)
+            QUANTIZERS[format](unquantized, written, calibration, metadata)
             report = {**_measure(reference, written, module, images), "float": report}
         report = {
             "file": str(target),
@@ -115,7 +116,7 @@ def export(
             "metadata": {key: _plain(text) for key, text in metadata.to_strings().items()},
         }
         for part in sorted(_parts(written), key=lambda part: part == written):
-            os.replace(part, target.with_name(part.name))  # the file itself last: where it is, all is
+            os.replace(part, target.with_name(part.name))  # the file itself last: where it exists, all parts do
     _report_path(target).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return report
 
@@ -124,13 +125,13 @@ def _target(checkpoint: Path, path: str | Path | None, format: str, int8: bool, 
     ending = FORMATS[format].ending
     target = Path(path) if path is not None else checkpoint.with_suffix(f".int8{ending}" if int8 else ending)
     if target.suffix != ending:
-        raise LightsegError(f"{target}: a file of format {format} ends in {ending}")
+        raise LightsegError(f"{target}: the name of a file of format {format} ends in {ending}")
     if target.exists() and not overwrite:
         raise LightsegError(f"{target} exists: give another --output, or --overwrite")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LightsegError(f"{target.parent} cannot be made ({error.strerror}): give another --output") from error
+        raise LightsegError(f"{target.parent} cannot be created ({error.strerror}): give another --output") from error
     if target.is_dir() or not os.access(target.parent, os.W_OK):
         raise LightsegError(f"{target} cannot be written: give another --output")
     return target
@@ -141,7 +142,7 @@ def _report_path(target: Path) -> Path:
 
 
 def _image_size(size: Size | None, contract: InputContract) -> Size:
-    """What the user says, else what the run evaluated with, else the size that it trained at."""
+    """The user's size, otherwise that of the run's evaluation, otherwise that of its training."""
     pair = tuple(size or contract.size or contract.train_size or DEFAULT_SIZE)
     if len(pair) != 2 or not all(isinstance(side, int) and 1 <= side <= 16384 for side in pair):
         raise LightsegError(f"size is {size}: give height and width in pixels")
@@ -149,13 +150,13 @@ def _image_size(size: Size | None, contract: InputContract) -> Size:
 
 
 def _images(folder: str | Path | None, metadata: Metadata, count: int) -> tuple[list[Any], str]:
-    from lightseg.export.calibration_images import draw_streets, read_folder
+    from lightseg.export.calibration_images import read_folder, render_streets
 
     channels = metadata.contract.channels
     if folder is None:
-        return draw_streets(metadata.example_size, channels), "drawn streets"
-    own_size = metadata.contract.size is None  # images are evaluated at their own size
-    size = metadata.image_size or (None if own_size else metadata.example_size)
+        return render_streets(metadata.example_size, channels), "drawn streets"
+    any_size = metadata.contract.size is None  # the evaluation takes each image at its size
+    size = metadata.image_size or (None if any_size else metadata.example_size)
     return read_folder(folder, size, channels, count), str(folder)
 
 
@@ -175,7 +176,7 @@ def _measure(reference: Any, written: Path, module: Any, images: list[Any]) -> d
 
 
 def _parts(written: Path) -> list[Path]:
-    """The files that an export is made of: OpenVINO's are two."""
+    """The files of an export: OpenVINO writes two."""
     return [part for part in written.parent.iterdir() if part.is_file() and part.stem == written.stem]
 
 

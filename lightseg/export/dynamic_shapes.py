@@ -1,14 +1,15 @@
-"""Layers whose arithmetic a graph with symbols for height and width can hold: LR-ASPP's gate, and "same" padding.
+"""Layers for dynamic shapes, in graphs with symbols for height and width: LR-ASPP's gate, and "same" padding.
 
-The gate: the paper's pooling (49x49 with stride 16 and 20, never wider than the map) has a kernel that depends on the
-map, and its side may be one place or many. As products with matrices made from the size, it is neither: row i of one
-averages the places of window i, row y of the other mixes the two windows next to place y as bilinear resizing does.
+The gate. The paper's pooling (49x49 with strides 16 and 20, never wider than the map) has a kernel that depends on the
+size of the map, and its output may have one cell or many. Here it is written as products with matrices that are made
+from the size. Row i of the first matrix averages the cells of window i. Row y of the second mixes the two windows next
+to cell y, as bilinear resizing does.
 
-TensorFlow's padding (EfficientNet-Lite, the tf_ nets): how much depends on the size, at every stride anew, and the
-size of the map after it, as timm writes it, on all paddings before. Here all of a layer's images get the same number of
-rows, and the size decides only how many of them lie before the first: the map's side is ceil(side / stride), no more.
+TensorFlow's "same" padding (EfficientNet-Lite, the tf_ nets). Its amount depends on the size at every stride. As timm
+writes it, the size of a map depends on all paddings before. Here a layer pads every image by the same number of rows,
+and the size decides only how many of them lie before the first row. The side of the map is then ceil(side / stride).
 
-Same functions, the gate's in another order of rounding.
+The functions are the same; the gate's rounding is in another order.
 """
 
 import torch
@@ -22,7 +23,7 @@ KERNEL, STRIDES = 49, (16, 20)
 
 
 def make_any_size(model: nn.Module) -> nn.Module:
-    """Exchange in place what fixes the size of images in a `lightseg.model.Model`; returns it."""
+    """Replace, in place, the layers of a `lightseg.model.Model` that fix the size of images. Returns the model."""
     head = model.head
     if type(head) is LRASPP and isinstance(head.scale[0], _PaperPool):  # type: ignore[index]
         head.__class__ = AnySizeLRASPP
@@ -33,7 +34,7 @@ def make_any_size(model: nn.Module) -> nn.Module:
 
 
 class AnySizeConv2dSame(Conv2dSame):
-    """timm's convolution with TensorFlow's padding, of the same weights."""
+    """timm's convolution with TensorFlow's padding, with the same weights."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [B, C, H, W] -> [B, C', ceil(H / stride), ceil(W / stride)]."""
@@ -41,7 +42,7 @@ class AnySizeConv2dSame(Conv2dSame):
         return F.conv2d(F.pad(x, padding), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
     def _padding(self, x: Tensor, axis: int) -> tuple[int, int]:
-        """Before and after: TensorFlow's, and after it up to a sum that is the same for every side."""
+        """Rows before and after. Before: as in TensorFlow. After: such that the sum is the same for every side."""
         side, stride = x.shape[2 + axis], self.stride[axis]
         reach = self.dilation[axis] * (self.kernel_size[axis] - 1)
         before = (reach + 1 - stride + -side % stride) // 2 if reach + 1 >= stride else 0
@@ -49,7 +50,7 @@ class AnySizeConv2dSame(Conv2dSame):
 
 
 class AnySizeLRASPP(LRASPP):
-    """LR-ASPP, variant `paper`, of the same layers."""
+    """LR-ASPP, variant `paper`, with the same layers."""
 
     def forward(self, features: list[Tensor], image_size: tuple[int, int] | None = None) -> Tensor:
         low, deep = features[self.low_index], features[-1]
@@ -61,17 +62,18 @@ class AnySizeLRASPP(LRASPP):
 
 
 def window_matrices(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """For the height (axis 0) or width (1) of maps [B,C,H,W]: [n, side], means of windows, and [side, n], the bilinear
-    way back. `n` is one or two more than there are windows, so that it is never one, which graphs would take for a
-    constant; the rows that are too many have no weight.
+    """The matrices for the height (axis 0) or width (axis 1) of maps [B, C, H, W].
+
+    Returns [n, side], which averages windows, and [side, n], which resizes back bilinearly. `n` is the number of
+    windows plus 1 or 2: it is never 1, which a graph would store as a constant. The additional rows have no weight.
     """
     side, stride = x.shape[2 + axis], STRIDES[axis]
-    place = torch.arange(side, device=x.device)
+    cell = torch.arange(side, device=x.device)
     index = torch.arange(side // stride + 2, device=x.device)
     first = (index * stride)[:, None]
-    inside = ((place >= first) & (place < first + KERNEL)).to(x.dtype)
+    inside = ((cell >= first) & (cell < first + KERNEL)).to(x.dtype)
     means = inside / inside.sum(1, keepdim=True).clamp(min=1)
     count = ((first <= side - KERNEL) | (first == 0)).sum()
-    source = ((place + 0.5) * (count / side) - 0.5).clamp(min=0).minimum(count - 1)
+    source = ((cell + 0.5) * (count / side) - 0.5).clamp(min=0).minimum(count - 1)
     back = (1 - (source[:, None] - index).abs()).clamp(min=0).to(x.dtype)
     return means, back

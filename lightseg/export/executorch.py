@@ -1,6 +1,6 @@
-"""ExecuTorch: one `.pte` for phones and boards, its convolutions by XNNPACK; batch and size are fixed.
+"""ExecuTorch: a `.pte` file for phones and boards, with convolutions by XNNPACK. Batch and size are fixed.
 
-The metadata are a method of the program, `metadata`, that answers with a JSON table.
+The metadata are a method of the program, `metadata`, that returns a JSON object.
 """
 
 import json
@@ -15,7 +15,7 @@ from lightseg.optional_imports import need, quiet, refusal
 
 
 def write(program: Any, path: Path, metadata: Metadata, opset: int | None = None) -> None:
-    """LightsegError where executorch is missing, or an operator has no kernel there; the line names it."""
+    """Raises LightsegError where executorch is missing or has no kernel for an operator, which is named."""
     exir = need("executorch.exir")
     xnnpack = need("executorch.backends.xnnpack.partition.xnnpack_partitioner")
     if opset is not None:
@@ -33,7 +33,7 @@ def write(program: Any, path: Path, metadata: Metadata, opset: int | None = None
 
 
 class Runner:
-    """A `.pte` in ExecuTorch's Python runtime. See `lightseg.export.runner.Runner`; `threads` is its own affair."""
+    """A `.pte` in ExecuTorch's Python runtime. See `lightseg.export.runner.Runner`; `threads` is ignored."""
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
         runtime = need("executorch.runtime")
@@ -49,5 +49,5 @@ class Runner:
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         import torch
 
-        answers = self.method.execute([torch.from_numpy(images)])
-        return {name: one.numpy().copy() for name, one in zip(self.metadata.outputs, answers, strict=True)}
+        outputs = self.method.execute([torch.from_numpy(images)])
+        return {name: output.numpy().copy() for name, output in zip(self.metadata.outputs, outputs, strict=True)}

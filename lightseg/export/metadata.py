@@ -1,8 +1,8 @@
-"""What an exported file says of itself: the task, what goes in, and what comes out.
+"""The metadata of an exported file: task, input and outputs.
 
-It is a table of strings in every format: ONNX's `metadata_props`, OpenVINO's runtime information, an extra file in a
+They are a table of strings in every format: ONNX's `metadata_props`, OpenVINO's runtime information, an extra file in a
 `.pt2`, a constant method of a `.pte`. Keys: `lightseg`, the version that wrote it; `task`; and as JSON `input` (the
-`InputContract`, and the name, type and layout of the one input), `outputs`, `decoding`, `spec`. Neither torch nor a
+`InputContract`, and the name, type and layout of the input), `outputs`, `decoding`, `spec`. Neither torch nor a
 format's package is needed to read it:
 
     session = onnxruntime.InferenceSession("model.onnx")
@@ -19,22 +19,25 @@ from lightseg import __version__
 from lightseg.errors import LightsegError
 from lightseg.input_contract import InputContract, Size
 
-INPUT = "images"  # the name of the one input
-FILE_KEYS = ("name", "dtype", "layout", "normalization", "fixed_size", "example_size", "batch")  # beside the contract's
+INPUT = "images"  # the name of the input
+# of `input`, besides those of the contract
+FILE_KEYS = ("name", "dtype", "layout", "normalization", "fixed_size", "example_size", "batch")
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """
+    """The metadata as values.
+
     Attributes:
         task: its name.
-        contract: with class names, in the order of the ids; det's logits have the background before them.
-        image_size: (height, width) in pixels that the file takes, None: any.
-        example_size: (height, width) that it was exported and verified with; equal to `image_size` where that is fixed.
-        batch: images at a time, None: any number.
+        contract: with class names, in the order of the ids. The logits of det have the background before them.
+        image_size: (height, width) in pixels that the file takes. None: any.
+        example_size: (height, width) in pixels of the export and its verification. Equal to a fixed `image_size`.
+        batch: images per batch. None: any number.
         outputs: name -> meaning, shape and unit, in the order of the file's outputs.
-        decoding: what the task's `TaskSpec.decode` takes: thresholds, a codec.
-        spec: what the model was built of, the arguments of `lightseg.model.create_model`.
+        decoding: options of the task's `TaskSpec.decode`, such as thresholds or a codec.
+        spec: the arguments of `lightseg.model.create_model`.
+        version: of lightseg that wrote the file.
     """
 
     task: str
@@ -50,7 +53,7 @@ class Metadata:
     KEYS: ClassVar[tuple[str, ...]] = ("lightseg", "task", "input", "outputs", "decoding", "spec")
 
     def to_strings(self) -> dict[str, str]:
-        """What is written into the file."""
+        """The table that is written into the file."""
         file = (INPUT, "uint8", "NCHW", "inside the model", self.image_size, self.example_size, self.batch)
         values = {
             "input": {**dict(zip(FILE_KEYS, file, strict=True)), **self.contract.to_dict()},
@@ -62,10 +65,10 @@ class Metadata:
 
     @classmethod
     def from_strings(cls, strings: Mapping[str, str], where: str | Path) -> "Metadata":
-        """The inverse of `to_strings`; `where` is the file's name for the error.
+        """The inverse of `to_strings`; `where` is the file, for the error text.
 
         Raises:
-            LightsegError: the file was not exported by lightseg, or by a version whose keys are others.
+            LightsegError: the file was not exported by lightseg, or by a version with other keys.
         """
         missing = [key for key in cls.KEYS if key not in strings]
         if "lightseg" in missing:
@@ -105,8 +108,8 @@ def _size(pair: Any) -> Size:
 def _upgraded(
     strings: Mapping[str, str], spec: dict[str, Any], values: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Spec and input of a file that a release before 0.2 exported: the contract stood in several keys."""
-    from lightseg.legacy import with_names
+    """Spec and input of a file that a release before 0.2 exported, with the contract in several keys."""
+    from lightseg.legacy import add_names
 
     file = {key: values.get(key) for key in FILE_KEYS} | {"fixed_size": values["size"]}
     channels = 3 if values["channels"] == "RGB" else int(values["channels"])
@@ -115,5 +118,5 @@ def _upgraded(
     contract |= {"class_names": json.loads(strings["class_names"]), "skeleton": skeleton}
     if "pixels" in spec:
         spec["input_format"] = spec.pop("pixels")
-    spec = with_names(spec, dict(contract))
+    spec = add_names(spec, dict(contract))
     return spec, {**file, **contract}

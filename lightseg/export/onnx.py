@@ -1,4 +1,4 @@
-"""ONNX: one file, by torch's dynamo exporter, run by ONNX Runtime."""
+"""ONNX: a file by torch's dynamo exporter, run by ONNX Runtime."""
 
 import re
 from pathlib import Path
@@ -12,10 +12,10 @@ from lightseg.optional_imports import need, quiet, refusal
 
 
 def write(program: Any, path: Path, metadata: Metadata, opset: int | None = None) -> None:
-    """program: torch.export's. opset: of ONNX's operators; None: the exporter's own choice.
+    """program: torch.export's. opset: of ONNX's operators. None: the exporter's default.
 
     Raises:
-        LightsegError: a package is missing, or an operator has no counterpart in ONNX; the line names it.
+        LightsegError: a package is missing, or an operator has no counterpart in ONNX, which is named.
     """
     need("onnx")
     need("onnxscript")
@@ -37,12 +37,12 @@ def write(program: Any, path: Path, metadata: Metadata, opset: int | None = None
         exported.model.producer_name, exported.model.producer_version = "lightseg", metadata.version
         _name_axes(exported.model.graph)
         exported.save(str(path), external_data=False)
-    except Exception as error:  # the exporter's errors, onnxscript's and onnx's own have no common class
+    except Exception as error:  # the exporter's errors, onnxscript's and onnx's have no common class
         raise refusal("ONNX", error) from error
 
 
 def _name_axes(graph: Any) -> None:
-    """The exporter's symbols (s34) by names that people know, in every shape that has them."""
+    """Rename the exporter's symbols (such as s34) to batch, height and width, in every shape."""
     ir = need("onnx_ir")
     names = ("batch", "channels", "height", "width")
     symbols = {
@@ -57,7 +57,7 @@ def _name_axes(graph: Any) -> None:
 def _renamed(side: Any, symbols: dict[str, str]) -> int | str | None:
     if isinstance(side, int):
         return side
-    return None if side.value is None else re.sub(r"\w+", lambda found: symbols.get(found[0], found[0]), side.value)
+    return None if side.value is None else re.sub(r"\w+", lambda match: symbols.get(match[0], match[0]), side.value)
 
 
 class Runner:
@@ -66,7 +66,7 @@ class Runner:
     def __init__(self, path: Path, threads: int | None = None) -> None:
         runtime = need("onnxruntime")
         options = runtime.SessionOptions()
-        options.log_severity_level = 3  # errors alone
+        options.log_severity_level = 3  # errors only
         if threads:
             options.intra_op_num_threads = threads
         try:

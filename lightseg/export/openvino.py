@@ -13,7 +13,7 @@ SECTION = "lightseg"  # of the runtime information
 
 
 def write(program: Any, path: Path, metadata: Metadata, opset: int | None = None) -> None:
-    """Weights stay float32. LightsegError where openvino is missing or has no rule for an operator, which is named."""
+    """Weights stay float32. Raises LightsegError where openvino is missing or has no rule for an operator."""
     openvino = need("openvino")
     if opset is not None:
         raise LightsegError("an opset is ONNX's: leave --opset out, or export to onnx")
@@ -29,7 +29,7 @@ def write(program: Any, path: Path, metadata: Metadata, opset: int | None = None
 
 
 def _rules() -> list[Any]:
-    """What OpenVINO's frontend lacks: the remainder of a size, which TensorFlow's padding depends on."""
+    """A conversion that OpenVINO's frontend lacks: the remainder of a size, which TensorFlow's padding needs."""
     frontend, operators = need("openvino.frontend.pytorch"), need("openvino.opset13")
 
     def remainder(context: Any) -> Any:
@@ -39,18 +39,18 @@ def _rules() -> list[Any]:
 
 
 def save(model: Any, path: Path, metadata: Metadata) -> None:
-    """Writes `path` (.xml) and the .bin beside it, with the metadata."""
+    """Write `path` (.xml) and the .bin beside it, with the metadata."""
     for key, text in metadata.to_strings().items():
         model.set_rt_info(text, [SECTION, key])
     need("openvino").save_model(model, str(path), compress_to_fp16=False)
 
 
 class Runner:
-    """A pair of files on the CPU, in the precision in which they were written. See `lightseg.export.runner.Runner`."""
+    """A pair of files on the CPU, in the precision of the files. See `lightseg.export.runner.Runner`."""
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
         openvino = need("openvino")
-        # bfloat16 where the CPU has it would be its own choice, and not what was compared
+        # the default is bfloat16 where the CPU has it, which was not compared with the model
         options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads:
             options["INFERENCE_NUM_THREADS"] = str(threads)
@@ -60,12 +60,12 @@ class Runner:
             self.compiled = core.compile_model(model, "CPU", options)
         except RuntimeError as error:
             raise LightsegError(f"{path} cannot be run by OpenVINO: {_last_line(error)}") from error
-        known = [key for key in (*Metadata.KEYS, "skeleton") if model.has_rt_info([SECTION, key])]
-        self.metadata = Metadata.from_strings({k: model.get_rt_info([SECTION, k]).astype(str) for k in known}, path)
+        present = [key for key in (*Metadata.KEYS, "skeleton") if model.has_rt_info([SECTION, key])]
+        self.metadata = Metadata.from_strings({k: model.get_rt_info([SECTION, k]).astype(str) for k in present}, path)
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        answers = self.compiled([images])
-        return dict(zip(self.metadata.outputs, (np.array(answers[i]) for i in range(len(answers))), strict=True))
+        outputs = self.compiled([images])
+        return dict(zip(self.metadata.outputs, (np.array(outputs[i]) for i in range(len(outputs))), strict=True))
 
 
 def _last_line(error: BaseException) -> str:

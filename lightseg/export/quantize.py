@@ -1,10 +1,12 @@
-"""INT8 after training: weights a channel, activations by what they were on calibration pictures.
+"""Post-training quantization to INT8: weights per channel, activations by their range on calibration images.
 
-ONNX Runtime gets a QDQ graph (static quantisation, Nagel et al., "A White Paper on Neural Network Quantization",
-arXiv:2106.08295, section 3), OpenVINO what nncf makes of it. Light nets lose most in few places, which stay in float:
-the first convolution, of few channels and the widest range; the gates of squeeze-and-excitation, a few values that
-scale whole channels; the last layers, whose rounding nothing averages any more. Quantised are the convolutions and
-matrix products, where the time goes; h-swish, sigmoids, additions and resizing work on floats.
+ONNX Runtime gets a QDQ graph (static quantization, Nagel et al., "A White Paper on Neural Network Quantization",
+arXiv:2106.08295, section 3). OpenVINO files are quantized by nncf.
+
+Convolutions and matrix products are quantized, because they take the time. H-swish, sigmoids, additions and resizing
+stay in float. So do the layers where light nets lose most: the first convolution (few channels, the widest range), the
+gates of squeeze-and-excitation (few values that scale whole channels), and the last layers (nothing averages their
+rounding).
 """
 
 import logging
@@ -21,20 +23,20 @@ PRODUCTS = ("Conv", "Gemm", "MatMul")
 POOLS = ("ReduceMean", "GlobalAveragePool", "AveragePool")
 
 
-def quantize_onnx(path: Path, target: Path, pictures: list[np.ndarray], metadata: Metadata) -> None:
-    """path: a float file. pictures: uint8 [1, C, H, W], at least one."""
+def quantize_onnx(path: Path, target: Path, images: list[np.ndarray], metadata: Metadata) -> None:
+    """path: a float file. images: uint8 [1, C, H, W], at least one."""
     onnx = need("onnx")
     quantization = need("onnxruntime.quantization")
     prepare = need("onnxruntime.quantization.shape_inference")
 
     folded = target.with_suffix(".folded.onnx")
     try:
-        with quiet(""):  # the quantiser logs to the root
+        with quiet(""):  # the quantizer logs to the root logger
             prepare.quant_pre_process(str(path), str(folded), skip_symbolic_shape=True)
             quantization.quantize_static(
                 str(folded),
                 str(target),
-                _Pictures(pictures),
+                _CalibrationReader(images),
                 quant_format=quantization.QuantFormat.QDQ,
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
@@ -48,25 +50,25 @@ def quantize_onnx(path: Path, target: Path, pictures: list[np.ndarray], metadata
         onnx.save(model, str(target))
     except LightsegError:
         raise
-    except Exception as error:  # the quantiser raises what onnx, numpy and the runtime raise
-        raise LightsegError(f"the ONNX file cannot be quantised ({type(error).__name__}: {error})") from error
+    except Exception as error:  # errors of onnx, numpy and the runtime
+        raise LightsegError(f"the ONNX file cannot be quantized ({type(error).__name__}: {error})") from error
     finally:
         folded.unlink(missing_ok=True)
 
 
-class _Pictures:
-    """What ONNX Runtime calls a CalibrationDataReader."""
+class _CalibrationReader:
+    """ONNX Runtime's CalibrationDataReader."""
 
-    def __init__(self, pictures: list[np.ndarray]) -> None:
-        self.left = iter(pictures)
+    def __init__(self, images: list[np.ndarray]) -> None:
+        self.remaining = iter(images)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        picture = next(self.left, None)
-        return None if picture is None else {INPUT: picture}
+        image = next(self.remaining, None)
+        return None if image is None else {INPUT: image}
 
 
 def sensitive_nodes(graph: Any) -> list[str]:
-    """Names of the nodes of an ONNX graph that stay in float: the first and the last products, and the gates'."""
+    """Names of the nodes of an ONNX graph that stay in float: the first and last products, and those of gates."""
     made_by = {name: node for node in graph.node for name in node.output}
     used_by: dict[str, list[Any]] = {}
     for node in graph.node:
@@ -74,18 +76,18 @@ def sensitive_nodes(graph: Any) -> list[str]:
             used_by.setdefault(name, []).append(node)
 
     def products(start: Any, step: Any, ends: tuple[str, ...]) -> list[Any]:
-        """The nearest products on the ways from `start`; a way ends at one, or at an operator of `ends`."""
-        found, seen, ahead = [], set(), list(step(start))
+        """The nearest products on the paths from `start`. A path ends at a product or an operator of `ends`."""
+        nearest, seen, ahead = [], set(), list(step(start))
         while ahead:
             node = ahead.pop()
             if node.name in seen or node.op_type in ends:
                 continue
             seen.add(node.name)
             if node.op_type in PRODUCTS:
-                found.append(node)
+                nearest.append(node)
             else:
                 ahead += step(node)
-        return found
+        return nearest
 
     def after(node: Any) -> list[Any]:
         return [user for name in node.output for user in used_by.get(name, [])]
@@ -111,8 +113,8 @@ def sensitive_nodes(graph: Any) -> list[str]:
     return list(dict.fromkeys(node.name for node in [*first, *last, *gates] if node.op_type in PRODUCTS))
 
 
-def quantize_openvino(path: Path, target: Path, pictures: list[np.ndarray], metadata: Metadata) -> None:
-    """path: a float file (.xml). pictures: uint8 [1, C, H, W], at least one."""
+def quantize_openvino(path: Path, target: Path, images: list[np.ndarray], metadata: Metadata) -> None:
+    """path: a float file (.xml). images: uint8 [1, C, H, W], at least one."""
     from lightseg.export.openvino import save
 
     openvino, nncf = need("openvino"), need("nncf")
@@ -120,12 +122,12 @@ def quantize_openvino(path: Path, target: Path, pictures: list[np.ndarray], meta
     try:
         quantized = nncf.quantize(
             openvino.Core().read_model(str(path)),
-            nncf.Dataset(pictures),
+            nncf.Dataset(images),
             preset=nncf.QuantizationPreset.MIXED,  # asymmetric activations: h-swish goes below zero
-            subset_size=len(pictures),
+            subset_size=len(images),
         )
     except Exception as error:  # nncf's errors have no common class
-        raise LightsegError(f"the OpenVINO file cannot be quantised ({type(error).__name__}: {error})") from error
+        raise LightsegError(f"the OpenVINO file cannot be quantized ({type(error).__name__}: {error})") from error
     save(quantized, target, metadata)
 
 

@@ -1,4 +1,4 @@
-"""An exported file as something that can be called, whatever its format.
+"""An exported file of any format, ready to run.
 
 runner = open_exported("model.onnx")
 outputs = runner.run(images)                    # numpy uint8 [B, C, H, W] -> {"logits": ...}
@@ -16,7 +16,7 @@ from lightseg.export.metadata import Metadata
 
 
 class Runner(Protocol):
-    """What each format's module has as `Runner(path, threads=None)`."""
+    """An open file: `Runner(path, threads=None)` in each format's module."""
 
     metadata: Metadata
 
@@ -26,11 +26,12 @@ class Runner(Protocol):
 
 
 class Format(NamedTuple):
-    """
+    """A format.
+
     Attributes:
-        ending: of its files.
-        module: has `write(program, path, metadata, opset)` and `Runner`.
-        symbols: whether a file can take any batch, and any size where the task does.
+        ending: suffix of its files.
+        module: with `write(program, path, metadata, opset)` and `Runner`.
+        symbols: whether a file can take any batch, and images of any size where the task allows it.
     """
 
     ending: str
@@ -41,29 +42,30 @@ class Format(NamedTuple):
 FORMATS = {
     "onnx": Format(".onnx", "lightseg.export.onnx"),
     "openvino": Format(".xml", "lightseg.export.openvino"),
-    "executorch": Format(".pte", "lightseg.export.executorch", symbols=False),  # its memory is planned ahead
+    "executorch": Format(".pte", "lightseg.export.executorch", symbols=False),  # its memory is allocated at export
     "torch": Format(".pt2", "lightseg.export.torch_export"),
 }
 
 
 def format_module(name: str) -> Any:
-    """The module of a format. LightsegError for a name that is none."""
+    """The module of a format. Raises LightsegError for an unknown name."""
     if name not in FORMATS:
         raise LightsegError(f"no format named '{name}': {nearest(name, FORMATS)}")
     return import_module(FORMATS[name].module)
 
 
 def is_exported(path: str | Path) -> bool:
-    """Whether its name is that of a file of `lightseg export`."""
+    """Whether the path has the suffix of a file of `lightseg export`."""
     return Path(path).suffix in {form.ending for form in FORMATS.values()}
 
 
 def open_exported(path: str | Path, *, threads: int | None = None) -> Runner:
-    """A file written by `lightseg export`, ready to run on the CPU. `.pt2` files are not opened: theirs is a pickle,
-    which a stranger's file could use to run code.
+    """A file written by `lightseg export`, ready to run on the CPU.
+
+    `.pt2` files are not opened: they contain a pickle, which can run code of whoever made the file.
 
     Raises:
-        LightsegError: no such file, an ending that is none of ours, not written by lightseg, a package missing.
+        LightsegError: no such file, another suffix, a file that lightseg did not write, or a missing package.
     """
     path = Path(path)
     endings = {form.ending: name for name, form in FORMATS.items() if name != "torch"}

@@ -1,4 +1,4 @@
-"""torch.export's own file, `.pt2`: for AOTInductor, or to be loaded where there is torch and no lightseg."""
+"""The file of torch.export, `.pt2`: for AOTInductor, or for torch without lightseg."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ def write(program: Any, path: Path, metadata: Metadata, opset: int | None = None
 
 
 class Runner:
-    """The file's program, interpreted by torch. Only for files of one's own: loading one can unpickle objects."""
+    """The file's program, interpreted by torch. Only for trusted files: loading can unpickle objects."""
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
         extra = {EXTRA: ""}
@@ -31,5 +31,5 @@ class Runner:
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         with torch.no_grad():
-            answers = self.module(torch.from_numpy(images))
-        return {name: one.numpy() for name, one in zip(self.metadata.outputs, answers, strict=True)}
+            outputs = self.module(torch.from_numpy(images))
+        return {name: output.numpy() for name, output in zip(self.metadata.outputs, outputs, strict=True)}

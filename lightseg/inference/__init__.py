@@ -1,6 +1,10 @@
-"""A model's predictions on any image, video or camera: `lightseg.inference.api.predict`.
+"""A model's predictions on images, videos or a camera: `lightseg.inference.api.predict`.
 
-media -> Frames of images, videos, cameras; preprocess -> network input and the way back; runners -> checkpoint or
-exported file; pipelines -> one network, or persons (a detector's or a list's) and a pose network; overlays -> images
-and videos with the predictions drawn in. What is written of each task stands in its `TaskSpec`.
+- media: images, videos and cameras as streams of frames
+- preprocess: an image as network input
+- runners: the network, of a checkpoint or of an exported file
+- pipelines: a single network, or person boxes (from a detector or a file) followed by a pose network
+- overlays: images and videos with the predictions drawn in
+
+The result files of a task are described in its `TaskSpec`.
 """

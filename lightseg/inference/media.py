@@ -1,7 +1,7 @@
-"""The sources of predictions: an image, a folder, a glob, a video file, a camera; as a list of streams of frames.
+"""The source of predictions (an image, folder, glob pattern, video file or camera) as streams of frames.
 
-A folder or glob may hold images and videos; every video is a stream of its own, all images together are one. Frames
-come one at a time and nothing is kept, so a video of any length takes the same memory.
+A folder or glob pattern may contain images and videos. Each video is a stream, and all images together are a stream.
+Frames are read one at a time and not kept, so memory does not grow with the length of a video.
 """
 
 import glob
@@ -21,20 +21,23 @@ from lightseg.data.io.images import check_picture
 from lightseg.data.io.lenient import read_image_leniently
 from lightseg.errors import DataError, LightsegError, one_line
 
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: what cannot be decoded is said in one line of ours
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: lightseg reports in a line what cannot be decoded
 VIDEO_ENDINGS = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".m2ts", ".3gp", ".ogv"}
 )
 
 
 class ImageFiles:
-    """Files in order. file_names: as results name them; paths: where they are."""
+    """Image files, in order.
+
+    file_names: names in the results, relative to the source. paths: of the files.
+    """
 
     def __init__(self, file_names: list[str], paths: list[Path]) -> None:
         self.file_names, self.paths = file_names, paths
         stems = [str(Path(name).with_suffix("")) for name in file_names]
-        times = Counter(map(str.lower, stems))
-        names = [stem if times[stem.lower()] == 1 else name for stem, name in zip(stems, file_names, strict=True)]
+        counts = Counter(map(str.lower, stems))
+        names = [stem if counts[stem.lower()] == 1 else name for stem, name in zip(stems, file_names, strict=True)]
         self.names = names if len(set(names)) == len(names) else file_names
 
     def __len__(self) -> int:
@@ -53,20 +56,23 @@ class ImageFiles:
 
 
 class Video:
-    """A video file or a camera (an int), turned as its metadata say."""
+    """A video file or a camera (an int), rotated as its metadata say.
 
-    def __init__(self, source: Path | int, file_name: str, name: str, most_frames: int | None = None) -> None:
-        self.source, self.file_name, self.name, self.most_frames = source, file_name, name, most_frames
+    max_frames: frames to read. None: all.
+    """
+
+    def __init__(self, source: Path | int, file_name: str, name: str, max_frames: int | None = None) -> None:
+        self.source, self.file_name, self.name, self.max_frames = source, file_name, name, max_frames
         self.is_camera = isinstance(source, int)
-        self.fps, self.frames_said = 25.0, 0
+        self.fps, self.header_frames = 25.0, 0
         self._capture: cv2.VideoCapture | None = None
         self._first: np.ndarray | None = None
 
     def open(self) -> None:
-        """Read the header and the first frame; once.
+        """Read the header and the first frame. A second call does nothing.
 
         Raises:
-            LightsegError: it cannot be decoded; there is no such camera.
+            LightsegError: the video cannot be decoded, or there is no such camera.
         """
         if self._capture is not None:
             return
@@ -80,21 +86,21 @@ class Video:
         if not opened:
             capture.release()
             if self.is_camera:
-                raise LightsegError(f"there is no camera {self.source} that gives pictures: is it connected and free?")
+                raise LightsegError(f"camera {self.source} gives no images: check that it is connected and not in use")
             raise LightsegError(
                 f"{self.source}: the video cannot be decoded (empty, damaged, or of a codec that OpenCV does not know)"
             )
         fps = capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps if 0 < fps <= 1000 else self.fps
-        self.frames_said = 0 if self.is_camera else int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        if not 0 <= self.frames_said < 1e8:  # containers without a count give nonsense
-            self.frames_said = 0
+        self.header_frames = 0 if self.is_camera else int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        if not 0 <= self.header_frames < 1e8:  # containers without a count give arbitrary numbers
+            self.header_frames = 0
         self._capture = capture
 
     def __len__(self) -> int:
-        """As its header says, which may err; 0 where that is not known."""
-        known = [number for number in (self.frames_said, self.most_frames) if number]
-        return min(known, default=0)
+        """The number of frames in the header, which may be wrong, up to `max_frames`. 0 where it is unknown."""
+        counts = [number for number in (self.header_frames, self.max_frames) if number]
+        return min(counts, default=0)
 
     def __iter__(self) -> Iterator[Frame]:
         self.open()
@@ -102,7 +108,7 @@ class Video:
         image, self._first = self._first, None
         try:
             for index in count():
-                if image is None or (self.most_frames is not None and index >= self.most_frames):
+                if image is None or (self.max_frames is not None and index >= self.max_frames):
                     break
                 yield Frame(
                     f"{self.name}/{index:06d}", self.file_name, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), index=index
@@ -111,8 +117,8 @@ class Video:
                     image = self._capture.read()[1]
                 except cv2.error:
                     image = None
-            if image is None and index < 0.99 * self.frames_said:  # headers err by a frame or two
-                note = f"ends after {index} of the {self.frames_said} frames that its header promises"
+            if image is None and index < 0.99 * self.header_frames:  # headers are often wrong by a frame or two
+                note = f"ends after {index} of the {self.header_frames} frames that its header declares"
                 yield Frame(self.name, self.file_name, None, note, index)
         finally:
             self._capture.release()
@@ -123,64 +129,67 @@ Stream = ImageFiles | Video
 
 @dataclass
 class Source:
+    """What `open_source` opened. note: on files that are neither images nor videos, or None."""
+
     streams: list[Stream]
-    note: str | None = None  # on files that are no pictures
+    note: str | None = None
 
     @property
     def file_names(self) -> dict[str, bool]:
-        """Of pictures, videos and cameras, and whether they have frames with numbers."""
-        videos = {one.file_name: True for one in self.streams if isinstance(one, Video)}
-        return {name: False for one in self.streams if isinstance(one, ImageFiles) for name in one.file_names} | videos
+        """Names of images, videos and cameras -> whether it has frames."""
+        videos = {stream.file_name: True for stream in self.streams if isinstance(stream, Video)}
+        images = [name for stream in self.streams if isinstance(stream, ImageFiles) for name in stream.file_names]
+        return dict.fromkeys(images, False) | videos
 
 
-def open_source(source: str | Path | int, *, leave_out: Path, most_frames: int | None = None) -> Source:
+def open_source(source: str | Path | int, *, leave_out: Path, max_frames: int | None = None) -> Source:
     """The streams of an image, folder (with all below it), glob, video file or camera index.
 
-    leave_out: a folder whose files do not count: the results may lie within the source.
+    leave_out: a folder whose files are ignored, because the results may lie within the source.
 
     Raises:
-        LightsegError: nothing there, or no camera, or of a single video that it cannot be decoded.
+        LightsegError: no file or camera, or a single video that cannot be decoded.
     """
     text = str(source)
     if isinstance(source, int) or (text.isdecimal() and not Path(text).exists()):
-        camera = Video(int(text), f"camera {text}", f"camera_{text}", most_frames)
+        camera = Video(int(text), f"camera {text}", f"camera_{text}", max_frames)
         camera.open()
         return Source([camera])
     path = Path(source)
     if path.is_dir():
-        found, base = _below(path), path
+        paths, base = _files_below(path), path
     elif path.exists() or not glob.has_magic(text):
         if not path.exists():
             raise LightsegError(f"{path}: no such file, folder or camera")
-        found, base = [path], path.parent
+        paths, base = [path], path.parent
     else:
-        found = sorted(Path(one) for one in glob.glob(text, recursive=True))
-        found = [one for one in found if not one.is_dir()]
-        base = Path(os.path.commonpath([one.parent for one in found])) if found else Path()
-    named = not path.is_dir()
-    inside = leave_out.resolve()
-    pictures: list[Path] = []
+        paths = sorted(Path(match) for match in glob.glob(text, recursive=True))
+        paths = [file for file in paths if not file.is_dir()]
+        base = Path(os.path.commonpath([file.parent for file in paths])) if paths else Path()
+    by_name = not path.is_dir()  # files that the user names are read whatever they look like
+    ignored = leave_out.resolve()
+    images: list[Path] = []
     videos: list[Path] = []
     others: list[Path] = []
-    for one in found:
-        if named or inside not in one.resolve().parents:
-            (videos if one.suffix.lower() in VIDEO_ENDINGS else pictures if named or _picture(one) else others).append(
-                one
-            )
-    if not pictures and not videos:
-        what = f"{len(found)} files, but no picture or video among them" if found else "no picture or video there"
-        raise LightsegError(f"{text}: {what}")
-    relative = {one: one.relative_to(base).as_posix() for one in (*pictures, *videos)}
-    stills = [ImageFiles([relative[one] for one in pictures], pictures)] if pictures else []
-    films = [Video(one, relative[one], relative[one], most_frames) for one in videos]
-    if found == [path] and films:
-        films[0].open()
-    endings = ", ".join(sorted({one.suffix or one.name for one in others})[:5])
-    return Source([*stills, *films], f"{len(others)} other files left out ({endings})" if others else None)
+    for file in paths:
+        if by_name or ignored not in file.resolve().parents:
+            is_video = file.suffix.lower() in VIDEO_ENDINGS
+            (videos if is_video else images if by_name or _is_image(file) else others).append(file)
+    if not images and not videos:
+        reason = f"{len(paths)} files, but no image or video among them" if paths else "no image or video there"
+        raise LightsegError(f"{text}: {reason}")
+    relative = {file: file.relative_to(base).as_posix() for file in (*images, *videos)}
+    image_streams = [ImageFiles([relative[file] for file in images], images)] if images else []
+    video_streams = [Video(file, relative[file], relative[file], max_frames) for file in videos]
+    if paths == [path] and video_streams:
+        video_streams[0].open()
+    endings = ", ".join(sorted({file.suffix or file.name for file in others})[:5])
+    note = f"{len(others)} other files left out ({endings})" if others else None
+    return Source([*image_streams, *video_streams], note)
 
 
-def _picture(path: Path) -> bool:
-    """By its ending (then it is named if it cannot be read), or else by its first bytes."""
+def _is_image(path: Path) -> bool:
+    """By its suffix (an unreadable file is then reported), otherwise by its first bytes."""
     if Image.registered_extensions().get(path.suffix.lower()) in Image.OPEN:
         return True
     try:
@@ -190,14 +199,14 @@ def _picture(path: Path) -> bool:
     return True
 
 
-def _below(folder: Path) -> list[Path]:
-    """Files in a folder and below it, hidden ones left out, sorted."""
-    found = []
-    for here, below, files in os.walk(folder, followlinks=False):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        paths = [Path(here, name) for name in sorted(files) if not name.startswith(".")]
-        found += [path for path in paths if path.is_file() or not path.exists()]  # a pipe would never end
-    return found
+def _files_below(folder: Path) -> list[Path]:
+    """Files in a folder and its subfolders, without hidden ones, sorted."""
+    result = []
+    for parent, folders, files in os.walk(folder, followlinks=False):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        paths = [Path(parent, name) for name in sorted(files) if not name.startswith(".")]
+        result += [path for path in paths if path.is_file() or not path.exists()]  # a pipe would never end
+    return result
 
 
 def without_path(error: Exception, path: Path) -> str:

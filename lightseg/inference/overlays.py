@@ -1,5 +1,6 @@
-"""Images with the predictions drawn in: an image for an image, in its format where that is JPEG, else PNG; a video for
-a video.
+"""Images and videos with the predictions drawn in.
+
+An image's overlay is a JPEG file where the image is one, otherwise a PNG file.
 """
 
 from pathlib import Path
@@ -24,7 +25,7 @@ def write_overlay(folder: Path, frame: Frame, image: np.ndarray) -> None:
 
 
 class OverlayVideo:
-    """A video of the same frame rate, without sound; its codec needs even sides, so an odd one loses a pixel."""
+    """A video of the same frame rate, without sound; its codec needs even sides, so an odd side loses a pixel."""
 
     def __init__(self, folder: Path, video: Video) -> None:
         self.folder, self.video = folder / "overlays", video
@@ -43,7 +44,7 @@ class OverlayVideo:
             if writer.isOpened():
                 self.path = path
                 return writer
-        raise LightsegError(f"{self.folder}: OpenCV can write no video of {width}x{height}; leave overlays out")
+        raise LightsegError(f"{self.folder}: OpenCV cannot write a video of {width}x{height}; leave overlays out")
 
     def add(self, image: np.ndarray) -> None:
         """uint8 RGB [H, W, 3]; a frame of another size than the first is stretched to it."""

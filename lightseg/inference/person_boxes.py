@@ -1,12 +1,15 @@
-"""Where people are in an image: a detector finds them, or a file of COCO results lists them.
+"""Boxes of the persons in an image: from a detector, or from a file of COCO results.
+
+Such a file is what `lightseg predict` writes for a detector:
 
     [{"image_id": 42, "category_id": 1, "bbox": [x, y, width, height], "score": 0.98, "file_name": "a/b.jpg"}, ...]
 
-is such a file, as `lightseg predict` of a detector writes it, and others do. An image is known by `file_name` (and
-`frame`, its number in a video) where the entries have it; otherwise by `image_id`, which is the image file's name
-without ending, or the number that this name is, as in COCO: 139 is 000000000139.jpg. Persons are the category `person`
-of an `images.json` beside the file, as `lightseg predict` leaves one; otherwise the only category there is, or 1,
-COCO's own.
+An entry belongs to the image of its `file_name` (and `frame`, the frame's number in a video) where it has one.
+Otherwise `image_id` is the name of the image file without suffix, or that name as a number, as in COCO: 139 means
+000000000139.jpg.
+
+Persons are the category `person` of an `images.json` beside the file, which `lightseg predict` also writes. Without it
+they are the only category in the file, or category 1, which is COCO's person.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,11 +28,12 @@ from lightseg.text import shorten
 
 PERSON, COCO_PERSON = "person", 1
 
-Key = tuple[str | int, int | None]  # of an image: its file's name or its id, and the frame of a video
+Key = tuple[str | int, int | None]  # of an image: file name or id, and the frame's number in a video
 
 
 class Boxes(NamedTuple):
-    """boxes: float32 [n, 4] xyxy in pixels of the image. scores: float32 [n]. note: what was left out, or None."""
+    """boxes: float32 [n, 4] xyxy in pixels of the image. scores: float32 [n]. note: on boxes that were left out, or
+    None."""
 
     boxes: np.ndarray
     scores: np.ndarray
@@ -37,21 +41,24 @@ class Boxes(NamedTuple):
 
 
 class Persons(Protocol):
-    """max_images: the largest batch, None: any."""
+    """A source of person boxes.
+
+    max_images: the largest batch. None: any.
+    """
 
     max_images: int | None
 
     def preprocess(self, image: np.ndarray) -> np.ndarray:
-        """uint8 [H, W, 3] -> what `find` takes of it, uint8 [h, w, 3]."""
+        """uint8 [H, W, 3] -> input of `find`, uint8 [h, w, 3]."""
         ...
 
     def find(self, inputs: Tensor, frames: Sequence[Frame]) -> list[Boxes]:
-        """inputs uint8 [B, 3, h, w] of the images of `frames`."""
+        """The persons of each of `frames`. inputs: uint8 [B, 3, h, w]."""
         ...
 
 
 class DetectedPersons:
-    """By a network of task det. label: of its class of persons. min_score: of the boxes that count."""
+    """Boxes from a network of task det. label: of its class `person`. min_score: of the boxes that are used."""
 
     def __init__(self, runner: Runner, preprocess: Preprocessing, label: int, min_score: float) -> None:
         self.runner, self.preprocess, self.label, self.min_score = runner, preprocess, label, min_score
@@ -70,15 +77,15 @@ class DetectedPersons:
 
 
 class ListedPersons:
-    """From a file of COCO results. min_score: of the boxes that count."""
+    """Boxes from a file of COCO results. min_score: of the boxes that are used."""
 
     max_images: int | None = None
 
-    def __init__(self, listed: "BoxFile", min_score: float) -> None:
-        self.listed, self.min_score = listed, min_score
+    def __init__(self, box_file: "BoxFile", min_score: float) -> None:
+        self.box_file, self.min_score = box_file, min_score
 
     def preprocess(self, image: np.ndarray) -> np.ndarray:
-        """One black pixel: no network looks at the image as a whole."""
+        """One black pixel: no network takes the whole image."""
         return np.zeros((1, 1, 3), np.uint8)
 
     def find(self, inputs: Tensor, frames: Sequence[Frame]) -> list[Boxes]:
@@ -86,32 +93,32 @@ class ListedPersons:
 
     def _of(self, frame: Frame) -> Boxes:
         assert frame.image is not None
-        bbox, scores = self.listed.of(frame.file_name, frame.index)
+        bbox, scores = self.box_file.of(frame.file_name, frame.index)
         kept = scores >= self.min_score
         bbox, scores = bbox[kept], scores[kept]
         sizes = np.array([frame.image.shape[:2]] * len(bbox), np.int64).reshape(-1, 2)
         boxes, inside, beyond = clip_boxes(bbox, sizes)
         counts = ((~inside).sum(), "outside the image and left out"), ((inside & beyond).sum(), "cut to the image")
-        note = " and ".join(f"{count} of {len(bbox)} boxes {what}" for count, what in counts if count) or None
+        note = " and ".join(f"{count} of {len(bbox)} boxes {remark}" for count, remark in counts if count) or None
         return Boxes(boxes[inside].astype(np.float32), scores[inside], note)
 
 
 class BoxFile:
-    """The boxes of one file.
+    """The person boxes of one file.
 
     Raises:
-        DataError: it is not there, or not of this form, or has nobody in it.
+        DataError: the file does not exist, is not in this format, or has no persons.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not self.path.is_file():
-            raise DataError(f"--persons {path}: no such file; give people's boxes as COCO results")
+            raise DataError(f"--persons {path}: no such file; give the boxes of persons as COCO results")
         entries = load_json(self.path)
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise DataError(f"{path}: not COCO results: expected a list of image_id, category_id, bbox and score")
         if not entries:
-            raise DataError(f"{path}: the list of detections is empty: there is nobody to find the points of")
+            raise DataError(f"{path}: the list of detections is empty: there are no persons to predict keypoints for")
         bbox = box_column(entries, self.path, "detections")
         columns = [column(entries, key, "detections", self.path) for key in ("score", "category_id")]
         try:
@@ -136,27 +143,27 @@ class BoxFile:
         return self._bbox[rows].reshape(-1, 4), self._scores[rows]
 
     def check(self, file_names: Mapping[str, bool]) -> str | None:
-        """What to say of boxes that cannot serve and of images that have none. DataError where no box serves.
+        """A note on boxes that cannot be used and images without boxes, or None. DataError where no box can be used.
 
-        file_names: of the images and videos to predict, and whether they have frames.
+        file_names: of the images and videos to predict -> whether it has frames.
         """
         expected = {(name, frames) for file_name, frames in file_names.items() for name in _names(file_name)}
         have = {(name, frame is not None) for name, frame in self._rows}
         if not have & expected:
             raise DataError(
-                f"{self.path}: no detection is of an image to predict: it lists {_some(n for n, _ in have)}, "
-                f"there is {_some(file_names)}"
+                f"{self.path}: no detection belongs to an image to predict: it lists {_some(n for n, _ in have)}, "
+                f"the source has {_some(file_names)}"
             )
-        strange = {key: rows for key, rows in self._rows.items() if (key[0], key[1] is not None) not in expected}
-        nobody = [file for file, frames in file_names.items() if not have & {(name, frames) for name in _names(file)}]
+        unknown = {key: rows for key, rows in self._rows.items() if (key[0], key[1] is not None) not in expected}
+        without = [file for file, frames in file_names.items() if not have & {(name, frames) for name in _names(file)}]
         notes = []
         if self.left_out:
             notes.append(f"{self.left_out} boxes have no area, or NaN, and are left out")
-        if strange:
-            count, names = sum(map(len, strange.values())), _some(name for name, _ in strange)
-            notes.append(f"{count} boxes are of images that are not there ({names})")
-        if nobody:
-            notes.append(f"{len(nobody)} of {len(file_names)} images have no box ({_some(nobody)})")
+        if unknown:
+            count, names = sum(map(len, unknown.values())), _some(name for name, _ in unknown)
+            notes.append(f"{count} boxes belong to images that are not in the source ({names})")
+        if without:
+            notes.append(f"{len(without)} of {len(file_names)} images have no box ({_some(without)})")
         return "; ".join(notes) or None
 
     def _category(self, present: list[int]) -> int:
@@ -185,7 +192,7 @@ def _key(entry: dict[str, Any], index: int, path: Path) -> Key:
 
 
 def _names(file_name: str) -> list[str | int]:
-    """What an entry may call an image."""
+    """The names that an entry may use for an image file."""
     stem = Path(file_name).stem
     number: list[str | int] = [int(stem)] if stem.isascii() and stem.isdecimal() else []
     return list(dict.fromkeys([file_name, stem, *number]))

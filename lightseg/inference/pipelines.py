@@ -1,4 +1,4 @@
-"""From images to predictions in their own pixels: one network, or a network for each person of an image."""
+"""From images to predictions in pixels of the image: a single network, or a pose network for each person."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,31 +19,33 @@ from lightseg.task_specs import Preprocessing
 from lightseg.task_specs.pose import MIN_SCORE, PersonCrop
 from lightseg.text import shorten
 
-PERSON = "person"  # the detector's class whose boxes count
+PERSON = "person"  # the detector's class whose boxes are used
 
 
 class Pipeline(Protocol):
-    """
+    """From preprocessed images to predictions.
+
     Attributes:
         runner: the network that gives the predictions.
-        max_images: the largest batch, None: any.
+        max_images: the largest batch. None: any.
     """
 
     runner: Runner
     max_images: int | None
 
     def preprocess(self, image: np.ndarray) -> np.ndarray:
-        """uint8 [H, W, 3] -> what the first network takes, uint8 [h, w, 3]. LightsegError where it cannot be."""
+        """uint8 [H, W, 3] -> input of the first network, uint8 [h, w, 3]. LightsegError for an image that cannot be
+        prepared."""
         ...
 
     def predict(self, inputs: Tensor, frames: Sequence[Frame]) -> list[Any]:
-        """inputs uint8 [B, 3, h, w] of the images of `frames` -> a prediction each, in pixels of the image. What is
-        odd about one is added to its frame's note."""
+        """inputs uint8 [B, 3, h, w] of the images of `frames` -> a prediction each, in pixels of the image. Defects
+        are added to the frame's note."""
         ...
 
 
 class SingleStage:
-    """The image goes in, the prediction comes back to its size."""
+    """One network on the whole image."""
 
     def __init__(self, runner: Runner, preprocess: Preprocessing) -> None:
         self.runner, self.preprocess = runner, preprocess
@@ -52,13 +54,13 @@ class SingleStage:
     def predict(self, inputs: Tensor, frames: Sequence[Frame]) -> list[Any]:
         sizes: list[Size] = [frame.image.shape[:2] for frame in frames if frame.image is not None]
         predictions = self.runner(inputs, sizes)
-        return [self.preprocess.restore(one, size) for one, size in zip(predictions, sizes, strict=True)]
+        return [self.preprocess.restore(prediction, size) for prediction, size in zip(predictions, sizes, strict=True)]
 
 
 class TopDown:
-    """Persons, then the keypoints of each in its crop, as evaluation with a detector's boxes does.
+    """Boxes of persons first, then the keypoints of each person in its crop, as in evaluation with a detector's boxes.
 
-    Of two persons whose OKS is above the contract's `oks_nms` the worse one is dropped.
+    Of two persons whose OKS is above the contract's `oks_nms` the one with the lower score is dropped.
     """
 
     def __init__(self, persons: Persons, runner: Runner, crop: PersonCrop) -> None:
@@ -72,15 +74,15 @@ class TopDown:
     def predict(self, inputs: Tensor, frames: Sequence[Frame]) -> list[Any]:
         persons = list(zip(frames, self.persons.find(inputs, frames), strict=True))
         predictions = [self._poses(frame.image, boxes) for frame, boxes in persons if frame.image is not None]
-        for frame, boxes in persons:  # now that nothing fails any more: what failed is tried again
+        for frame, boxes in persons:  # after the last step that can fail, because a failed batch is repeated
             if boxes.note:
                 frame.note = "; ".join(filter(None, (frame.note, boxes.note)))
         return predictions
 
     def _poses(self, image: np.ndarray, persons: Boxes) -> dict[str, np.ndarray]:
         boxes, scores = persons.boxes, persons.scores
-        room = min(batch_size(self.crop.size), self.runner.max_images or len(boxes) or 1)
-        parts = [self._keypoints(image, boxes[i : i + room]) for i in range(0, len(boxes), room)]
+        step = min(batch_size(self.crop.size), self.runner.max_images or len(boxes) or 1)
+        parts = [self._keypoints(image, boxes[i : i + step]) for i in range(0, len(boxes), step)]
         count = len(self.runner.contract.class_names or ())
         keypoints = np.concatenate([np.zeros((0, count, 2), np.float32), *(points for points, _ in parts)])
         marks = np.concatenate([np.zeros((0, count), np.float32), *(marks for _, marks in parts)])
@@ -114,12 +116,12 @@ def open_pipeline(
     persons: BoxFile | None = None,
     score: float = 0.3,
 ) -> Pipeline:
-    """A checkpoint or exported file, ready to predict; for pose perhaps with a detector or a list of boxes before it.
+    """A checkpoint or exported file, ready to predict; for pose optionally after a detector or a file of boxes.
 
-    size: of the network's input, not of the detector's. score: least score of a person's box.
+    size: (height, width) of the network's input, not of the detector's. score: minimum score of a person's box.
 
     Raises:
-        LightsegError: a file that cannot be used, or is of a task that does not fit.
+        LightsegError: a file that cannot be used, or belongs to a task that does not fit.
     """
     runner = open_runner(checkpoint, device)
     preprocess = preprocessing(runner, size)
@@ -133,7 +135,7 @@ def open_pipeline(
         assert persons is not None
         return TopDown(ListedPersons(persons, score), runner, preprocess)
     if persons is not None:
-        raise LightsegError("--persons and --person-detector both say where people are: give one of them")
+        raise LightsegError("--persons and --person-detector both give the boxes of persons: give one of them")
     detector = open_runner(person_detector, device)
     if not detector.task.detects_boxes:
         task = detector.task.info.name

@@ -1,4 +1,4 @@
-"""Preprocessing as the evaluation in training does it, at the contract's size or at one that the user gives."""
+"""Preprocessing of images for prediction: that of the evaluation, at the contract's size or at the user's."""
 
 from collections.abc import Sequence
 
@@ -7,16 +7,17 @@ from lightseg.inference.runners import Runner
 from lightseg.input_contract import Size
 from lightseg.task_specs import Preprocessing
 
-BATCH_PIXELS, MAX_BATCH = 1 << 22, 16  # of a batch whose size was not given: two images of 1024x2048
+BATCH_PIXELS, MAX_BATCH = 1 << 22, 16  # of a batch without a chosen size: two images of 1024x2048
 
 
 def preprocessing(runner: Runner, size: Sequence[int] | None = None) -> Preprocessing:
-    """
+    """The preprocessing that a runner's network needs.
+
     Args:
         size: (height, width), or one side of a square, in place of the contract's.
 
     Raises:
-        LightsegError: a size that cannot be, or is another than the only one that the runner takes.
+        LightsegError: a size that is not one or two positive numbers, or is not the only size that the runner takes.
     """
     if size is not None and (not 1 <= len(size) <= 2 or min(size) < 1):
         raise LightsegError(f"size is {list(size)}: give height and width in pixels, or one side of a square")
@@ -28,5 +29,5 @@ def preprocessing(runner: Runner, size: Sequence[int] | None = None) -> Preproce
 
 
 def batch_size(size: Size) -> int:
-    """How many network inputs of (height, width) go at a time."""
+    """The default number of network inputs of (height, width) in a batch."""
     return min(MAX_BATCH, max(1, BATCH_PIXELS // (size[0] * size[1])))

@@ -1,4 +1,4 @@
-"""A bar where stderr is a terminal, and one line for everything that is odd; stdout stays clean for pipes."""
+"""The progress bar of `predict`, and its lines about defective images, both on stderr. stdout stays free for pipes."""
 
 import sys
 from types import TracebackType
@@ -8,7 +8,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class PredictionProgress:
-    """Use as a context. shown: False is silence."""
+    """A context manager. The bar appears where stderr is a terminal.
+
+    shown: False: print nothing.
+    """
 
     def __init__(self, shown: bool) -> None:
         self.shown = shown
@@ -29,14 +32,14 @@ class PredictionProgress:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.bar.stop()
 
-    def begin(self, what: str, total: int) -> None:
-        """total: 0 where it is not known."""
-        self._task = self.bar.add_task(what, total=total or None)
+    def begin(self, title: str, total: int) -> None:
+        """total: number of images, 0 where it is unknown."""
+        self._task = self.bar.add_task(title, total=total or None)
 
     def advance(self) -> None:
         self.bar.advance(self._task)
 
-    def say(self, line: str) -> None:
+    def print(self, line: str) -> None:
         if not self.shown:
             return
         if self.bar.disable:

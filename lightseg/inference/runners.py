@@ -1,7 +1,7 @@
-"""What predicts: the model of a checkpoint, or an exported file, behind one call.
+"""The network that predicts: the model of a checkpoint, or an exported file, behind the same call.
 
-runner(images uint8 [B, 3, h, w], sizes [(H, W), ...]) -> a prediction an image, as NumPy arrays; see the task's
-`TaskSpec` for what it holds.
+runner(images uint8 [B, 3, h, w], sizes [(H, W), ...]) -> a prediction per image, as NumPy arrays. The task's
+module in lightseg/task_specs lists their keys and shapes.
 """
 
 from collections.abc import Sequence
@@ -19,11 +19,13 @@ from lightseg.task_specs import TaskSpec, task_spec
 
 
 class Runner(Protocol):
-    """
+    """A network, ready to predict.
+
     Attributes:
-        contract: with class names.
-        fixed_size: the only (height, width) that it takes, None: any.
-        max_images: the largest batch, None: any.
+        task: the task's spec.
+        contract: the input contract, with class names.
+        fixed_size: the only (height, width) that it takes. None: any size.
+        max_images: the largest batch. None: any.
     """
 
     task: TaskSpec
@@ -40,7 +42,7 @@ class CheckpointRunner:
     max_images: int | None = None
 
     def __init__(self, checkpoint: str | Path, device: str | None = None) -> None:
-        """device: a torch device, "cuda:1"; None: the first GPU, or the CPU where there is none."""
+        """device: a torch device such as "cuda:1". None: the first GPU, or the CPU where there is none."""
         model = load_model(checkpoint)
         self.task = task_spec(model.spec["task"])
         self.contract = self.task.complete(model.contract, model.spec["num_classes"], checkpoint)
@@ -79,7 +81,7 @@ def _refuse_channels(path: str | Path, contract: InputContract) -> None:
 
 
 def open_runner(path: str | Path, device: str | None = None) -> Runner:
-    """The runner of a checkpoint or, by its ending, of an exported file. Raises LightsegError for what cannot run."""
+    """The runner of a checkpoint or, by its suffix, of an exported file. LightsegError for a file that cannot run."""
     if is_exported(path):
         return ExportedRunner(path)
     return CheckpointRunner(path, device)

@@ -72,13 +72,13 @@ def agree(make: Callable[[], Path]) -> Path:
     return _folder
 
 
-def folder_of_the_run() -> Path:
+def current_run_folder() -> Path:
     """What `agree` gave last."""
     assert _folder is not None, "no run has begun"
     return _folder
 
 
-def forget_the_run() -> None:
+def forget_run_folder() -> None:
     """So that neither the next run of this process nor a process that it starts takes the folder for its own."""
     global _folder
     _folder = None

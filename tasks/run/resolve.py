@@ -13,7 +13,7 @@ from typing import Any
 from lightseg.catalog.tasks import get_task, resolve
 from lightseg.checkpoint import read_checkpoint
 from lightseg.errors import LightsegError
-from lightseg.export.exported_model import answer_from
+from lightseg.export.exported_model import use_exported
 from lightseg.export.runner import is_exported, open_exported
 from lightseg.input_contract import InputContract
 from lightseg.model import Model
@@ -48,7 +48,7 @@ def open_evaluated(config: dict[str, Any]) -> Evaluated | None:
         exported = open_exported(path)
         contract, spec = exported.metadata.contract, exported.metadata.spec
         spec = {**spec, "input": contract.to_dict()}
-        load: Callable[[Model], Any] = lambda model: answer_from(model, exported)  # noqa: E731
+        load: Callable[[Model], Any] = lambda model: use_exported(model, exported)  # noqa: E731
     else:
         checkpoint = read_checkpoint(path)
         spec, load = checkpoint.spec, checkpoint.load_into

@@ -29,7 +29,7 @@ def test_the_words_are_known():
         assert found
         for command in found:
             words = shlex.split(command)
-            assert parser(words[0]).parse_args(words).verb == words[0]
+            assert parser(words[0]).parse_args(words).command == words[0]
 
 
 def test_the_page_shows_every_option():
@@ -56,7 +56,7 @@ def test_the_page_from_its_first_command_to_its_last(tmp_path, monkeypatch, capf
         else:
             assert main(words) == 0, f"{command}: {capfd.readouterr().err}"
     said = capfd.readouterr().out
-    for part in ("33.0 % not zero, 8 bits", "33.0 % not zero, 6 bits", "val/top1", "2 answered", "MAdds M"):
+    for part in ("33.0 % not zero, 8 bits", "33.0 % not zero, 6 bits", "val/top1", "2 predicted", "MAdds M"):
         assert part in said
     assert '"kept": 0.5' in said
     (example,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)

@@ -53,7 +53,7 @@ def run_example(code: str, folder: Path) -> str:
 @pytest.mark.parametrize("command", [command for commands in COMMANDS.values() for command in commands])
 def test_the_words_are_known(command):
     words = shlex.split(command)
-    assert parser(words[0]).parse_args(words).verb == words[0]
+    assert parser(words[0]).parse_args(words).command == words[0]
 
 
 def test_the_pages_have_commands_for_every_task():
@@ -72,7 +72,7 @@ def test_prediction(place, command, monkeypatch, capsys):
     if camera:  # machines that test have none, most often
         assert code == 0 or said.err.startswith("error: there is no camera 0")
     else:
-        assert code == 0 and "answered in" in said.out, said.err
+        assert code == 0 and "predicted in" in said.out, said.err
         assert (place / words[words.index("--output") + 1] / "results.json").is_file()
 
 
@@ -96,5 +96,5 @@ def test_exports_in_the_order_of_the_page(place, monkeypatch, capsys):
             assert code == 2 and f"error: {package} is not installed" in said.err
         else:
             assert code == 0, f"{command}: {said.err}"
-            assert "same answers" in said.out or "answered in" in said.out
+            assert "same predictions" in said.out or "predicted in" in said.out
     assert run_example(EXAMPLES["export"][0], place).startswith("head [")

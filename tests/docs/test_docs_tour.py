@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import train
-from lightseg.cli import VERBS, main
+from lightseg.cli import COMMANDS as CLI_COMMANDS
+from lightseg.cli import main
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
@@ -39,7 +40,7 @@ def test_every_page_is_in_the_index_and_every_verb_in_the_readme():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for page in (ROOT / "docs").glob("*.md"):
         assert f"(docs/{page.name})" in readme, page.name
-    for verb in VERBS:
+    for verb in CLI_COMMANDS:
         assert f"lightseg {verb}" in readme, verb
 
 
@@ -56,7 +57,15 @@ def test_the_tour(tmp_path, monkeypatch, capfd):
         else:
             assert words[0] == "ls" and {Path(word, "record.json").is_file() for word in words[1:]} == {True}
     said = capfd.readouterr().out
-    for part in ("val/mIoU", "val/mAP", "record.json", "there already", "micronet_m3", "4 answered", "same answers"):
+    for part in (
+        "val/mIoU",
+        "val/mAP",
+        "record.json",
+        "there already",
+        "micronet_m3",
+        "4 predicted",
+        "same predictions",
+    ):
         assert part in said
     assert len(list(tmp_path.glob("runs/seg/*/*/*/record.json"))) == 5
     assert len(list((tmp_path / "predictions" / "masks").rglob("*.png"))) == 4

@@ -6,7 +6,7 @@ import torch
 
 import train
 from lightseg.errors import LightsegError
-from lightseg.export.exported_model import answer_from
+from lightseg.export.exported_model import use_exported
 from lightseg.export.metadata import Metadata
 from lightseg.input_contract import InputContract
 from lightseg.model import create_model
@@ -44,13 +44,13 @@ def images():
 
 @pytest.mark.parametrize("file", [File(), Ids()])
 def test_the_heads_decoding_reads_the_files_answers(images, file):
-    model = answer_from(create_model("mobilenetv3_small_050", "seg", 2).eval(), file)
+    model = use_exported(create_model("mobilenetv3_small_050", "seg", 2).eval(), file)
     ids = model.head.decode(model(images), (64, 96))
     assert torch.equal(ids.long(), (images[:, 0] > 100).long())
 
 
 def test_default_boxes_have_no_batch(images):
-    model = answer_from(create_model("mobilenetv3_small_050", "det", 2).eval(), Boxes())
+    model = use_exported(create_model("mobilenetv3_small_050", "det", 2).eval(), Boxes())
     outputs = model(images)
     assert [outputs[key].shape for key in ("class_logits", "box_deltas")] == [(3, 7, 3), (3, 7, 4)]
     assert outputs["default_boxes"].shape == (7, 4)
@@ -60,7 +60,7 @@ def test_cost_is_the_nets_and_latency_the_files():
     model = create_model("mobilenetv3_small_050", "seg", 2).eval()
     madds = count_madds(model, (1, 3, 64, 96), torch.uint8)
     file = Ids()
-    answer_from(model, file)
+    use_exported(model, file)
     calls: list[int] = []
     file.run = lambda images: calls.append(1) or Ids.run(file, images)  # type: ignore[method-assign, func-returns-value]
     assert count_madds(model, (1, 3, 64, 96), torch.uint8) == madds and not calls
@@ -68,8 +68,8 @@ def test_cost_is_the_nets_and_latency_the_files():
 
 
 def test_images_of_another_size_are_refused(images):
-    model = answer_from(create_model("mobilenetv3_small_050", "seg", 2).eval(), File())
-    with pytest.raises(LightsegError, match="takes images of 64x96, the evaluation's have 64x64: export at that size"):
+    model = use_exported(create_model("mobilenetv3_small_050", "seg", 2).eval(), File())
+    with pytest.raises(LightsegError, match="takes images of 64x96, not of 64x64: export at that size"):
         model(images[..., :64])
 
 

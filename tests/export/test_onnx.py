@@ -10,7 +10,7 @@ import torch
 from lightseg.checkpoint import load_model
 from lightseg.cli import main
 from lightseg.export.api import export
-from lightseg.export.calibration_images import draw_streets
+from lightseg.export.calibration_images import render_streets
 from lightseg.export.runner import open_exported
 from lightseg.task_specs import task_spec
 
@@ -41,7 +41,7 @@ def check(path, report, *, exact=1e-3):
 def test_seg_of_any_size(checkpoint, tmp_path, backbone, capsys):
     path = tmp_path / "net.onnx"
     assert main(["export", str(checkpoint("seg", backbone)), "--output", str(path), "--size", "64", "96"]) == 0
-    assert "same answers: 100.00 %" in capsys.readouterr().out
+    assert "same predictions: 100.00 %" in capsys.readouterr().out
     check(path, json.loads((tmp_path / "net.onnx.json").read_text()))
     model, runner = load_model(checkpoint("seg", backbone)), open_exported(path)
     for shape in ((1, 3, 64, 96), (3, 3, 101, 167), (1, 3, 832, 100), (2, 3, 40, 850)):
@@ -105,7 +105,7 @@ def test_a_net_without_a_symbol_for_its_size_keeps_a_free_batch(checkpoint, tmp_
 def test_int8_is_smaller_and_answers_alike(checkpoint, tmp_path, form, kind):
     folder = tmp_path / "pictures"
     folder.mkdir()
-    for seed, picture in enumerate(draw_streets(SIZE, count=8)):
+    for seed, picture in enumerate(render_streets(SIZE, count=8)):
         cv2.imwrite(str(folder / f"{seed}.png"), picture[0].transpose(1, 2, 0)[..., ::-1])
     path = tmp_path / ("net.onnx" if form == "onnx" else "net.xml")
     report = export(

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from lightseg.decoding.boxes import detections
 from lightseg.errors import LightsegError
-from lightseg.export.calibration_images import as_input, draw_streets, read_folder
+from lightseg.export.calibration_images import as_input, read_folder, render_streets
 from lightseg.export.dynamic_shapes import AnySizeConv2dSame, make_any_size, window_matrices
 from lightseg.export.metadata import Metadata
 from lightseg.heads.ssdlite import SSDLite
@@ -127,19 +127,19 @@ def test_metadata_that_are_not_ours():
 def test_pictures_of_a_folder(tmp_path):
     for index in range(5):
         cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((10, 20, 3), 50 * index, np.uint8))
-    found = read_folder(tmp_path, (8, 12), most=3)
+    found = read_folder(tmp_path, (8, 12), max_images=3)
     assert [one.shape for one in found] == [(1, 3, 8, 12)] * 3
     assert [int(one[0, 0, 0, 0]) for one in found] == [0, 50, 150]
     assert read_folder(tmp_path, None)[0].shape == (1, 3, 10, 20)
     with pytest.raises(LightsegError, match="no such folder"):
         read_folder(tmp_path / "none", None)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(LightsegError, match="holds no pictures"):
+    with pytest.raises(LightsegError, match="has no images"):
         read_folder(tmp_path / "empty", None)
 
 
 def test_drawn_pictures_have_the_models_channels():
-    assert [one.shape for one in draw_streets((40, 48), 3, count=2)] == [(1, 3, 40, 48)] * 2
+    assert [one.shape for one in render_streets((40, 48), 3, count=2)] == [(1, 3, 40, 48)] * 2
     image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     assert as_input(image, None, 1)[0, 0].tolist() == [[1, 4], [7, 10]]
     assert as_input(image, None, 4)[0, :, 0, 0].tolist() == [0, 1, 2, 0]

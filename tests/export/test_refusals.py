@@ -67,7 +67,7 @@ def test_words_that_cannot_be(checkpoint, tmp_path, name, options, said):
 
 def test_a_folder_that_cannot_be_made(checkpoint, tmp_path):
     (tmp_path / "file").write_text("")
-    assert "cannot be made" in refused(checkpoint("cls"), tmp_path / "file" / "net.onnx")
+    assert "cannot be created" in refused(checkpoint("cls"), tmp_path / "file" / "net.onnx")
 
 
 class Evil:

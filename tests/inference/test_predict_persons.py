@@ -86,8 +86,8 @@ def test_what_a_detector_wrote_gives_what_the_detector_gives(checkpoints, photos
         (json.dumps([{**BOX, "score": "high"}]), "score and category_id must be numbers"),
         (json.dumps([{**BOX, "category_id": 2}, {**BOX, "category_id": 3}]), "of category 1, person, only of 2, 3"),
         (json.dumps([{**BOX, "bbox": [1, 2, 0, 4]}]), "no detection is left of 1"),
-        (json.dumps([{**BOX, "image_id": 5}]), "it lists 5, there is 7.png, 8.png"),
-        (json.dumps([{**BOX, "frame": 3}]), "it lists 7, there is 7.png, 8.png"),
+        (json.dumps([{**BOX, "image_id": 5}]), "it lists 5, the source has 7.png, 8.png"),
+        (json.dumps([{**BOX, "frame": 3}]), "it lists 7, the source has 7.png, 8.png"),
     ],
 )  # fmt: skip
 def test_a_file_that_does_not_serve_is_one_line(checkpoints, photos, tmp_path, capsys, content, said):
@@ -118,8 +118,8 @@ def test_boxes_that_serve_nobody_are_counted_and_named(checkpoints, photos, tmp_
     words = ["predict", str(checkpoints["pose"]), str(photos), "--persons", str(file), "--no-overlays"]
     assert main([*words, "--output", str(tmp_path / "out")]) == 0
     assert capsys.readouterr().err.splitlines() == [
-        f"note: {file}: 1 boxes have no area, or NaN, and are left out; 3 boxes are of images that are not there "
-        "(5, below/9.png); 1 of 2 images have no box (8.png)"
+        f"note: {file}: 1 boxes have no area, or NaN, and are left out; 3 boxes belong to images that are not in the "
+        "source (5, below/9.png); 1 of 2 images have no box (8.png)"
     ]
     assert len(read(tmp_path / "out")) == 1
 

@@ -112,11 +112,11 @@ def test_sources_and_sizes(tmp_path, image, checkpoints):
     (tmp_path / "words" / "a.txt").write_text("words")
     cases = [
         ({"source": tmp_path / "none.jpg"}, "no such file, folder or camera"),
-        ({"source": tmp_path / "empty"}, "no picture or video there"),
-        ({"source": str(tmp_path / "*.jpg")}, "no picture or video there"),
-        ({"source": tmp_path / "words"}, "1 files, but no picture or video among them"),
+        ({"source": tmp_path / "empty"}, "no image or video there"),
+        ({"source": str(tmp_path / "*.jpg")}, "no image or video there"),
+        ({"source": tmp_path / "words"}, "1 files, but no image or video among them"),
         ({"batch_size": 0}, "batch_size is 0"),
-        ({"most_frames": 0}, "most_frames is 0"),
+        ({"max_frames": 0}, "max_frames is 0"),
         ({"size": [48, 96]}, "a classifier looks at a square"),
         ({"size": [0]}, r"size is \[0\]"),
         ({"size": [1, 2, 3]}, "give height and width"),
@@ -136,11 +136,11 @@ def test_exit_codes_and_the_last_line(tmp_path, checkpoints, picture, capsys):
     assert main(words) == 2
     left_out, error = capsys.readouterr().err.splitlines()
     assert left_out == "left out: empty.jpg: the file is empty"
-    assert error == "error: none of 1 could be answered; the first: empty.jpg: the file is empty"
+    assert error == "error: none of 1 could be predicted; the first: empty.jpg: the file is empty"
     Image.fromarray(picture).save(folder / "fine.png")
     assert main([*words, "--overwrite"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("1 answered, 1 left out in ") and out.endswith(f": {tmp_path / 'out'}\n")
+    assert out.startswith("1 predicted, 1 left out in ") and out.endswith(f": {tmp_path / 'out'}\n")
 
 
 def test_what_the_run_says_is_read_only_where_runs_keep_it(tmp_path):

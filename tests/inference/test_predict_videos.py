@@ -38,7 +38,7 @@ def test_a_video_becomes_a_video_and_a_mask_a_frame(checkpoints, make_video, tmp
 
 def test_boxes_of_frames_name_their_frame(checkpoints, make_video, tmp_path):
     path = make_video(tmp_path / "walk.avi", frames=5)
-    summary = predict(checkpoints["det"], path, output=tmp_path / "out", most_frames=3, score=0.6)
+    summary = predict(checkpoints["det"], path, output=tmp_path / "out", max_frames=3, score=0.6)
     assert summary.done == 3
     images = json.loads((tmp_path / "out" / "images.json").read_text())["images"]
     assert [(image["id"], image["frame"], image["width"]) for image in images] == [(1, 0, 64), (2, 1, 64), (3, 2, 64)]
@@ -67,13 +67,13 @@ def test_a_video_that_ends_early_is_said(checkpoints, make_video, tmp_path):
     path.write_bytes(data[: len(data) // 2])
     summary = predict(checkpoints["cls"], path, output=tmp_path / "out")
     assert 10 < summary.done < 60
-    assert summary.failed == [("walk.avi", f"ends after {summary.done} of the 60 frames that its header promises")]
+    assert summary.failed == [("walk.avi", f"ends after {summary.done} of the 60 frames that its header declares")]
 
 
 def test_no_camera_and_no_video_are_one_line(checkpoints, tmp_path, capfd):
-    with pytest.raises(LightsegError, match="there is no camera 63 that gives pictures"):
+    with pytest.raises(LightsegError, match="camera 63 gives no images"):
         predict(checkpoints["cls"], 63, output=tmp_path / "out")
-    with pytest.raises(LightsegError, match="there is no camera 63"):
+    with pytest.raises(LightsegError, match="camera 63 gives no images"):
         predict(checkpoints["cls"], "63", output=tmp_path / "out")
     (tmp_path / "noise.mp4").write_bytes(bytes(range(256)) * 20)
     with pytest.raises(LightsegError, match=r"noise\.mp4: the video cannot be decoded"):

@@ -24,7 +24,7 @@ ERRORS = {
     "exponent": (["runs", "--reward-exponent", "inf"], "error: --reward-exponent inf: a number, -0.07 in the paper\n"),
     "ending": (
         ["runs", "--output", "a.doc"],
-        "error: --output a.doc: end it in .md, .csv, .tex, .html, .htm, .json, or say which --format\n",
+        "error: --output a.doc: end it in .md, .csv, .tex, .html, .htm, .json, or give --format\n",
     ),
     "output": (["runs", "--output", "no/a.md"], "error: cannot write no/a.md: No such file or directory\n"),
 }

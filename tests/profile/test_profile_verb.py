@@ -10,7 +10,7 @@ from PIL import Image
 
 from lightseg.catalog.backbones import COUNTED
 from lightseg.cli import main
-from lightseg.commands.profile import read_words
+from lightseg.commands.profile import read_overrides
 from lightseg.model import create_model
 from lightseg.profile.api import profile
 from lightseg.profile.latency import measure_runtimes
@@ -95,10 +95,10 @@ def test_onnx_runtime_is_measured_and_the_model_stays():
 
 
 def test_words_are_read_as_train_py_reads_them():
-    assert read_words(["backbone=fbnet_a", "image_size=[256,512]", "head.name=raspp", "head.filters=64"]) == (
+    assert read_overrides(["backbone=fbnet_a", "image_size=[256,512]", "head.name=raspp", "head.filters=64"]) == (
         None, {"backbone": "fbnet_a", "image_size": (256, 512), "head": {"name": "raspp", "filters": 64}},
     )  # fmt: skip
-    assert read_words(["runs/best.ckpt", "image_size=320"]) == ("runs/best.ckpt", {"image_size": (320, 320)})
+    assert read_overrides(["runs/best.ckpt", "image_size=320"]) == ("runs/best.ckpt", {"image_size": (320, 320)})
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_words_are_read_as_train_py_reads_them():
         (["task=seg"], "give a checkpoint, or backbone=NAME"),
         (["backbne=fbnet_a"], "profile has no key 'backbne': did you mean backbone?"),
         (["backbone=fbnet_x"], "unknown backbone 'fbnet_x': did you mean"),
-        (["backbone="], "backbone= names nothing"),
+        (["backbone="], "backbone= has no value"),
         (["backbone=fbnet_a", "task=sge"], "no task named 'sge': did you mean seg"),
         (["backbone=fbnet_a", "image_size=0"], "image_size=0: give pixels"),
         (["backbone=fbnet_a", "image_size=12x"], "image_size=12x: give pixels"),
@@ -121,12 +121,12 @@ def test_words_are_read_as_train_py_reads_them():
         (["backbone=fbnet_a", "output_stride=5"], "no output stride 5"),
         (["backbone=vit_tiny_patch16_224", "task=cls", "image_size=100"], "cannot take images of 100x100"),
         (["no/such/best.ckpt"], "no/such/best.ckpt: no such checkpoint"),
-        (["a.ckpt", "b.ckpt"], "'b.ckpt' is one checkpoint too many"),
+        (["a.ckpt", "b.ckpt"], "'b.ckpt' is a second checkpoint"),
         (["a.ckpt", "task=seg"], "task= is for a new model"),
         (["backbone=fbnet_a", "--picture", "bars.jpg"], "a name that ends in .png"),
         (["backbone=fbnet_a", "--picture", "no/such/folder/bars.png"], "cannot be written there"),
-        (["backbone=fbnet_a", "--picture", "bars.png", "--runs", "0"], "give --runs from 1 on"),
-        (["backbone=fbnet_a", "--runs", "-1"], "--runs is a whole number"),
+        (["backbone=fbnet_a", "--picture", "bars.png", "--runs", "0"], "give --runs 1 or more"),
+        (["backbone=fbnet_a", "--runs", "-1"], "--runs must be 0 or more"),
         (["--guidelines", "backbone=fbnet_a"], "leave out 'backbone=fbnet_a'"),
     ],
 )

@@ -159,7 +159,11 @@ def test_dry_run_prints_the_specification(here, alone, capsys):
         (["--wandb", "nets", "--dry-run"], {}, "--wandb nets: give entity/project, such as my-team/lightseg"),
         (["--wandb", "a/b/c", "--dry-run"], {}, "--wandb a/b/c: give entity/project, such as my-team/lightseg"),
         (["--dry-run"], {}, "--dry-run prints what --wandb entity/project would send: give that too"),
-        (["--wandb", "t/p", "--format", "csv"], {}, "--wandb has its own form: leave out --format, --output, --matrix"),
+        (
+            ["--wandb", "t/p", "--format", "csv"],
+            {},
+            "--wandb has a format of its own: leave out --format",
+        ),
     ],
 )
 def test_what_cannot_be_sent_is_one_line(here, monkeypatch, tmp_path, capsys, words, environment, message):

@@ -69,7 +69,7 @@ def test_dry_run_names_them_the_oldest_start_first(here, capsys):
     names = [Path(line).name for line in printed.out.splitlines()]
     assert names == ["offline-run-20261121_130000-aaaa", "offline-run-20261122_120000-aaaa"]
     assert printed.err == (
-        "offline runs: 2 to upload, 1 before, 1 of runs that are not finished left out (--unfinished takes them)\n"
+        "offline runs: 2 to upload, 1 before, 1 of unfinished runs left out (--unfinished takes them)\n"
     )
 
 
