@@ -186,7 +186,7 @@ def test_ctrl_c_is_ctrl_c_and_works_the_next_time_too(run_is, capsys):
         lightseg.train(logger="csv")
     assert signal.getsignal(signal.SIGINT) is before
     assert command.main(["logger=csv"]) == 130
-    assert capsys.readouterr().err.startswith("interrupted; what is finished is saved")
+    assert capsys.readouterr().err.startswith("interrupted; finished epochs are saved")
 
 
 def test_a_process_that_ends_itself_ends(run_is):

@@ -112,7 +112,7 @@ def test_interrupted_it_ends_its_run_and_says_so(calls, tmp_path, monkeypatch):
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=120)
         assert process.returncode == 130
-    assert "interrupted; what is finished is saved" in out and "Traceback" not in out
+    assert "interrupted; finished epochs are saved" in out and "Traceback" not in out
     assert len(records(tmp_path / "runs")) == 1 and len(started(calls)) == 2
     with pytest.raises(ProcessLookupError):
         os.kill(int(calls.read_text().split()[-1]), 0)
