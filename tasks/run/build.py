@@ -97,7 +97,9 @@ def model_options(config: dict[str, Any], data: DataModule) -> dict[str, Any]:
         "palette": [list(map(int, color)) for color in dataset.palette],
     }
     if "oks_nms" in config["data"]:
-        contract["oks_nms"] = config["data"]["oks_nms"]
+        oks_nms = contract["oks_nms"] = config["data"]["oks_nms"]
+        if oks_nms is not None and not (isinstance(oks_nms, int | float) and 0 <= oks_nms <= 1):
+            raise LightsegError(f"data.oks_nms={oks_nms}: must be an OKS from 0 to 1, or null")
     return {
         "backbone": str(config["backbone"]),
         "task": config["task"],

@@ -104,6 +104,8 @@ def train_size(data: dict[str, Any], progressive: Progressive) -> int | tuple[in
     size = augment.get("size", augment.get("crop_size"))
     if size is None or isinstance(size, int):
         return size if size is None else int(progressive.max_value("image_size", size))
+    if len(size) != 2 or not all(isinstance(side, int) for side in size):
+        return None  # the transforms report the error
     factor = progressive.max_value("image_size", min(size)) / min(size)
     return round(size[0] * factor), round(size[1] * factor)
 

@@ -189,7 +189,7 @@ def test_torchvisions_weights_are_looked_for_at_their_address_and_in_its_cache(m
 
 
 def test_no_pixels_of_that_name():
-    with pytest.raises(LightsegError, match="no pixels 'bgr': choose bgr255"):
+    with pytest.raises(LightsegError, match="no input_format 'bgr': choose bgr255"):
         create_backbone("micronet_m0", input_format="bgr")
     with pytest.raises(LightsegError, match="for 3 channels, not 1"):
         create_backbone("micronet_m0", input_format="bgr255", in_chans=1)

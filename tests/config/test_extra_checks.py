@@ -120,8 +120,8 @@ import sys
 from lightseg.config.compose import compose, plain
 config = plain(compose(["task=seg"]))
 assert not {"torch", "albumentations", "cv2"} & sys.modules.keys()
-from tasks.formats import format_of
-format_of(config["data"]).train(config["data"], {})
+from lightseg.task_specs import task_spec
+task_spec("seg").train_transform(config["data"], {})
 assert "albumentations" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300)

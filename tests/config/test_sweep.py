@@ -100,8 +100,8 @@ def test_a_slurm_that_is_not_there_is_one_line(monkeypatch):
     assert "choose from slurm, local" in refused("launcher=submitit", "launcher.cluster=pbs")
     assert "at least" in refused("launcher=submitit", "launcher.time=0")
     monkeypatch.setattr(sweep, "find_spec", lambda name: None)
-    assert '".[sweep]"' in refused("launcher=submitit", "seed=0,1")
-    assert '".[sweep]"' in refused("search=optuna", "search.space={optimizer.lr: [1e-4, 1e-2, log]}")
+    assert "lightseg[sweep]" in refused("launcher=submitit", "seed=0,1")
+    assert "lightseg[sweep]" in refused("search=optuna", "search.space={optimizer.lr: [1e-4, 1e-2, log]}")
 
 
 def test_a_space_of_choices_and_ranges(tmp_path):

@@ -37,7 +37,7 @@ FILES = (".ckpt", ".compressed")  # profiled by the tests of the pages that make
 PROFILE = sorted(
     {command for _, command in commands("profile") if " " in command and not any(f in command for f in FILES)}
 )
-TIMED = ("--picture", "--guidelines")  # what says nothing without measured times
+TIMED = ("--plot", "--guidelines")  # what says nothing without measured times
 
 
 @pytest.fixture
@@ -106,10 +106,10 @@ def test_profiles_with_times(command, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("lightseg.profile.guidelines.BUDGET_S", 0.0)  # three rounds
     assert main([*shlex.split(command), "--runs", "1", "--no-onnx"]) == 0
     assert "G4" in (printed := capsys.readouterr().out) or "MAdds M" in printed
-    assert ("--picture" in command) == any(tmp_path.glob("*.png"))
+    assert ("--plot" in command) == any(tmp_path.glob("*.png"))
 
 
 def test_the_page_on_profiles_shows_its_options():
     found = " ".join(PROFILE)
-    for word in ("--layers", "--json", "--picture", "--runs", "--no-onnx", "--guidelines", "--threads", "task=pose"):
+    for word in ("--layers", "--json", "--plot", "--runs", "--no-onnx", "--guidelines", "--threads", "task=pose"):
         assert word in found

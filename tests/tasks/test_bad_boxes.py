@@ -238,6 +238,6 @@ def test_a_checkpoint_of_other_classes_or_another_task(own, det_words, words, ca
     folder = only_run(tmp_path / "first")
     checkpoint = folder / "checkpoints" / "last.ckpt"
     line = refused(det_words("mode=test", f"ckpt={checkpoint}", f"runs_dir={tmp_path}"), capsys)
-    assert "knows 3 classes" in line and "mini_det has 8" in line
+    assert "has 3 classes" in line and "mini_det has 8" in line
     (folder / "config.yaml").unlink()
     assert "is of task=det, not task=seg" in refused(words("mode=test", f"ckpt={checkpoint}"), capsys)

@@ -63,7 +63,7 @@ def test_annotations_that_contradict_themselves(own, capsys, tmp_path, split, ho
         ("data.category=bird", "no category 'bird' has keypoints; choose category from kite"),
         ("data.person_boxes=nowhere.json", "nowhere.json: no such file"),
         ("data.least_box_score=2", "0..1"),
-        ("data.oks_nms=3", "nms_threshold is an OKS, 0 to 1 or null, not 3"),
+        ("data.oks_nms=3", "data.oks_nms=3: must be an OKS from 0 to 1, or null"),
         ("data.pck.unit=torso", "PCK's unit is torso, but there is no keypoint 'left_shoulder'"),
         ("data.pck.unit=[head,heart]", "there is no keypoint 'heart'"),
         ("data.augment.size=[64,wide]", "size is [64, 'wide']"),

@@ -108,7 +108,7 @@ def test_without_training_there_is_nothing_to_judge_under_a_new_head(cls_words, 
     two = write_classes(tmp_path / "two", NAMES[:2])
     assert train.main(cls_words("mode=test", f"pretrained={weights}", f"data.root={two}")) == 2
     (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
-    assert "does not answer with the 2 classes" in line and "classifier.weight" in line
+    assert "does not predict the 2 classes" in line and "classifier.weight" in line
     assert not (tmp_path / "runs").exists()
 
 

@@ -70,7 +70,7 @@ def test_somebodys_own_annotations(det_words, own_boxes, tmp_path):
         x, y, width, height = one["bbox"]
         limits = (96, 64) if one["image_id"] == 993 else (60, 90)
         assert x >= 0 and y >= 0 and x + width <= limits[0] + 1e-3 and y + height <= limits[1] + 1e-3
-    assert load_model(folder / "checkpoints" / "best.ckpt").spec["class_names"] == ["red hat", "unicorn", "kite"]
+    assert load_model(folder / "checkpoints" / "best.ckpt").contract.class_names == ("red hat", "unicorn", "kite")
 
 
 @pytest.mark.parametrize(

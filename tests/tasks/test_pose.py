@@ -88,7 +88,7 @@ def test_a_run_leaves_figures_poses_and_predictions(pose_words, mini_pose, tmp_p
     # what was written is what the checkpoint answers
     model, sample = load_model(folder / "checkpoints" / "best.ckpt"), data[0]
     assert model.spec["head"]["sigma"] == 1.0  # of such small crops
-    assert model.spec["skeleton"] == data.skeleton.plain() and model.spec["class_names"] == data.class_names
+    assert model.contract.skeleton == data.skeleton.plain() and list(model.contract.class_names) == data.class_names
     with torch.no_grad():
         found = model.head.decode(model(sample["image"][None].contiguous()), (64, 48))
     points = found["keypoints"][0] @ sample["matrix"][:, :2].T + sample["matrix"][:, 2]

@@ -162,7 +162,7 @@ def test_dry_run_prints_the_specification(here, alone, capsys):
         (
             ["--wandb", "t/p", "--format", "csv"],
             {},
-            "--wandb has a format of its own: leave out --format, --output, --matrix",
+            "--wandb has a format of its own: leave out --format",
         ),
     ],
 )

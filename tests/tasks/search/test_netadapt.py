@@ -15,6 +15,7 @@ import train
 from lightseg.catalog.arch_yaml import read_arch
 from lightseg.checkpoint import load_model
 from lightseg.cli import main as lightseg
+from lightseg.data.datasets.cityscapes import CLASSES
 from lightseg.model import create_model
 from lightseg.profile import count_madds
 from tests.conftest import only_run
@@ -26,7 +27,7 @@ SEARCH = ("search=netadapt", "search.steps=2", "search.holdout=0.34", "search.de
 def write_checkpoint(path: Path, backbone: str) -> Path:
     """A checkpoint as of a run of `words`, with random weights."""
     torch.manual_seed(0)
-    model = create_model(backbone, "seg", 19, class_names=[f"class {n}" for n in range(19)])
+    model = create_model(backbone, "seg", 19, class_names=[name for _, name, _ in CLASSES])
     state = {f"model.{key}": tensor for key, tensor in model.state_dict().items()}
     torch.save({"hyper_parameters": {"model": model.spec}, "state_dict": state}, path)
     return path
