@@ -89,9 +89,8 @@ def test_uploads_once(here, uploads, capsys):
 def test_what_did_not_go_is_said(here, uploads, capsys):
     assert main(["sync", "--unfinished"]) == 2
     error = capsys.readouterr().err
-    assert (
-        error.startswith("error: 1 of 3 runs are not uploaded (") and "cccc): see the messages of wandb above" in error
-    )
+    assert error.startswith("error: 1 of 3 runs are not uploaded (")
+    assert "cccc): see the messages of wandb above" in error
 
 
 def test_bad_input_is_one_line(here, capsys, monkeypatch):

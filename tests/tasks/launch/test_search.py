@@ -89,7 +89,7 @@ def test_a_space_of_widths_depths_kernels_and_expansions_of_an_architecture(call
     assert train.main([*words, "search.trials=2"]) == 0 and len(started(calls)) == 2
     capsys.readouterr()
     for more, message in {
-        "backbone=mobilenetv2": "arch.width turns an architecture: give backbone=<arch.yaml>, one file",
+        "backbone=mobilenetv2": "arch.width changes an architecture: give backbone=<arch.yaml>, one file",
         "search.space={arch.kernel: [3, 6]}": "kernel 6 is even",
         "search.space={arch.kernel: [3, 7, linear]}": "arch.kernel takes choices",
         "search.reward_exponent=0.07": "search.reward_exponent=0.07: from -10 to 0",

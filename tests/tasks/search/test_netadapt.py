@@ -135,7 +135,7 @@ REFUSED = {
     "another metric": (["search.table={table}"], "is for search.cost=latency_ms, and the target is of madds"),
     "no such table": (["search.cost=latency_ms", "search.table={other}"], "other.json is no table of costs"),
     "variant": (["search.variant=best"], "search.variant=best: choose from netadapt, evolution"),
-    "several": (["seed=0,1"], "search=netadapt is one run in this process"),
+    "several": (["seed=0,1"], "search=netadapt is a single run in this process"),
     "task": (["task=det", "data=mini_det"], "search=netadapt is for task=seg and task=cls, not task=det"),
 }
 
