@@ -75,14 +75,18 @@ def build_task(config: dict[str, Any], data: DataModule, evaluated: Evaluated | 
 def over_model(model: dict[str, Any], config: dict[str, Any], data: DataModule) -> Task:
     """The run's task over a new model of these arguments of `create_model`."""
     kind = task_class(config["task"])
+    dataset = data.dataset(data.evaluation_split)
+    # names and colors that a checkpoint does not have are the data's
+    own = {"class_names": list(dataset.class_names), "palette": [list(map(int, color)) for color in dataset.palette]}
+    contract = own | {key: value for key, value in (model.get("input") or {}).items() if value is not None}
     return kind(
-        model,
+        {**model, "input": contract},
         config["optimizer"],
         config["schedule"],
         freeze_bn=config["freeze_bn"],
         channels_last=config["channels_last"],
         progressive=data.progressive,
-        **kind.own_options(config, data.dataset(data.evaluation_split)),
+        **kind.own_options(config, dataset),
     )
 
 
