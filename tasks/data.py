@@ -112,7 +112,9 @@ class DataModule(pl.LightningDataModule):
         largest = max(self.progressive.batch_size(phase, size) for phase in range(self.progressive.phases))
         if samples < largest:
             of = "" if part is None else f" (a part of the {len(dataset)})"
-            raise LightsegError(f"data.batch_size={largest} is more than the {samples} training {self.unit} there are{of}")
+            raise LightsegError(
+                f"data.batch_size={largest} is more than the {samples} training {self.unit} there are{of}"
+            )
         sampler = self._sampler(samples, shuffle=True, part=part)
         if self.trainer is not None:
             sampler.set_epoch(self.trainer.current_epoch)  # with `images_per_step` the number of batches depends on it

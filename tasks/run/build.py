@@ -77,14 +77,21 @@ def build_task(config: dict[str, Any], data: DataModule, evaluated: Evaluated | 
 def task_with_model(model: dict[str, Any], config: dict[str, Any], data: DataModule) -> Task:
     """The run's task with a new model of these arguments of `create_model`."""
     cls = task_class(config["task"])
+    dataset = data.dataset(data.evaluation_split)
+    # names and colors that a checkpoint lacks are those of the data
+    defaults = {
+        "class_names": list(dataset.class_names),
+        "palette": [list(map(int, color)) for color in dataset.palette],
+    }
+    contract = defaults | {key: value for key, value in (model.get("input") or {}).items() if value is not None}
     return cls(
-        model,
+        {**model, "input": contract},
         config["optimizer"],
         config["schedule"],
         freeze_bn=config["freeze_bn"],
         channels_last=config["channels_last"],
         progressive=data.progressive,
-        **cls.own_options(config, data.dataset(data.evaluation_split)),
+        **cls.own_options(config, dataset),
     )
 
 
