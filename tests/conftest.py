@@ -1,6 +1,6 @@
 """A few tiny pictures in the real formats, made once a session."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,32 @@ import torch
 torch.set_num_threads(1)  # pictures are tiny: a second thread only waits
 
 TINY = {"height": 64, "width": 128, "train": 6, "val": 3}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def costs_of_a_net_are_counted_once() -> Iterator[None]:
+    """The runs of these tests are of a few nets, and counting on the meta device is half the time of a tiny run. What
+    is counted the first time is real; of a net with the same layers it is taken from there."""
+    from lightseg.model import Model
+    from lightseg.profile import cost
+
+    counts: dict[Any, int] = {}
+
+    def counted_once(count: Callable[..., int]) -> Callable[..., int]:
+        def wrapped(module: torch.nn.Module, shape: Any, *dtype: torch.dtype) -> int:
+            if type(module) is not Model:
+                return count(module, shape, *dtype)
+            key = (count.__name__, repr(module), tuple(shape), dtype)
+            if key not in counts:
+                counts[key] = count(module, shape, *dtype)
+            return counts[key]
+
+        return wrapped
+
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("count_madds", "peak_memory"):
+            patched.setattr(cost, name, counted_once(getattr(cost, name)))
+        yield
 
 
 @pytest.fixture(scope="session")

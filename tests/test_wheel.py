@@ -17,6 +17,8 @@ import train
 from lightseg.record import git_state
 from tests.conftest import only_run
 
+pytestmark = pytest.mark.xdist_group("wheel")  # one process builds and installs it
+
 ROOT = Path(__file__).parents[1]
 THREADS = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # sums of another order are other numbers
 DATA = """

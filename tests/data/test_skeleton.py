@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pycocotools import cocoeval
 
 from lightseg.data.skeleton import DEFAULT_SIGMA, default_sigmas, mirrored_pairs, read_skeleton
 from lightseg.errors import LightsegError
@@ -18,8 +19,7 @@ def test_cocos_skeleton():
     assert skeleton.pairs == ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16))
     assert skeleton.swap == [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
     assert skeleton.lower == [False] * 11 + [True] * 6
-    pycocotools = pytest.importorskip("pycocotools.cocoeval")
-    official = pycocotools.Params(iouType="keypoints").kpt_oks_sigmas
+    official = cocoeval.Params(iouType="keypoints").kpt_oks_sigmas
     np.testing.assert_allclose(skeleton.sigmas, official, atol=1e-12)
     assert default_sigmas(skeleton) == []
 

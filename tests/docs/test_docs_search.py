@@ -30,15 +30,12 @@ def test_what_it_says_of_the_defaults():
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    "command",
-    [  # those of the figures are the benchmark's
-        c
-        for c in commands(PAGE)
-        if "search=dmasking" in c and not {"cityscapes", "search_mini"} & set(re.split(r"\W", c))
-    ],
-)
-def test_it_searches(command, tmp_path, monkeypatch):
+@pytest.mark.parametrize("cost", ["madds", "latency_ms"])
+def test_it_searches(cost, tmp_path, monkeypatch):
+    """The first command, and that with a target in milliseconds. All of them are composed by test_docs.py, and
+    tests/tasks/search has the other tasks."""
+    searches = [command for command in commands(PAGE) if "search=dmasking" in command]
+    command = next(command for command in searches if cost == "madds" or f"search.cost={cost}" in command)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(SPACE[1] if SPACE else "")
     words = [word for word in shlex.split(command, comments=True) if not word.startswith("seed=")]

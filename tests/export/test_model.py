@@ -78,7 +78,6 @@ def test_images_of_another_size_are_refused(images):
     [("net.onnx", "net.onnx cannot be run by ONNX Runtime"), ("net.pt2", "net.pt2 is no exported file that can be")],
 )
 def test_a_file_that_is_none_of_ours_is_one_line(words, tmp_path, capsys, name, said):
-    pytest.importorskip("onnxruntime")
     path = tmp_path / name
     path.write_bytes(b"no net")
     assert train.main(words("mode=test", f"ckpt={path}")) == 2

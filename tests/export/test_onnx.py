@@ -13,6 +13,7 @@ from lightseg.export.api import export
 from lightseg.export.calibration_images import render_streets
 from lightseg.export.runner import open_exported
 from lightseg.task_specs import task_spec
+from tests.marks import slow_except
 
 SIZE = (64, 96)
 
@@ -37,7 +38,7 @@ def check(path, report, *, exact=1e-3):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone", ["tiny", "mobilenetv3_small_050", "efficientnet_lite0"])
+@pytest.mark.parametrize("backbone", ["tiny", "efficientnet_lite0"])  # the latter pads as TensorFlow does
 def test_seg_of_any_size(checkpoint, tmp_path, backbone, capsys):
     path = tmp_path / "net.onnx"
     assert main(["export", str(checkpoint("seg", backbone)), "--output", str(path), "--size", "64", "96"]) == 0
@@ -57,7 +58,7 @@ def test_seg_of_any_size(checkpoint, tmp_path, backbone, capsys):
     assert metadata.spec["backbone"] == backbone and metadata.contract.class_names[-1] == "sky"
 
 
-@pytest.mark.parametrize("kind", ["cls", "linear"])
+@pytest.mark.parametrize("kind", slow_except(["cls"], ["cls", "linear"]))
 def test_cls(checkpoint, tmp_path, kind):
     path = tmp_path / "net.onnx"
     check(path, export(checkpoint(kind), path, size=SIZE))
@@ -70,14 +71,14 @@ def test_cls(checkpoint, tmp_path, kind):
     assert runner.metadata.image_size == SIZE and runner.metadata.contract.interpolation
 
 
-@pytest.mark.parametrize("backbone", ["tiny", pytest.param("mobilenetv3_small_050", marks=pytest.mark.slow)])
-def test_det(checkpoint, tmp_path, backbone):
+@pytest.mark.slow
+def test_det(checkpoint, tmp_path):
     path = tmp_path / "net.onnx"
-    report = export(checkpoint("det", backbone), path, size=SIZE)
+    report = export(checkpoint("det"), path, size=SIZE)
     check(path, report)
     assert report["comparison"]["agreement"] > 0.99  # random boxes lie thick: rounding decides between a few
     runner, batch = open_exported(path), images(3, 3, *SIZE)
-    outputs, boxes = raw(load_model(checkpoint("det", backbone)), batch)
+    outputs, boxes = raw(load_model(checkpoint("det")), batch)
     found = runner.run(batch)
     assert list(found) == ["class_logits", "box_deltas", "default_boxes"]
     for name, expected in outputs.items():
@@ -101,7 +102,7 @@ def test_a_net_without_a_symbol_for_its_size_keeps_a_free_batch(checkpoint, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("form", "kind"), [("onnx", "seg"), ("onnx", "det"), ("openvino", "seg")])
+@pytest.mark.parametrize(("form", "kind"), [("onnx", "det"), ("openvino", "seg")])
 def test_int8_is_smaller_and_answers_alike(checkpoint, tmp_path, form, kind):
     folder = tmp_path / "pictures"
     folder.mkdir()

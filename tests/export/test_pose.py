@@ -59,10 +59,9 @@ def test_numpy_keypoints_of_simcc_are_the_heads(options):
         np.testing.assert_allclose(one["scores"], scores, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["pose", "simcc", pytest.param("simple", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["pose", "simcc", "simple"])
 def test_onnx(checkpoint, tmp_path, kind):
-    pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
     path = tmp_path / "net.onnx"
     report = export(checkpoint(kind), path, size=SIZE)
     assert report["comparison"]["equal"] and report["comparison"]["agreement"] == 1
@@ -92,7 +91,6 @@ def test_onnx(checkpoint, tmp_path, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pose", "simcc"])
 def test_openvino(checkpoint, tmp_path, kind):
-    pytest.importorskip("openvino")
     report = export(checkpoint(kind), tmp_path / "net.xml", format="openvino", size=SIZE)
     assert report["comparison"]["equal"]
     metadata = open_exported(tmp_path / "net.xml").metadata

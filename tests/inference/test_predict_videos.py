@@ -110,15 +110,16 @@ def test_a_camera_is_answered_until_it_is_stopped(checkpoints, make_video, tmp_p
 
 MEASURE = """
 import sys, psutil, torch
-from lightseg.inference import predicting, results
+from lightseg.inference import api
+from lightseg.task_specs.detection import BoxResults
 torch.set_num_threads(1)
-seen, add = [], results.BoxResults.add
+seen, add = [], BoxResults.add
 def counted(self, frame, prediction):
     add(self, frame, prediction)
     if frame.index in (200, 999):
         seen.append(psutil.Process().memory_info().rss)
-results.BoxResults.add = counted
-summary = predicting.predict(sys.argv[1], sys.argv[2], output=sys.argv[3], score=0.9)
+BoxResults.add = counted
+summary = api.predict(sys.argv[1], sys.argv[2], output=sys.argv[3], score=0.9)
 print(summary.done, (seen[1] - seen[0]) / 2**20)
 """
 

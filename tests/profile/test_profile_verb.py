@@ -87,7 +87,6 @@ def test_a_runtime_that_fails_does_not_stop_the_others(monkeypatch):
 
 @pytest.mark.slow
 def test_onnx_runtime_is_measured_and_the_model_stays():
-    pytest.importorskip("onnxruntime")
     model = create_model("squeezenet1_1", "seg", 3).train()
     found = profile(model, (64, 64), runs=2)
     assert {row["runtime"] for row in found["latency"]} == {"eager", "onnxruntime"} and not found["skipped"]

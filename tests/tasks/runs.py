@@ -8,9 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
 import train
+from lightseg.cli import main as lightseg
 from tests.conftest import only_run
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +43,16 @@ def killed_and_resumed(words: list[str]) -> dict:
     assert not (folder / "record.json").exists()  # killed before its end, or this test would show nothing
     assert train.main([f"resume={folder}"]) == 0
     return json.loads((folder / "record.json").read_text())
+
+
+def assert_exported_scores_alike(checkpoint: Path, record: dict, runs: Path) -> None:
+    """The ONNX file of a run's checkpoint scores what the run's record says."""
+    assert lightseg(["export", str(checkpoint)]) == 0
+    exported = run(["mode=test", f"ckpt={checkpoint.with_suffix('.onnx')}", f"runs_dir={runs}"])
+    assert exported["metrics"].keys() == record["metrics"].keys()
+    for key, value in record["metrics"].items():
+        assert exported["metrics"][key] == pytest.approx(value, abs=1e-3), key  # 0.1 points of 100
+    assert exported["cost"]["madds"] == record["cost"]["madds"]
 
 
 def runs_dir(words: list[str]) -> Path:

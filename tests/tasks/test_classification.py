@@ -21,7 +21,9 @@ from tests.tasks.runs import run
 
 @pytest.mark.parametrize("head", ["native", "linear"])
 def test_a_run_leaves_figures_pictures_and_predictions(cls_words, six_classes, tmp_path, head):
-    record = run(cls_words(f"head.name={head}", "evaluation.predictions=true", "optimizer.lr=1e-3"))
+    record = run(
+        cls_words(f"head.name={head}", "evaluation.predictions=true", "optimizer.lr=1e-3", "trainer.max_epochs=1")
+    )
     folder = only_run(tmp_path / "runs")
     assert (record["task"], record["data"], record["head"]) == ("cls", "imagefolder", head)
     metrics, protocol = record["metrics"], record["protocol"]
@@ -45,32 +47,31 @@ def test_a_run_leaves_figures_pictures_and_predictions(cls_words, six_classes, t
     assert first["top"][0]["probability"] == pytest.approx(float(answers[0].max()), abs=1e-4)
 
 
-def test_it_learns_and_few_classes_have_no_top5(cls_words, tmp_path):
-    """Two colours, with all on that changes labels."""
-    two = write_classes(tmp_path / "two", NAMES[:2], train=8)
+def test_few_classes_have_no_top5(cls_words, tmp_path):
+    """With all on that changes labels."""
+    two = write_classes(tmp_path / "two", NAMES[:2], train=4)
     record = run(
-        cls_words(f"data.root={two}", "data.batch_size=8", "data.split={train: train, val: train}",
-                  "data.augment.color=0", "trainer.max_epochs=30", "trainer.check_val_every_n_epoch=30",
-                  "optimizer.lr=3e-3", "ema.decay=0.0", "mix.prob=0.5", "mix.mixup=0.2", "mix.cutmix=1.0",
-                  "evaluation.flip=true")
+        cls_words(f"data.root={two}", "data.batch_size=8", "mix.prob=1.0", "mix.mixup=0.2", "mix.cutmix=1.0",
+                  "trainer.max_epochs=1", "evaluation.flip=true")
     )  # fmt: skip
-    assert record["metrics"]["val/top1"] == 1.0 and "val/top5" not in record["metrics"]
+    assert 0 <= record["metrics"]["val/top1"] <= 1 and "val/top5" not in record["metrics"]
     assert record["protocol"]["flip"] is True
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        ["optimizer.name=rmsproptf", "optimizer.eps=1e-3", "schedule.name=exponential", "schedule.gamma=0.97"],
-        ["optimizer.layer_decay=0.8", "data.augment.erasing=0.5", "data.augment.trivialaugment=true"],
+        ["optimizer.name=rmsproptf", "optimizer.eps=1e-3", "schedule.name=exponential", "schedule.gamma=0.97",
+         "optimizer.layer_decay=0.8", "data.augment.erasing=0.5", "data.augment.trivialaugment=true", "data.workers=1",
+         "logger=wandb", "logger.mode=offline"],
         ["head.name=linear", "head.dropout=0.2", "optimizer.backbone_lr_mult=0.1", "freeze_bn=true", "data.cache=true"],
         ["data=mini_cls", "data.count={train: 16, val: 8}", "data.size=32", "data.root={tmp}/mini_cls"],
-        ["logger=wandb", "logger.mode=offline", "data.workers=1"],
     ],
-)
+)  # fmt: skip
 def test_every_knob_runs(cls_words, options, tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    record = run(cls_words(*(option.replace("{tmp}", str(tmp_path)) for option in options)))
+    options = [option.replace("{tmp}", str(tmp_path)) for option in options]
+    record = run(cls_words("trainer.max_epochs=1", *options))
     assert 0 <= record["metrics"]["val/top1"] <= 1
 
 

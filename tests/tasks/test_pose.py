@@ -16,7 +16,7 @@ from lightseg.data.transforms.pose import eval_transform
 from lightseg.draw_pose import SIDES
 from tests.conftest import only_run
 from tests.tasks.persons import FIGURES, POINTS, SIGMAS, figures, judged, own_words, write_detections, write_figures
-from tests.tasks.runs import run
+from tests.tasks.runs import assert_exported_scores_alike, run
 
 MEAN_POSE = ("val/AP_mean_pose", "val/PCK_mean_pose")
 LENIENT = [0.4] * 17  # sigmas with which a net that learnt nothing has an AP above 0
@@ -106,11 +106,8 @@ def test_a_run_leaves_figures_poses_and_predictions(pose_words, mini_pose, tmp_p
          "head.last_channels=64", "head.dark=true"],
         pytest.param(
             ["backbone=shufflenetv2_x0_5", "trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1.0",
-             "logger=tensorboard", "optimizer.backbone_lr_mult=0.1", "data.augment.half_body=1.0", "data.pck.unit=box"],
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            ["freeze_bn=true", "output_stride=16", "channels_last=false", "data.workers=1", "data.cache=false"],
+             "logger=tensorboard", "optimizer.backbone_lr_mult=0.1", "data.augment.half_body=1.0", "data.pck.unit=box",
+             "freeze_bn=true", "output_stride=16", "channels_last=false", "data.workers=1"],
             marks=pytest.mark.slow,
         ),
     ],
@@ -146,6 +143,9 @@ def test_wandb_offline_gets_the_skeletons(pose_words, tmp_path, monkeypatch):
 # -- evaluated again ---------------------------------------------------------------------------------------------------
 
 
+LEARNT = pytest.mark.xdist_group("learnt")  # one process trains it
+
+
 @pytest.fixture(scope="module")
 def learnt(tmp_path_factory) -> tuple[Path, Path, dict]:
     """A run that learnt 7 persons of a skeleton of their own by heart: their folder, the run's, and its record."""
@@ -176,8 +176,10 @@ def again(learnt, tmp_path) -> Callable[..., tuple[dict, Path]]:
     return evaluate
 
 
-def test_it_learns_somebodys_own_skeleton(learnt, again):
-    root, _, record = learnt
+@pytest.mark.slow
+@LEARNT
+def test_it_learns_somebodys_own_skeleton(learnt, again, tmp_path):
+    root, folder, record = learnt
     metrics = record["metrics"]
     assert metrics["val/AP"] > 0.5 > metrics["val/AP_mean_pose"] + 0.2
     assert metrics["val/PCK"] > 0.9 and {f"val/PCK/{name}" for name in POINTS} <= metrics.keys()
@@ -186,8 +188,11 @@ def test_it_learns_somebodys_own_skeleton(learnt, again):
     assert same["metrics"] == pytest.approx(metrics, abs=1e-6)
     assert judged(root / "train.json", results, SIGMAS) == figures(record)
     assert {one["category_id"] for one in json.loads(results.read_text())} == {5}
+    assert_exported_scores_alike(folder / "checkpoints" / "best.ckpt", record, tmp_path / "onnx")
 
 
+@pytest.mark.slow
+@LEARNT
 def test_evaluation_with_the_mirrored_picture(learnt, again):
     root, _, record = learnt
     flipped, results = again("evaluation.flip=true")
@@ -198,6 +203,8 @@ def test_evaluation_with_the_mirrored_picture(learnt, again):
     assert flipped["metrics"]["val/PCK"] > 0.5
 
 
+@pytest.mark.slow
+@LEARNT
 def test_evaluation_in_a_detectors_boxes(learnt, again, tmp_path):
     root, _, record = learnt
     nothing = {"image_id": 1000, "category_id": 9, "bbox": [5, 5, 40, 40], "score": 0.9}
@@ -219,6 +226,8 @@ def test_evaluation_in_a_detectors_boxes(learnt, again, tmp_path):
     assert judged(root / "train.json", written, SIGMAS) == figures(sure)
 
 
+@pytest.mark.slow
+@LEARNT
 def test_evaluation_needs_no_training_pictures(learnt, again, capsys):
     record, _ = again("data.split.train={images: train, annotations: gone.json}")
     assert "no figures of the mean pose" in capsys.readouterr().out

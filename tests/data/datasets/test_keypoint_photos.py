@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pycocotools import cocoeval
+from pycocotools.coco import COCO
 
 from lightseg.data.collate import collate_pose
 from lightseg.data.datasets.coco_keypoints import CocoKeypoints
@@ -28,9 +30,6 @@ def test_real_photographs(folder, split, people):
     root, name = SHARED / folder, f"annotations/person_keypoints_{split}2017.json"
     if not root.is_dir():
         pytest.skip("the photographs are not on this machine")
-    cocoeval = pytest.importorskip("pycocotools.cocoeval")
-    from pycocotools.coco import COCO
-
     # crops of twice the box hold every point, those outside their box included
     transform = train_transform((256, 192), hflip=0.5, scale=(3, 4), rotation=60, half_body=0, shift=0)
     data = CocoKeypoints(root, images=f"{split}2017", annotations=name, transform=transform)

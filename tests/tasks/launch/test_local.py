@@ -12,6 +12,7 @@ import pytest
 import train
 from lightseg.config.sweep import read_sweep
 from tasks.run import run_folder
+from tests.marks import slow_except
 from tests.tasks.launch.conftest import FAKE, ROOT, records, started
 
 QUICK = (
@@ -67,7 +68,7 @@ def test_a_run_that_fails_is_reported_and_stops_no_other(calls, tmp_path, capsys
     assert started(calls) == ["seed=0 begun", "seed=1 begun", "seed=2 begun", "seed=1 begun"]
 
 
-@pytest.mark.parametrize("epochs", ["1", "0"])
+@pytest.mark.parametrize("epochs", slow_except(["1"], ["1", "0"]))
 def test_killed_and_started_again_it_ends_like_an_uninterrupted_one(calls, tmp_path, monkeypatch, epochs):
     monkeypatch.setenv("HANG", "1")
     monkeypatch.setenv("EPOCHS", epochs)

@@ -22,9 +22,9 @@ def tried(runs) -> list[tuple[float, str]]:
 
 def test_an_interrupted_search_goes_on_and_proposes_what_a_whole_one_would(calls, tmp_path, capsys, monkeypatch):
     words = ["search=optuna", SPACE, "seed=1"]
-    assert train.main([*words, "search.trials=4", f"runs_dir={tmp_path / 'whole'}"]) == 0
+    assert train.main([*words, "search.trials=3", f"runs_dir={tmp_path / 'whole'}"]) == 0
     out = capsys.readouterr().out
-    assert "best of 4: trial" in out and "  lightseg train seed=1 runs_dir=" in out
+    assert "best of 3: trial" in out and "  lightseg train seed=1 runs_dir=" in out
     assert all(1e-4 <= lr <= 1e-1 for lr, _ in tried(tmp_path / "whole"))
     calls.write_text("")
 
@@ -32,16 +32,16 @@ def test_an_interrupted_search_goes_on_and_proposes_what_a_whole_one_would(calls
         raise KeyboardInterrupt
 
     cut = [*words, f"runs_dir={tmp_path / 'cut'}"]
-    assert train.main([*cut, "search.trials=2"]) == 0
+    assert train.main([*cut, "search.trials=1"]) == 0
     with monkeypatch.context() as patched:  # between a trial's begin and its run
         patched.setattr(search, "run_all", stop)
-        assert train.main([*cut, "search.trials=4"]) == 130
-    assert train.main([*cut, "search.trials=4"]) == 0
+        assert train.main([*cut, "search.trials=3"]) == 130
+    assert train.main([*cut, "search.trials=3"]) == 0
     assert tried(tmp_path / "cut") == tried(tmp_path / "whole")
-    assert len(started(calls)) == len(records(tmp_path / "cut")) == 4
+    assert len(started(calls)) == len(records(tmp_path / "cut")) == 3
     capsys.readouterr()
-    assert train.main([*cut, "search.trials=4"]) == 0
-    assert len(started(calls)) == 4 and "no trial is left" in capsys.readouterr().out
+    assert train.main([*cut, "search.trials=3"]) == 0
+    assert len(started(calls)) == 3 and "no trial is left" in capsys.readouterr().out
 
 
 def test_a_trial_that_fails_is_reported_and_the_search_goes_on(calls, tmp_path, capsys, monkeypatch):

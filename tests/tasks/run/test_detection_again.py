@@ -9,13 +9,13 @@ import pytest
 
 from tests.conftest import only_run
 from tests.tasks.conftest import figures, judged
-from tests.tasks.runs import killed_and_resumed, run
+from tests.tasks.runs import assert_exported_scores_alike, killed_and_resumed, run
 
 ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.slow
-def test_it_learns_and_evaluation_only_gives_the_same_figures(det_words, own_boxes, tmp_path):
+def test_it_learns_and_evaluation_only_and_an_onnx_file_give_the_same_figures(det_words, own_boxes, tmp_path):
     record = run(
         det_words("data=coco", f"data.root={own_boxes}", "data.split.val={images: train, annotations: train.json}",
                   "backbone=mobilenetv3_small_100", "data.batch_size=3", "data.augment.iou_crop=false",
@@ -36,6 +36,7 @@ def test_it_learns_and_evaluation_only_gives_the_same_figures(det_words, own_box
     results = json.loads((only_run(tmp_path / "few") / "predictions" / "results.json").read_text())
     assert len(results) == len({one["image_id"] for one in results}) == 6
     assert few["metrics"]["val/AR100"] == few["metrics"]["val/AR1"] < record["metrics"]["val/AR100"]
+    assert_exported_scores_alike(checkpoint, record, tmp_path / "onnx")
 
 
 @pytest.mark.slow
@@ -50,12 +51,15 @@ def test_killed_and_resumed_ends_like_the_uninterrupted_run(det_words, tmp_path)
 
 
 @pytest.mark.slow
-def test_two_processes_leave_one_record_of_every_picture_once(det_words, mini_det, tmp_path):
+def test_two_processes_leave_one_record_of_every_picture_once(det_words, mini_det, tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
     words = det_words("trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu", "data.batch_size=3",
-                      "data.eval_batch_size=1", "evaluation.predictions=true", "trainer.max_epochs=4")  # fmt: skip
+                      "data.eval_batch_size=1", "evaluation.predictions=true", "trainer.max_epochs=4",
+                      "logger=wandb", "logger.mode=offline")  # fmt: skip
     command = [sys.executable, "train.py", *words]
     subprocess.run(command, cwd=ROOT, check=True, timeout=300, stdout=subprocess.DEVNULL)
     folder = only_run(tmp_path / "runs")
+    assert len(list(folder.glob("wandb/offline-run-*"))) == 1
     record = json.loads((folder / "record.json").read_text())
     assert record["metrics"]["val/AR100"] > 0
     results = folder / "predictions" / "results.json"

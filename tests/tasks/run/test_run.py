@@ -48,18 +48,19 @@ def test_one_command_trains_evaluates_and_records(words, tmp_path, mini_seg, cap
 
 
 def test_two_runs_with_one_seed_are_the_same(words, tmp_path):
-    first = run(words("ema.decay=0.9", "drop_path_rate=0.2", f"runs_dir={tmp_path / 'a'}"))
-    second = run(words("ema.decay=0.9", "drop_path_rate=0.2", f"runs_dir={tmp_path / 'b'}", "data.workers=2"))
-    other = run(words("ema.decay=0.9", "drop_path_rate=0.2", f"runs_dir={tmp_path / 'c'}", "seed=1"))
+    options = ["ema.decay=0.9", "drop_path_rate=0.2", "trainer.max_epochs=1"]
+    first = run(words(*options, f"runs_dir={tmp_path / 'a'}"))
+    second = run(words(*options, f"runs_dir={tmp_path / 'b'}", "data.workers=2"))
+    other = run(words(*options, f"runs_dir={tmp_path / 'c'}", "seed=1"))
     assert first["metrics"] == second["metrics"] != other["metrics"]
     assert first["config_hash"] == other["config_hash"]
 
 
-@pytest.mark.parametrize("ema", [pytest.param("0.0", marks=pytest.mark.slow), "0.9"])
-def test_killed_and_resumed_ends_like_the_uninterrupted_run(words, tmp_path, ema):
+@pytest.mark.slow
+def test_killed_and_resumed_ends_like_the_uninterrupted_run(words, tmp_path):
     options = [
         "trainer.max_epochs=4",
-        f"ema.decay={ema}",
+        "ema.decay=0.9",
         "head.dropout=0.2",
         "drop_path_rate=0.1",
         "trainer.log_every_n_steps=1",
@@ -77,18 +78,8 @@ def test_killed_and_resumed_ends_like_the_uninterrupted_run(words, tmp_path, ema
     assert resumed["config_hash"] == whole["config_hash"]
 
 
-def test_it_learns(words):
-    """Six pictures by heart: far from what any constant answer scores."""
-    record = run(
-        words("trainer.max_epochs=60", "optimizer.lr=3e-3", "ema.decay=0.0", "data.augment.scale=[1.0,1.0]",
-              "data.augment.color=0",
-              "data.split={train: train, val: train}", "data.batch_size=3", "trainer.check_val_every_n_epoch=60")
-    )  # fmt: skip
-    assert record["metrics"]["val/pixel_accuracy"] > 0.7 and record["metrics"]["val/mIoU"] > 0.3
-
-
 def test_evaluation_only_with_another_protocol_and_predictions(words, tmp_path):
-    trained = run(words("evaluation.checkpoint=last"))
+    trained = run(words("evaluation.checkpoint=last", "trainer.max_epochs=1"))
     checkpoint = only_run(tmp_path / "runs") / "checkpoints" / "last.ckpt"
     plain = run_test(checkpoint, tmp_path / "plain")
     assert plain["metrics"]["val/mIoU"] == pytest.approx(trained["metrics"]["val/mIoU"], abs=1e-6)
@@ -130,19 +121,14 @@ def test_a_folder_of_images_and_masks(words, tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        ["optimizer.name=sgd", "schedule.name=cosine", "schedule.warmup_steps=2", "trainer.accumulate_grad_batches=2"],
-        ["optimizer.name=rmsproptf", "schedule.name=step", "freeze_bn=true", "optimizer.backbone_lr_mult=0.1"],
-        [
-            "schedule.name=constant",
-            "trainer.precision=bf16-mixed",
-            "trainer.gradient_clip_val=1.0",
-            "channels_last=false",
-        ],
-        ["loss.ohem=0.7", "loss.dice=0.5", "loss.label_smoothing=0.1", "output_stride=8", "logger=tensorboard"],
-        ["logger=wandb", "logger.mode=offline", "data.cache=true", "output_stride=32"],
+        ["optimizer.name=sgd", "schedule.name=cosine", "schedule.warmup_steps=2", "trainer.accumulate_grad_batches=2",
+         "loss.ohem=0.7", "loss.dice=0.5", "loss.label_smoothing=0.1", "output_stride=8", "logger=tensorboard"],
+        ["optimizer.name=rmsproptf", "schedule.name=step", "freeze_bn=true", "optimizer.backbone_lr_mult=0.1",
+         "channels_last=false", "output_stride=32"],
+        ["schedule.name=constant", "trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1.0", "data.cache=true",
+         "trainer.max_epochs=1"],
     ],
-)
-def test_every_knob_runs(words, options, monkeypatch):
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+)  # fmt: skip
+def test_every_knob_runs(words, options):
     record = run(words("trainer.max_epochs=2", *options))
     assert 0 <= record["metrics"]["val/mIoU"] <= 1

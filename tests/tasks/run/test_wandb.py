@@ -2,10 +2,7 @@
 and one id however often it is started and by however many processes."""
 
 import json
-import os
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,16 +156,3 @@ def test_flat_keys_are_those_of_the_command_line():
         "e": {},
         "f": None,
     }
-
-
-@pytest.mark.slow
-def test_two_processes_are_one_run(offline, tmp_path):
-    words = offline("trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu")
-    done = subprocess.run([sys.executable, "train.py", *words], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0
-    folder = only_run(tmp_path / "runs")
-    (place,) = folder.glob("wandb/offline-run-*")
-    run, config, shown = read(place)
-    assert run.run_id == (folder / "wandb_id").read_text() and config["trainer.devices"] == 2
-    record = json.loads((folder / "record.json").read_text())
-    assert shown["val/mIoU"] == pytest.approx(record["metrics"]["val/mIoU"])

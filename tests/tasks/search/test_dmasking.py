@@ -78,7 +78,7 @@ def test_classification_searches_a_net_that_trains(cls_words, space, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["det", "pose"])
-def test_detection_and_pose_search_nets_that_train(task, request, space, tmp_path):
+def test_detection_and_pose_search_too(task, request, space, tmp_path):
     overrides = request.getfixturevalue(f"{task}_words")
     search = [
         "search=dmasking",
@@ -92,9 +92,6 @@ def test_detection_and_pose_search_nets_that_train(task, request, space, tmp_pat
     content = json.loads((folder / "search.json").read_text())
     assert content["measured"]["madds"] == pytest.approx(content["found"], rel=0.01) and content["found"] <= 1.2e6
     assert all(first != last for first, last in content["history"]["probabilities"].values())
-    trained = overrides(f"backbone={folder / 'arch.yaml'}", "trainer.max_epochs=1", f"runs_dir={tmp_path / 'b'}")
-    assert train.main(trained) == 0
-    assert json.loads((only_run(tmp_path / "b") / "record.json").read_text())["backbone"] == content["arch"]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +129,7 @@ def test_files_of_another_kind_are_an_error(search_overrides, words, space, tmp_
 
 @pytest.mark.slow
 def test_killed_and_resumed_a_search_ends_with_the_same_net(search_overrides, tmp_path):
-    options = ["trainer.max_epochs=6", "search.target=2e6"]
+    options = ["trainer.max_epochs=4", "search.target=2e6"]
     assert train.main(search_overrides(*options, f"runs_dir={tmp_path / 'uninterrupted'}")) == 0
     command = [sys.executable, "train.py", *search_overrides(*options, f"runs_dir={tmp_path / 'resumed'}")]
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # the order of sums changes their rounding
