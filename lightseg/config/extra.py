@@ -9,8 +9,9 @@ from lightseg.errors import LightsegError, nearest
 KEY = "data.augment.extra"
 EXAMPLE = f"{KEY}=[{{RandomRain: {{p: 0.2}}}}]"
 CAN_MOVE = "HorizontalFlip, Affine, Perspective and CoarseDropout can"
+# bases, what takes functions, and what only turns volumes into tensors
 NOT_TAKEN = ("BasicTransform", "DualTransform", "ImageOnlyTransform", "Transform3D", "Lambda", "ToTensor3D")
-BORDERS = {0: "constant", 1: "replicate"}  # OpenCV's numbers of the modes that repeat no object
+BORDERS = (0, 1)  # OpenCV's constant and replicate, which show no part of the image twice
 
 
 def check_extra(augment: Mapping[str, Any], task: str) -> None:

@@ -9,13 +9,15 @@ one, with points lost, where it distorts; here flips, rotations and resizes are 
 Whether left and right are exchanged follows from the same positions, for a mirroring of any kind and name.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
 SAMPLES = 16  # along the shorter side, for the affine fit
-STEPS = 5
+COARSE = 4  # px: every 4th pixel is looked at first
+STEPS = 8
 AFFINE = 0.1  # px: what is nearer to an affine map than this is taken for one (OpenCV interpolates in 1/32 px)
 
 
@@ -56,12 +58,16 @@ def track(moved: np.ndarray, points: np.ndarray) -> Tracked:
             affine,
             bool(np.linalg.det(linear) < 0),
         )
-    results = [_search(moved, point) for point in points]
+    starts = _nearest(moved, points, COARSE)
+    results = [_newton(moved, point, start) for point, start in zip(points, starts, strict=True)]
+    missing = [index for index, result in enumerate(results) if result is None]
+    for index, start in zip(missing, _nearest(moved, points[missing], 1), strict=True):
+        results[index] = _newton(moved, points[index], start)
     shown = np.array([result is not None for result in results], bool)
-    places = np.array([result[0] if result else (0.0, 0.0) for result in results]).reshape(-1, 2)
+    pixels = np.array([result[0] if result else (0.0, 0.0) for result in results]).reshape(-1, 2)
     turns = [result[1] for result in results if result]
     mirrored = sum(turns) < 0 if turns else np.linalg.det(affine[:, :2]) < 0
-    return Tracked(places, shown, affine, bool(mirrored))
+    return Tracked(pixels, shown, affine, bool(mirrored))
 
 
 def _fit(moved: np.ndarray) -> tuple[np.ndarray, float]:
@@ -79,37 +85,56 @@ def _fit(moved: np.ndarray) -> tuple[np.ndarray, float]:
     return solution.T, float(np.abs(pixels @ solution - positions).max())
 
 
-def _search(moved: np.ndarray, point: np.ndarray) -> tuple[np.ndarray, float] | None:
-    """Pixel indices of the point and the sign of the change around it; None where it is not shown.
+def _nearest(moved: np.ndarray, points: np.ndarray, step: int) -> list[tuple[int, int]]:
+    """Of every `step`-th pixel, the one (y, x) with the position nearest to each point."""
+    sampled = moved[::step, ::step]
+    positions = np.where(_valid(sampled)[..., None], sampled[..., :2], np.float32(1e9))
+    starts = []
+    for x, y in points.astype(np.float32):
+        distance = np.square(positions[..., 0] - x) + np.square(positions[..., 1] - y)
+        row, column = divmod(int(distance.argmin()), distance.shape[1])
+        starts.append((row * step, column * step))
+    return starts
 
-    Newton's steps from the pixel with the nearest position to the pixel that the point lies next to.
+
+def _newton(moved: np.ndarray, point: np.ndarray, start: tuple[int, int]) -> tuple[tuple[float, float], float] | None:
+    """Pixel indices x, y of the point, in steps from the pixel `start` (y, x), and the sign of the change around it;
+    None where it is not shown, or not found from there.
     """
-    distance = np.square(moved[..., :2] - point.astype(np.float32)).sum(-1)
-    distance[~_valid(moved)] = np.inf
-    y, x = (int(index) for index in np.unravel_index(int(distance.argmin()), distance.shape))
+    y, x = start
     for _ in range(STEPS):
-        if not (0 <= y < moved.shape[0] and 0 <= x < moved.shape[1] and _valid(moved[y, x])):
+        here = _position(moved, y, x)
+        if here is None:
             return None
-        slopes = np.stack([_slope(moved, (y, x), (0, 1)), _slope(moved, (y, x), (1, 0))], 1)  # positions by x and y
-        determinant = float(np.linalg.det(slopes))
+        xx, yx = _slope(moved, here, (y, x + 1), (y, x - 1))  # position (x, y) by the pixel's x
+        xy, yy = _slope(moved, here, (y + 1, x), (y - 1, x))
+        determinant = xx * yy - xy * yx
         if abs(determinant) < 1e-6:  # a fold
             return None
-        step = np.linalg.solve(slopes, point - moved[y, x, :2])
-        if np.abs(step).max() < 1:
-            return np.array([x, y]) + step, float(np.sign(determinant))
-        x, y = x + round(step[0]), y + round(step[1])
+        dx, dy = float(point[0]) - here[0], float(point[1]) - here[1]
+        step_x, step_y = (yy * dx - xy * dy) / determinant, (xx * dy - yx * dx) / determinant
+        if abs(step_x) < 1 and abs(step_y) < 1:
+            return (x + step_x, y + step_y), math.copysign(1, determinant)
+        x, y = x + round(step_x), y + round(step_y)
     return None
 
 
-def _slope(moved: np.ndarray, pixel: tuple, along: tuple[int, int]) -> np.ndarray:
-    """Change of the position [2] a pixel along an axis, from the valid ones of both neighbors."""
-    ends = []
-    for sign in (1, -1):
-        y, x = pixel[0] + sign * along[0], pixel[1] + sign * along[1]
-        inside = 0 <= y < moved.shape[0] and 0 <= x < moved.shape[1]
-        ends.append((y, x) if inside and _valid(moved[y, x]) else pixel)
-    length = sum(abs(a - b) for a, b in zip(*ends, strict=True))
-    return (moved[ends[0]][:2] - moved[ends[1]][:2]).astype(np.float64) / max(1, length)
+def _slope(moved: np.ndarray, here: tuple[float, float], *neighbors: tuple[int, int]) -> tuple[float, float]:
+    """Change of the position a pixel further: the smaller of both sides, which does not reach over a cut."""
+    changes = []
+    for sign, pixel in zip((1, -1), neighbors, strict=True):
+        there = _position(moved, *pixel)
+        if there is not None and there != here:
+            changes.append((sign * (there[0] - here[0]), sign * (there[1] - here[1])))
+    return min(changes, key=lambda change: math.hypot(*change), default=(0.0, 0.0))
+
+
+def _position(moved: np.ndarray, y: int, x: int) -> tuple[float, float] | None:
+    """What the pixel shows; None where it is none or shows nothing."""
+    if not (0 <= y < moved.shape[0] and 0 <= x < moved.shape[1]):
+        return None
+    position_x, position_y, one = moved[y, x].tolist()
+    return (position_x, position_y) if abs(one - 1) < 1e-3 else None
 
 
 def _valid(positions: np.ndarray) -> np.ndarray:

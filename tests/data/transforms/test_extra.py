@@ -242,6 +242,16 @@ def test_keypoints_are_where_the_image_shows_them_and_left_stays_left(entry: Any
     assert turns == ({True} if name in always else {True, False} if name in never else {False})
 
 
+def test_an_image_cut_into_tiles() -> None:
+    """Nothing is mirrored; each point is where its tile went, and so is its color."""
+    shuffle = extra("keypoints", applied({"RandomGridShuffle": {"grid": [3, 2]}}), size=(SIDE, SIDE))
+    for seed in range(30):
+        result = shuffle(seed, **person())
+        assert result["visible"].tolist() == VISIBLE.tolist()
+        columns, rows = result["keypoints"].round().astype(int).T
+        assert (result["image"][rows, columns] == COLORS).all(), seed
+
+
 def test_a_point_that_leaves_the_image_is_no_longer_visible() -> None:
     move = extra("keypoints", {"Affine": {"translate_px": {"x": [40, 40], "y": [0, 0]}, "p": 1}}, size=(SIDE, SIDE))
     result = move(0, **person(visible=np.array([2, 2, 1, 0, 2])))
