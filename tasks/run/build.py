@@ -56,6 +56,8 @@ def build_task(config: dict[str, Any], data: DataModule, evaluated: Evaluated | 
         for split in ("train", data.evaluation_split):
             if not data.dataset(split).has_labels:
                 raise LightsegError(f"the {split} split has no labels: it serves mode=test evaluation.predictions=true")
+    if config["evaluation"]["predictions"]:
+        check_predictions(config, data)
     if evaluated is not None:
         match_class_names(evaluated.path, evaluated.spec, evaluated.contract, data)
         # how predictions are decoded is the evaluation's to say
@@ -70,6 +72,16 @@ def build_task(config: dict[str, Any], data: DataModule, evaluated: Evaluated | 
     if config["compile"]:
         task.model.compile()
     return task
+
+
+def check_predictions(config: dict[str, Any], data: DataModule) -> None:
+    """Raises LightsegError where `evaluation.predictions` has nothing that writes them, before a model is trained."""
+    dataset = data.dataset(data.evaluation_split)
+    if not task_class(config["task"]).one_results_file and not hasattr(dataset, "write_prediction"):
+        raise LightsegError(
+            f"evaluation.predictions: data={data.options['name']} (format: {data.options['format']}) has no form for "
+            "predictions: leave it false"
+        )
 
 
 def over_model(model: dict[str, Any], config: dict[str, Any], data: DataModule) -> Task:
