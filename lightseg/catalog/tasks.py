@@ -54,19 +54,36 @@ class FormatInfo:
 
 
 @dataclass(frozen=True)
+class MetricInfo:
+    """How a metric is shown and ordered.
+
+    Attributes:
+        unit: "%" for a fraction from 0 to 1, which tables show in per cent; any other, or none, for a plain number.
+        lower_is_better: whether the lowest value is the best.
+    """
+
+    unit: str = "%"
+    lower_is_better: bool = False
+
+
+LOSS = MetricInfo(unit="", lower_is_better=True)
+
+
+@dataclass(frozen=True)
 class TaskInfo:
     """One task.
 
     Attributes:
         name: as in `task=seg`.
         title: for tables and pages.
-        monitor: the metric that picks the best checkpoint; larger is better.
+        monitor: the metric that picks the best checkpoint: a fraction from 0 to 1, larger is better.
         spec: path of the `TaskSpec`.
         module: path of the LightningModule.
         loss: path of the loss.
         heads: by name; the first one is the default.
         formats: by name, as in `data.format`.
         config: path of its YAML file, "": the shipped configs/task/<name>.yaml.
+        metrics: by name, those that are no fractions from 0 to 1 of which more is better.
         output_stride: of the backbones of published nets.
         num_classes, image_size: of the data that the task's figures are published on, for `lightseg profile`. Height
             and width in pixels; None: those that the backbone's accuracy was published at.
@@ -90,6 +107,7 @@ class TaskInfo:
     heads: Mapping[str, HeadInfo]
     formats: Mapping[str, FormatInfo]
     config: str = ""
+    metrics: Mapping[str, MetricInfo] = field(default_factory=dict)
     output_stride: int = 32
     num_classes: int = 1000
     image_size: tuple[int, int] | None = None
@@ -111,6 +129,11 @@ class TaskInfo:
         if name not in self.heads:
             raise LightsegError(f"head.name={name} (task={self.name}): {nearest(name, self.heads)}")
         return self.heads[name]
+
+    def metric(self, key: str) -> MetricInfo:
+        """Of a metric of its records, as in `val/rmse`. Metrics whose names end in "loss" need not be listed."""
+        name = key.rpartition("/")[2]
+        return self.metrics.get(name, LOSS if name.lower().endswith("loss") else MetricInfo())
 
 
 _CITYSCAPES = "lightseg.data.datasets.cityscapes:from_options"
@@ -171,6 +194,7 @@ register_task(
             "imagefolder": FormatInfo(_IMAGEFOLDER, "imagefolder"),
             "mini_cls": FormatInfo(_IMAGEFOLDER, "mini_cls", "lightseg.streets.prepare:mini_cls"),
         },
+        metrics={"ece": MetricInfo(lower_is_better=True)},
         input={"size": PUBLISHED, "crop_pct": PUBLISHED, "interpolation": PUBLISHED},
         square_input=True,
         schedules=("randaugment", "mixup", "cutmix"),

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from lightseg.export.runner import FORMATS
+from lightseg.export.runner import FORMATS, INT8_FORMATS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--static", action="store_true", help="batches of one image, of that size only")
     parser.add_argument("--opset", type=int, metavar="N", help="of ONNX")
     parser.add_argument("--argmax", action="store_true", help="segmentation: class ids in place of logits")
-    parser.add_argument("--int8", action="store_true", help="quantize after training (onnx, openvino)")
+    parser.add_argument("--int8", action="store_true", help=f"quantize after training ({', '.join(INT8_FORMATS)})")
     parser.add_argument("--calibrate", metavar="FOLDER", help="images to calibrate --int8 on, like those trained on")
     parser.add_argument(
         "--verify",

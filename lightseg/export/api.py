@@ -8,13 +8,13 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from lightseg.catalog.tasks import resolve
 from lightseg.errors import LightsegError
 from lightseg.export.metadata import Metadata
-from lightseg.export.runner import FORMATS, Runner, format_module
+from lightseg.export.runner import FORMATS, INT8_FORMATS, Runner, format_module
 from lightseg.input_contract import InputContract, Size
 
 DEFAULT_SIZE = (512, 512)  # where neither the run nor the user gives a size
-INT8_FORMATS = ("onnx", "openvino")
 
 
 def export(
@@ -101,11 +101,9 @@ def export(
             worst = max(output["max_difference"] for output in report["comparison"]["outputs"].values())
             raise LightsegError(f"the {format} file's outputs differ from the model's by up to {worst:.3g}: not saved")
         if int8:
-            from lightseg.export.quantize import QUANTIZERS
-
             unquantized, written = written, Path(folder) / "int8" / target.name
             written.parent.mkdir()
-            QUANTIZERS[format](unquantized, written, calibration, metadata)
+            resolve(FORMATS[format].quantize)(unquantized, written, calibration, metadata)
             report = {**_measure(reference, written, module, images), "float": report}
         report = {
             "file": str(target),

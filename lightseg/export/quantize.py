@@ -129,6 +129,3 @@ def quantize_openvino(path: Path, target: Path, images: list[np.ndarray], metada
     except Exception as error:  # nncf's errors have no common class
         raise LightsegError(f"the OpenVINO file cannot be quantized ({type(error).__name__}: {error})") from error
     save(quantized, target, metadata)
-
-
-QUANTIZERS = {"onnx": quantize_onnx, "openvino": quantize_openvino}

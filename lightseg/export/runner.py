@@ -32,19 +32,25 @@ class Format(NamedTuple):
         ending: suffix of its files.
         module: with `write(program, path, metadata, opset)` and `Runner`.
         symbols: whether a file can take any batch, and images of any size where the task allows it.
+        quantize: import path of a function (float file, target, calibration images, metadata) that writes the file in
+            INT8; "": there is none.
+        trusted_only: whether opening a file can run code of whoever made it, so that `open_exported` refuses it.
     """
 
     ending: str
     module: str
     symbols: bool = True
+    quantize: str = ""
+    trusted_only: bool = False
 
 
 FORMATS = {
-    "onnx": Format(".onnx", "lightseg.export.onnx"),
-    "openvino": Format(".xml", "lightseg.export.openvino"),
+    "onnx": Format(".onnx", "lightseg.export.onnx", quantize="lightseg.export.quantize:quantize_onnx"),
+    "openvino": Format(".xml", "lightseg.export.openvino", quantize="lightseg.export.quantize:quantize_openvino"),
     "executorch": Format(".pte", "lightseg.export.executorch", symbols=False),  # its memory is allocated at export
-    "torch": Format(".pt2", "lightseg.export.torch_export"),
+    "torch": Format(".pt2", "lightseg.export.torch_export", trusted_only=True),  # it contains a pickle
 }
+INT8_FORMATS = tuple(name for name, form in FORMATS.items() if form.quantize)
 
 
 def format_module(name: str) -> Any:
@@ -62,13 +68,13 @@ def is_exported(path: str | Path) -> bool:
 def open_exported(path: str | Path, *, threads: int | None = None) -> Runner:
     """A file written by `lightseg export`, ready to run on the CPU.
 
-    `.pt2` files are not opened: they contain a pickle, which can run code of whoever made the file.
+    `.pt2` files are refused: they contain a pickle, which can run code of whoever made the file.
 
     Raises:
         LightsegError: no such file, another suffix, a file that lightseg did not write, or a missing package.
     """
     path = Path(path)
-    endings = {form.ending: name for name, form in FORMATS.items() if name != "torch"}
+    endings = {form.ending: name for name, form in FORMATS.items() if not form.trusted_only}
     if path.suffix not in endings:
         raise LightsegError(f"{path} is no exported file that can be opened: its name ends in {', '.join(endings)}")
     if not path.is_file():

@@ -7,7 +7,7 @@ from typing import Any
 from lightseg.errors import LightsegError, nearest
 from lightseg.leaderboard.conditions import places, short_places
 from lightseg.leaderboard.matrix import Matrix
-from lightseg.leaderboard.table import Group, Row, Statistic, lower_is_better
+from lightseg.leaderboard.table import Group, Row, Statistic
 
 MOST_OTHERS = 3  # further metrics that are shown unless some are asked for
 ALL = "all"
@@ -47,9 +47,10 @@ def group_table(group: Group, metrics: str | None = None) -> Table:
     for i, key in enumerate(chosen):
         values = [row.metrics.get(key) for row in rows]
         means = [None if value is None else value.mean for value in values]
-        best = _best(means, max if not lower_is_better(key) else min)
-        cells = tuple(_statistic(value, per_cent=is_share(key)) for value in values)
-        columns.append(Column(_heading(key), cells, best=best, spare=0 if key == group.metric else 10 + i))
+        info = group.metric_info(key)
+        best = _best(means, min if info.lower_is_better else max)
+        cells = tuple(_statistic(value, info.unit) for value in values)
+        columns.append(Column(_heading(key, info.unit), cells, best=best, spare=0 if key == group.metric else 10 + i))
         if i == 0:
             columns.append(Column("seeds", tuple(str(len(row.records)) for row in rows), spare=2))
     alike = len(places(rows)) <= 1
@@ -81,11 +82,6 @@ def matrix_table(matrix: Matrix) -> Table:
     notes = [f"{group.label}: {group.protocol_text}" for group in matrix.groups]
     notes.append("Of each backbone the best of its heads and settings; ± over the number of seeds in brackets.")
     return Table("models x data sets", tuple(notes), tuple(columns))
-
-
-def is_share(metric: str) -> bool:
-    """Whether a metric is a fraction 0..1, shown in per cent; a loss is not."""
-    return not metric.lower().endswith("loss")
 
 
 def _chosen(group: Group, metrics: str | None) -> Sequence[str]:
@@ -150,16 +146,17 @@ def _best(values: Sequence[float | None], choose: Callable[..., Any]) -> frozens
     return frozenset(i for i, value in enumerate(values) if value == best)
 
 
-def _heading(metric: str) -> str:
+def _heading(metric: str, unit: str = "%") -> str:
     name = metric.partition("/")[2] if metric.startswith("val/") else metric
-    return f"{name} %" if is_share(metric) else name
+    return f"{name} {unit}".rstrip()
 
 
-def _statistic(value: Statistic | None, per_cent: bool = True) -> str:
+def _statistic(value: Statistic | None, unit: str = "%") -> str:
     if value is None:
         return "-"
-    scale = 100 if per_cent else 1
-    return _number(scale * value.mean, 1) + ("" if value.std is None else f" ± {_number(scale * value.std, 1)}")
+    scale, decimals = (100, 1) if unit == "%" else (1, 2)
+    spread = "" if value.std is None else f" ± {_number(scale * value.std, decimals)}"
+    return _number(scale * value.mean, decimals) + spread
 
 
 def _number(value: float, decimals: int) -> str:

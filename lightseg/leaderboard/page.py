@@ -18,11 +18,11 @@ from typing import Any
 from urllib.parse import quote
 
 from lightseg.atomic_io import write_text
-from lightseg.catalog.tasks import TASKS
+from lightseg.catalog.tasks import TASKS, MetricInfo
 from lightseg.errors import LightsegError
 from lightseg.leaderboard.conditions import places, short_places
 from lightseg.leaderboard.sanitize import plain
-from lightseg.leaderboard.table import Group, Row, lower_is_better
+from lightseg.leaderboard.table import Group, Row
 from lightseg.leaderboard.validate import Record
 
 ASSETS = Path(__file__).parent / "assets"
@@ -104,7 +104,7 @@ def group_data(group: Group, folder: Path) -> dict[str, Any]:
         "shared": ", ".join(f"{key}={value}" for key, value in group.shared.items()),
         "repeated": f"{counted(group.repeated, 'older run')} of a seed left out" if group.repeated else "",
         "metric": short_metric(group.metric),
-        "others": [{"name": short_metric(key), "lower": lower_is_better(key)} for key in others],
+        "others": [other_metric(key, group.metric_info(key)) for key in others],
         "places": len(order),
         "rows": [
             row_data(row, group.metric, others, folder)
@@ -112,6 +112,10 @@ def group_data(group: Group, folder: Path) -> dict[str, Any]:
             for row, short in zip(group.rows, shorts, strict=True)
         ],
     }
+
+
+def other_metric(key: str, info: MetricInfo) -> dict[str, Any]:
+    return {"name": short_metric(key), "unit": info.unit, "lower": info.lower_is_better}
 
 
 def row_data(row: Row, metric: str, others: Sequence[str], folder: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lightseg.errors import LightsegError, nearest
 from lightseg.leaderboard.conditions import places
-from lightseg.leaderboard.table import Group, Row, lower_is_better
+from lightseg.leaderboard.table import Group, Row
 from lightseg.leaderboard.validate import Record
 
 COLUMNS = ("backbone", "head", "params", "madds", "latency", "memory", "time", "date", "reward")
@@ -62,7 +62,7 @@ def ordered(groups: Sequence[Group], key: str | None, reverse: bool = False) -> 
 
 def _sorted(group: Group, key: str, reverse: bool) -> tuple[Row, ...]:
     values = [(_value(row, key), row) for row in group.rows]
-    highest_first = (key in ("date", "reward")) or (key not in COLUMNS and not lower_is_better(key))
+    highest_first = (key in ("date", "reward")) or (key not in COLUMNS and not group.metric_info(key).lower_is_better)
     present: list[tuple[Any, Row]] = [pair for pair in values if pair[0] is not None]
     present.sort(key=itemgetter(0), reverse=highest_first != reverse)
     if key in ("latency", "reward"):

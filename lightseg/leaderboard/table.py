@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, stdev
 
-from lightseg.catalog.tasks import TASKS
+from lightseg.catalog.tasks import TASKS, MetricInfo
 from lightseg.leaderboard.pareto import front
 from lightseg.leaderboard.protocol import say_protocol
 from lightseg.leaderboard.validate import Record
@@ -67,6 +67,10 @@ class Group:
     rows: tuple[Row, ...]  # in the order asked for
     repeated: int  # runs left out because a newer one has the same configuration and seed
 
+    def metric_info(self, key: str) -> MetricInfo:
+        """How one of its `metrics` is shown and ordered."""
+        return TASKS[self.task].metric(key)
+
     @property
     def protocol_text(self) -> str:
         """One line: "val, 80 images, resolution: the label's own, best checkpoint, 32-true, files ab29eca25395"."""
@@ -98,11 +102,6 @@ def groups(
         label = " ".join(name) + (f" #{numbers[name]}" if names[name] > 1 else "")
         made.append(_group(label, runs, target_ms, reward_exponent))
     return made
-
-
-def lower_is_better(metric: str) -> bool:
-    name = metric.rpartition("/")[2].lower()
-    return name == "ece" or name.endswith(("loss", "error"))
 
 
 def _group(label: str, runs: Sequence[Record], target_ms: float | None, exponent: float) -> Group:

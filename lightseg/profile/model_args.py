@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightseg.backbones.build import publishers_evaluation
-from lightseg.catalog.tasks import get_task
+from lightseg.catalog.tasks import TASKS, get_task
 from lightseg.checkpoint import load_model
 from lightseg.errors import LightsegError, one_line
 from lightseg.model import Model, create_model
@@ -31,7 +31,7 @@ def requested(checkpoint: str | None, values: Mapping[str, Any]) -> tuple[Model,
         model = load_model(checkpoint)
         return model, size or model.contract.size or _usual_size(model.spec["task"], str(model.spec["backbone"]))
     if "backbone" not in given:
-        raise LightsegError("give a checkpoint, or backbone=NAME and task=seg, det or cls")
+        raise LightsegError(f"give a checkpoint, or backbone=NAME and task={', '.join(TASKS)}")
     backbone, task = given.pop("backbone"), given.pop("task", "seg")
     given.setdefault("num_classes", get_task(str(task)).num_classes)
     try:

@@ -170,8 +170,8 @@ def test_filters(write_run, runs):
 
 def test_order(made):
     contents = [
-        net("a", 0.5, **{"cost.params": 3, "metrics": {"val/mIoU": 0.5, "val/ece": 0.3}}),
-        net("c", 0.7, **{"cost.params": 2, "metrics": {"val/mIoU": 0.7, "val/ece": 0.1}}),
+        net("a", 0.5, **{"cost.params": 3, "metrics": {"val/mIoU": 0.5, "val/loss": 0.3}}),
+        net("c", 0.7, **{"cost.params": 2, "metrics": {"val/mIoU": 0.7, "val/loss": 0.1}}),
         net("b", 0.6, **{"cost.params": ..., "metrics": {"val/mIoU": 0.6}}),
     ]
     found = made(*contents)
@@ -182,7 +182,7 @@ def test_order(made):
     assert names(None) == names("mIoU") == names("val/mIoU") == "cba"
     assert names(None, True) == "abc"
     assert names("params") == "cab" and names("params", True) == "acb"  # what is missing stays last
-    assert names("ece") == "cab"  # an error: the lowest first
+    assert names("loss") == "cab"  # the lowest first
     assert names("backbone") == "abc" and names("backbone", True) == "cba"
     with pytest.raises(LightsegError, match=r"^nothing is called 'parms' to sort by: did you mean params"):
         names("parms")

@@ -146,12 +146,11 @@ def test_one_machine_is_named_once(made):
 
 
 def test_a_loss_is_no_percentage_and_low_is_best(made):
-    (group,) = made(
-        {"metrics": {"val/mIoU": 0.5, "val/loss": 2.5, "val/ece": 0.2}},
-        {"backbone": "micronet_m3", "metrics": {"val/mIoU": 0.4, "val/loss": 1.5, "val/ece": 0.3}},
-    )
+    classifier = {"task": "cls", "metrics": {"val/top1": 0.5, "val/loss": 2.5, "val/ece": 0.2}}
+    other = {"backbone": "micronet_m3", "metrics": {"val/top1": 0.4, "val/loss": 1.5, "val/ece": 0.3}}
+    (group,) = made(classifier, classifier | other)
     columns = {column.heading: column for column in group_table(group).columns}
-    assert columns["loss"].cells == ("2.5", "1.5") and columns["loss"].best == {1}
+    assert columns["loss"].cells == ("2.50", "1.50") and columns["loss"].best == {1}
     assert columns["ece %"].cells == ("20.0", "30.0") and columns["ece %"].best == {0}
 
 

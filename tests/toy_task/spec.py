@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import torch
 
-from lightseg.catalog.tasks import FormatInfo, HeadInfo, TaskInfo
+from lightseg.catalog.tasks import FormatInfo, HeadInfo, MetricInfo, TaskInfo
 from lightseg.data.collate import collate
 from lightseg.data.io.frame import Frame
 from lightseg.data.transforms.classification import eval_transform, train_transform
@@ -35,6 +35,7 @@ INFO = TaskInfo(
         )
     },
     config=str(HERE / "configs" / "task" / "depth.yaml"),
+    metrics={"rmse": MetricInfo(unit="m", lower_is_better=True)},
     num_classes=1,
     image_size=(64, 64),
     input={"size": 64, "crop_pct": 1.0, "interpolation": "bilinear"},

@@ -6,15 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from lightseg.catalog.arch_yaml import write_arch
 from lightseg.catalog.tasks import TASKS, register_task
 from lightseg.cli import main as lightseg
 from lightseg.commands.train import main as train
+from lightseg.config.compose import compose, defaults_of, plain
+from lightseg.config.sweep import read_sweep
 from lightseg.errors import LightsegError
 from lightseg.model import create_model
+from lightseg.record import setting
 from tests.conftest import only_run
+from tests.export.conftest import TINY
 from tests.toy_task.spec import HERE, INFO
 
-TINY = ["backbone=mobilenetv3_small_050", "logger=csv", "profile.runs=1", "schedule.warmup_steps=0"]
+SHORT = ["backbone=tiny.yaml", "trainer.max_epochs=1", "logger=csv", "profile.runs=1", "schedule.warmup_steps=0"]
 
 
 @pytest.fixture
@@ -22,6 +27,7 @@ def depth(tmp_path, monkeypatch):
     """The task is known, and its data file is found in ./configs of a folder of the person's own."""
     shutil.copytree(HERE / "configs" / "data", tmp_path / "configs" / "data")
     monkeypatch.chdir(tmp_path)
+    write_arch(TINY, Path("tiny.yaml"))  # exported in a third of the time that the smallest shipped net takes
     register_task(INFO)
     yield
     del TASKS[INFO.name]
@@ -32,11 +38,12 @@ def record_of(folder: Path) -> dict:
 
 
 def test_a_fifth_task_goes_through_everything(depth, tmp_path, capsys):
-    assert train(["task=depth", *TINY]) == 0
+    assert train(["task=depth", *SHORT]) == 0
     run = only_run(tmp_path / "runs")
     record = record_of(tmp_path / "runs")
     assert (record["task"], record["data"], record["head"]) == ("depth", "depth_csv", "pooled")
-    assert 0 <= record["metrics"]["val/delta1"] <= 1 and record["metrics"]["val/rmse_loss"] > 0
+    assert 0 <= record["metrics"]["val/delta1"] <= 1 and record["metrics"]["val/rmse"] > 0
+    assert record["setting"] == {"schedule.warmup_steps": 0, "trainer.max_epochs": 1}
     assert record["input"]["size"] == [64, 64] and (run / "images" / "val.png").is_file()
 
     checkpoint = shutil.copy(run / "checkpoints" / "best.ckpt", tmp_path / "moved.ckpt")
@@ -59,9 +66,27 @@ def test_a_fifth_task_goes_through_everything(depth, tmp_path, capsys):
 
     capsys.readouterr()
     assert lightseg(["leaderboard", "runs"]) == 0
-    assert "delta1 %" in capsys.readouterr().out
+    table = capsys.readouterr().out
+    assert "delta1 %" in table and "rmse m" in table
     assert lightseg(["leaderboard", "runs", "--output", "board.html"]) == 0
-    assert "Depth of an image" in Path("board.html").read_text()
+    page = Path("board.html").read_text()
+    assert "Depth of an image" in page and '{"name":"rmse","unit":"m","lower":true}' in page
+
+
+def test_a_new_model_of_it_is_profiled_by_name(depth, capsys):
+    assert lightseg(["profile", "task=depth", "backbone=mobilenetv3_small_050", "--no-onnx", "--runs", "0"]) == 0
+    assert "task=depth, 1 classes, one image of 64x64" in capsys.readouterr().out
+
+
+def test_sweeps_and_files_of_ones_own_know_it(depth):
+    runs = read_sweep(["task=depth", "seed=0,1", "loss.beta=0.5,1.0"]).runs
+    assert len(runs) == 4 and {run.config["task"] for run in runs} == {"depth"}
+    own = Path("configs/task/near.yaml")
+    own.parent.mkdir()
+    own.write_text("name: depth\nloss: {beta: 0.2}\n")
+    config = compose(["task=near"])
+    assert (config.task, config.data.name, config.loss.beta) == ("depth", "depth_csv", 0.2)
+    assert setting(plain(config), plain(defaults_of(config))) == {"loss.beta": 0.2}
 
 
 def test_its_keys_and_choices_are_checked_like_those_of_the_others(depth, capsys):
@@ -71,6 +96,7 @@ def test_its_keys_and_choices_are_checked_like_those_of_the_others(depth, capsys
         ("schedule.mixup=[0,1]", "schedule.mixup is for task=cls alone"),
         ("loss.betta=1", "loss.beta"),
         ("data=mini_det", "is for task=det"),
+        ("evaluation.predictions=true", "data=depth_csv (format: depth_csv) has no form for predictions"),
     ):
         assert train(["task=depth", override]) == 2
         (line,) = capsys.readouterr().err.splitlines()

@@ -33,6 +33,11 @@ function percent(value) {
   return Number.isFinite(value) ? fixed(100 * value, 1) : NONE;
 }
 
+/** A metric's value: a fraction in per cent where that is its unit, else the number itself. */
+function inUnit(value, unit) {
+  return unit === "%" ? percent(value) : fixed(value, 2);
+}
+
 /** 220 M, 1.4 G: of axes and tooltips. */
 function short(value, unit) {
   if (unit) return `${Number(value.toPrecision(3))} ${unit}`;

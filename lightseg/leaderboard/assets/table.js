@@ -28,8 +28,8 @@ function columnsOf(group, allMetrics) {
     cell: (row) => percent(row.mean),
     deviation: spread ? (row) => (row.std === null ? "" : `± ${percent(row.std)}`) : null,
   };
-  const others = group.others.map(({ name, lower }, at) => (
-    { ...number(`other ${name}`, name, "%", name, (row) => row.others[at], 1), down: !lower, cell: (row) => percent(row.others[at]) }));
+  const others = group.others.map(({ name, unit, lower }, at) => (
+    { ...number(`other ${name}`, name, unit, name, (row) => row.others[at], 1), down: !lower, cell: (row) => inUnit(row.others[at], unit) }));
   const several = group.places > 1; // machines, or numbers of threads: their latencies are not ranked together
   const apart = several ? (row) => row.set : null;
   const time = timeUnit(group.rows.map((row) => row.trained));
@@ -114,7 +114,7 @@ function runsElement(row, width) {
   const facts = [
     ["Setting", row.setting],
     ["Cost measured", [row.input, row.measured].filter(Boolean).join(", ")],
-    ...row.group.others.map(({ name }, at) => [name, row.others[at] === null ? "" : `${percent(row.others[at])} %`]),
+    ...row.group.others.map(({ name, unit }, at) => [name, row.others[at] === null ? "" : `${inUnit(row.others[at], unit)} ${unit}`]),
   ].filter(([, value]) => value);
   const list = element("dl", {}, ...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
   const inside = element("div", { class: "inside" }, element("ul", {}, ...runs), list);
