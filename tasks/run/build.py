@@ -55,15 +55,11 @@ def build_task(config: dict[str, Any], data: DataModule, evaluated: Evaluated | 
         data.check()
         for split in ("train", data.evaluation_split):
             if not data.dataset(split).has_labels:
-<<<<<<< HEAD
                 raise LightsegError(
                     f"the {split} split has no labels: use it with mode=test evaluation.predictions=true"
                 )
-=======
-                raise LightsegError(f"the {split} split has no labels: it serves mode=test evaluation.predictions=true")
     if config["evaluation"]["predictions"]:
         check_predictions(config, data)
->>>>>>> toy
     if evaluated is not None:
         match_class_names(evaluated.path, evaluated.spec, evaluated.contract, data)
         # the options of decoding are those of the evaluation's configuration
@@ -80,11 +76,6 @@ def build_task(config: dict[str, Any], data: DataModule, evaluated: Evaluated | 
     return task
 
 
-<<<<<<< HEAD
-def task_with_model(model: dict[str, Any], config: dict[str, Any], data: DataModule) -> Task:
-    """The run's task with a new model of these arguments of `create_model`."""
-    cls = task_class(config["task"])
-=======
 def check_predictions(config: dict[str, Any], data: DataModule) -> None:
     """Raises LightsegError where `evaluation.predictions` has nothing that writes them, before a model is trained."""
     dataset = data.dataset(data.evaluation_split)
@@ -95,10 +86,9 @@ def check_predictions(config: dict[str, Any], data: DataModule) -> None:
         )
 
 
-def over_model(model: dict[str, Any], config: dict[str, Any], data: DataModule) -> Task:
-    """The run's task over a new model of these arguments of `create_model`."""
-    kind = task_class(config["task"])
->>>>>>> toy
+def task_with_model(model: dict[str, Any], config: dict[str, Any], data: DataModule) -> Task:
+    """The run's task with a new model of these arguments of `create_model`."""
+    cls = task_class(config["task"])
     dataset = data.dataset(data.evaluation_split)
     # names and colors that a checkpoint lacks are those of the data
     defaults = {
