@@ -85,7 +85,7 @@ def test_what_cannot_run_is_refused_before_anything_does(tmp_path):
     assert "are the same run" in refused("seed=0,1,0")
     assert "are the same run" in refused("profile.runs=1,2")
     assert "a single runs_dir" in refused("runs_dir=a,b") and "a single logger" in refused("logger=csv,wandb")
-    assert "one resume" in refused("resume=a,b") and "continues a single run" in refused("resume=a", "seed=0,1")
+    assert "a single resume" in refused("resume=a,b") and "continues a single run" in refused("resume=a", "seed=0,1")
     assert "key=value" in refused("seed=0,1", "mobilenetv2")
     assert "given twice" in refused("seed=0,1", "seed=2")
     assert "no launcher named 'slurm'" in refused("launcher=slurm", "seed=0,1")
