@@ -99,9 +99,9 @@ def test_a_missing_package_names_its_extra(checkpoint, tmp_path, monkeypatch):
     for module in ("openvino", "executorch"):
         monkeypatch.setitem(sys.modules, module, None)
     said = refused(checkpoint("cls"), tmp_path / "net.xml", format="openvino", size=SIZE)
-    assert said == "openvino is not installed: pip install 'lightseg[export]', or openvino alone"
+    assert said == "openvino is not installed: pip install 'lightseg[export]', or only openvino"
     said = refused(checkpoint("cls"), tmp_path / "net.pte", format="executorch", size=SIZE)
-    assert said == "executorch is not installed: pip install 'lightseg[executorch]', or executorch alone"
+    assert said == "executorch is not installed: pip install 'lightseg[executorch]', or only executorch"
     assert not list(tmp_path.iterdir())
 
 
