@@ -88,7 +88,9 @@ def check_boxes(head: Any, outputs: dict[str, Tensor], features: list[Tensor], s
 
 def check_keypoints(head: Any, outputs: Any, features: list[Tensor], size: tuple[int, int]) -> None:
     # the refinement of a peak at the border may step a cell of the heatmap beyond it
-    cell = max(size[0] / outputs.shape[2], size[1] / outputs.shape[3]) if isinstance(outputs, Tensor) else 1.0
+    cell = 1.0
+    if isinstance(outputs, Tensor):
+        cell = max((side - 1) / (cells - 1) for side, cells in zip(size, outputs.shape[2:], strict=True)) + 1e-3
     prediction = head.decode(outputs, size)
     assert prediction["keypoints"].shape == (BATCH, CLASSES, 2) and prediction["scores"].shape == (BATCH, CLASSES)
     assert prediction["keypoints"].isfinite().all()
