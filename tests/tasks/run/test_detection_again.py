@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.conftest import only_run
 from tests.tasks.conftest import figures, judged
@@ -60,6 +61,8 @@ def test_two_processes_leave_one_record_of_every_picture_once(det_words, mini_de
     subprocess.run(command, cwd=ROOT, check=True, timeout=300, stdout=subprocess.DEVNULL)
     folder = only_run(tmp_path / "runs")
     assert len(list(folder.glob("wandb/offline-run-*"))) == 1
+    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 4  # an epoch is one batch of three in each process
     record = json.loads((folder / "record.json").read_text())
     assert record["metrics"]["val/AR100"] > 0
     results = folder / "predictions" / "results.json"

@@ -74,14 +74,6 @@ def test_two_processes_evaluate_like_one(task, start, words, cls_words, tmp_path
     assert two["protocol"]["images"] == one["protocol"]["images"] > 2
 
 
-@pytest.mark.slow
-def test_two_processes_of_torchrun_train_in_one_folder(words, tmp_path):
-    in_torchrun(words("trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu", "data.batch_size=1"))
-    folder = only_run(tmp_path / "runs")
-    assert (folder / "record.json").is_file() and (folder / "checkpoints" / "last.ckpt").is_file()
-    assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 6  # 3 each, 2 epochs
-
-
 @pytest.mark.parametrize(
     ("environment", "trainer", "said"),
     [
