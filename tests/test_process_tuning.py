@@ -47,6 +47,7 @@ def test_the_environment_takes_precedence(variable):
     assert run(code, **{variable: value}) == [False, "7" if variable == "GOMP_SPINCOUNT" else None]
 
 
+@pytest.mark.slow
 @glibc
 def test_freed_memory_is_not_mapped_again():
     default, kept = run(PAGE_FAULTS, "default"), run(PAGE_FAULTS, "kept")

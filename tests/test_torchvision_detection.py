@@ -187,6 +187,7 @@ def test_a_wrong_name_is_said_once_whatever_the_taps():
         create_model("mobilenetv1_025", "det", 3, output_stride=8)
 
 
+@pytest.mark.slow
 def test_raw_outputs_are_exported_with_any_batch():
     model = create_model("mobilenetv3_small_050", "det", 3).eval()
     images = torch.randint(0, 256, (3, 3, 96, 160), dtype=torch.uint8)

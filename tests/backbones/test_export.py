@@ -9,10 +9,10 @@ import torch
 
 from lightseg.backbones import create_backbone
 from tests.backbones.kinds_of_layers import EXPORTED
-from tests.marks import slow_except
 
 
-@pytest.mark.parametrize("name", slow_except(["squeezenet1_1"], EXPORTED))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXPORTED)
 def test_exported_maps_are_the_same(name, tmp_path):
     torch.manual_seed(0)
     pyramid = create_backbone(name).eval()

@@ -12,6 +12,7 @@ from lightseg.model import create_model
 from lightseg.profile import count_madds, count_params, count_shift_max
 from lightseg.profile.layers import Layer, count_modules, time_layers
 from lightseg.profile.stages import SUMMED, sum_stages
+from tests.marks import slow_except
 
 COUNTS = json.loads(COUNTED.read_text(encoding="utf-8"))
 ROWS = [  # several of each family
@@ -22,6 +23,7 @@ ROWS = [  # several of each family
     "fbnetv2_f0", "fbnetv2_f1", "fbnetv2_f2", "micronet_m0", "micronet_m1", "micronet_m2", "micronet_m3",
     "squeezenet1_0", "squeezenet1_1", "xception",
 ]  # fmt: skip
+FAST = {CATALOG[name].family: name for name in ROWS}.values()  # of each family the last one
 
 
 def count_layers(module: nn.Module, shape: tuple[int, ...]) -> list[Layer]:
@@ -34,7 +36,7 @@ def layer_of(module: nn.Module, *shape: int) -> tuple[int, int, int]:
     return layer.madds, layer.activations, layer.mac
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", slow_except(FAST, ROWS))
 def test_layers_add_up_to_the_catalogs_counts(name):
     row = CATALOG[name]
     with torch.device("meta"):

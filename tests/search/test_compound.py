@@ -7,6 +7,7 @@ import torch
 from lightseg.catalog.scaling import PAPER, Coefficients, Scales, compound
 from lightseg.profile import count_madds
 from lightseg.search.compound import Costs, main, product_of, search
+from tests.marks import slow_except
 
 COARSE = {"budget": 2.0, "step": 0.25, "tolerance": 0.1}
 
@@ -44,6 +45,7 @@ def test_the_grid_is_complete(costs):
     assert [abs(c.ratio - 2) for c in candidates] == sorted(abs(c.ratio - 2) for c in candidates)
 
 
+@pytest.mark.slow
 def test_ratios_are_those_of_the_nets(costs):
     base = madds_of_timm(Scales(1.0, 1.0, 224))
     assert base == pytest.approx(385.8e6, rel=1e-3)
@@ -52,7 +54,7 @@ def test_ratios_are_those_of_the_nets(costs):
         assert candidate.product == product_of(candidate.coefficients)
 
 
-@pytest.mark.parametrize("phi", [-1, 0.3, 1, 2])
+@pytest.mark.parametrize("phi", slow_except([0.3], [-1, 0.3, 1, 2]))
 def test_cached_costs_equal_those_of_separate_nets(costs, phi):
     assert costs.madds(compound(phi)) == madds_of_timm(compound(phi))
 
@@ -70,6 +72,7 @@ def test_the_limit_of_the_tolerance_is_included():
     assert Coefficients(1.5, 1.0, 1.0) in [candidate.coefficients for candidate in candidates]
 
 
+@pytest.mark.slow
 def test_the_command_marks_the_paper_s_choice_and_measures_at_each_phi(capsys):
     assert main(["--step", "0.05", "--tolerance", "0.001", "--budget", "1.92", "--phi", "1", "2", "--rows", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()

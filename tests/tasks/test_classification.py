@@ -64,8 +64,15 @@ def test_few_classes_have_no_top5(cls_words, tmp_path):
         ["optimizer.name=rmsproptf", "optimizer.eps=1e-3", "schedule.name=exponential", "schedule.gamma=0.97",
          "optimizer.layer_decay=0.8", "data.augment.erasing=0.5", "data.augment.trivialaugment=true", "data.workers=1",
          "logger=wandb", "logger.mode=offline"],
-        ["head.name=linear", "head.dropout=0.2", "optimizer.backbone_lr_mult=0.1", "freeze_bn=true", "data.cache=true"],
-        ["data=mini_cls", "data.count={train: 16, val: 8}", "data.size=32", "data.root={tmp}/mini_cls"],
+        pytest.param(
+            ["head.name=linear", "head.dropout=0.2", "optimizer.backbone_lr_mult=0.1", "freeze_bn=true",
+             "data.cache=true"],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ["data=mini_cls", "data.count={train: 16, val: 8}", "data.size=32", "data.root={tmp}/mini_cls"],
+            marks=pytest.mark.slow,
+        ),
     ],
 )  # fmt: skip
 def test_every_knob_runs(cls_words, options, tmp_path, monkeypatch):

@@ -78,9 +78,14 @@ def test_somebodys_own_annotations(det_words, own_boxes, tmp_path):
     [
         ["data.augment.mosaic=1.0", "data.augment.photometric=0.5", "data.augment.expand=[1,4]", "data.workers=1",
          "loss.focal=true", "optimizer.name=momentum", "optimizer.lr=0.01", "schedule.name=cosine", "data.cache=true"],
-        ["backbone=shufflenetv2_x0_5", "trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1.0",
-         "logger=tensorboard"],
-        ["freeze_bn=true", "output_stride=16", "channels_last=false", "optimizer.backbone_lr_mult=0.1"],
+        pytest.param(
+            ["backbone=shufflenetv2_x0_5", "trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1.0",
+             "logger=tensorboard"], marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ["freeze_bn=true", "output_stride=16", "channels_last=false", "optimizer.backbone_lr_mult=0.1"],
+            marks=pytest.mark.slow,
+        ),
     ],
 )  # fmt: skip
 def test_every_knob_runs(det_words, options):
@@ -88,6 +93,7 @@ def test_every_knob_runs(det_words, options):
     assert 0 <= record["metrics"]["val/mAP"] <= 1
 
 
+@pytest.mark.slow
 def test_the_training_size_grows_over_the_run(det_words, sizes):
     options = ["schedule.stages=3", "schedule.image_size=[32,64]", "trainer.max_epochs=3"]
     record = run(det_words(*options, "data.augment.mosaic=0.5"))
@@ -102,6 +108,7 @@ def test_multi_scale_changes_what_the_model_sees(det_words, sizes):
     assert all(32 <= height <= 128 and 32 <= width <= 192 for height, width in seen)
 
 
+@pytest.mark.slow
 def test_torchvisions_detector_is_trained_on(det_words, tmp_path):
     """Backbone and head of one file; a learning rate of next to nothing leaves them as they were loaded."""
     torch.manual_seed(0)

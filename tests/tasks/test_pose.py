@@ -120,6 +120,7 @@ def test_every_knob_runs(pose_words, options):
     assert record["protocol"]["pck"]["unit"] == (["nose", "left_hip"] if unit.startswith("[") else unit)
 
 
+@pytest.mark.slow
 def test_the_training_size_grows_over_the_run(pose_words, sizes):
     options = ["data.batch_size=7", "data.augment.size=[96,64]", "data.eval.size=[96,64]"]
     record = run(pose_words("schedule.stages=2", "schedule.image_size=[32,64]", *options))

@@ -12,7 +12,6 @@ import pytest
 import train
 from lightseg.config.sweep import read_sweep
 from tasks.run import run_folder
-from tests.marks import slow_except
 from tests.tasks.launch.conftest import FAKE, ROOT, records, started
 
 QUICK = (
@@ -68,7 +67,8 @@ def test_a_run_that_fails_is_reported_and_stops_no_other(calls, tmp_path, capsys
     assert started(calls) == ["seed=0 begun", "seed=1 begun", "seed=2 begun", "seed=1 begun"]
 
 
-@pytest.mark.parametrize("epochs", slow_except(["1"], ["1", "0"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("epochs", ["1", "0"])
 def test_killed_and_started_again_it_ends_like_an_uninterrupted_one(calls, tmp_path, monkeypatch, epochs):
     monkeypatch.setenv("HANG", "1")
     monkeypatch.setenv("EPOCHS", epochs)
@@ -119,6 +119,7 @@ def test_interrupted_it_ends_its_run_and_says_so(calls, tmp_path, monkeypatch):
         os.kill(int(calls.read_text().split()[-1]), 0)
 
 
+@pytest.mark.slow
 def test_two_sweeps_at_once_share_the_runs(calls, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HANG", "0")
     (tmp_path / "hang").touch()
@@ -138,6 +139,7 @@ def test_two_sweeps_at_once_share_the_runs(calls, tmp_path, monkeypatch, capsys)
     assert len(records(tmp_path / "runs")) == 3
 
 
+@pytest.mark.slow
 def test_a_record_that_is_not_whole_is_written_again_one_of_another_schema_is_left_alone(calls, tmp_path):
     words = ["seed=0,1", f"runs_dir={tmp_path / 'runs'}"]
     assert train.main(words) == 0

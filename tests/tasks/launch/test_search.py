@@ -20,6 +20,7 @@ def tried(runs) -> list[tuple[float, str]]:
     return [(one["config"]["optimizer"]["lr"], one["config"]["backbone"]) for one in contents]
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_goes_on_and_proposes_what_a_whole_one_would(calls, tmp_path, capsys, monkeypatch):
     words = ["search=optuna", SPACE, "seed=1"]
     assert train.main([*words, "search.trials=3", f"runs_dir={tmp_path / 'whole'}"]) == 0

@@ -25,6 +25,7 @@ def zeros(path: Path) -> dict[str, torch.Tensor]:
     return {name: weight == 0 for name, weight in layer_weights(load_model(path)).items()}
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_a_pruned_checkpoint_and_keeps_its_zeros(cls_words, tmp_path, capsys):
     begin = create_model("mobilenetv3_small_050", "cls", 6)
     state = {f"model.{key}": value for key, value in begin.state_dict().items()}

@@ -47,6 +47,7 @@ def test_one_command_trains_evaluates_and_records(words, tmp_path, mini_seg, cap
     assert str(folder / "record.json") in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_two_runs_with_one_seed_are_the_same(words, tmp_path):
     options = ["ema.decay=0.9", "drop_path_rate=0.2", "trainer.max_epochs=1"]
     first = run(words(*options, f"runs_dir={tmp_path / 'a'}"))
@@ -123,10 +124,14 @@ def test_a_folder_of_images_and_masks(words, tmp_path):
     [
         ["optimizer.name=sgd", "schedule.name=cosine", "schedule.warmup_steps=2", "trainer.accumulate_grad_batches=2",
          "loss.ohem=0.7", "loss.dice=0.5", "loss.label_smoothing=0.1", "output_stride=8", "logger=tensorboard"],
-        ["optimizer.name=rmsproptf", "schedule.name=step", "freeze_bn=true", "optimizer.backbone_lr_mult=0.1",
-         "channels_last=false", "output_stride=32"],
-        ["schedule.name=constant", "trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1.0", "data.cache=true",
-         "trainer.max_epochs=1"],
+        pytest.param(
+            ["optimizer.name=rmsproptf", "schedule.name=step", "freeze_bn=true", "optimizer.backbone_lr_mult=0.1",
+             "channels_last=false", "output_stride=32"], marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ["schedule.name=constant", "trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1.0",
+             "data.cache=true", "trainer.max_epochs=1"], marks=pytest.mark.slow,
+        ),
     ],
 )  # fmt: skip
 def test_every_knob_runs(words, options):

@@ -11,6 +11,7 @@ from tasks.run.run_folder import run_folder
 from tests.conftest import only_run
 
 
+@pytest.mark.slow
 def test_a_scaled_net_trains_goes_on_and_is_loaded_by_its_name(cls_words, tmp_path):
     words = cls_words("backbone=efficientnet", "depth=0.5", "width=0.25", "trainer.max_epochs=1")
     assert train.main(words) == 0

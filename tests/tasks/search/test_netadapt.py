@@ -43,6 +43,7 @@ def folder_of(runs: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_from_a_run_to_an_architecture_with_its_weights_and_record(words, tmp_path, trained, capsys):
     search = words(f"pretrained={trained}", *SEARCH, "search.target=0.85")
     assert train.main(search) == 0
