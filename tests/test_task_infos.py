@@ -112,7 +112,7 @@ def test_searches_and_schedules_are_keys_that_there_are(info):
 
 def test_the_monitor_is_a_key_of_the_metric(info, tmp_path):
     """Of the real LightningModule, after the images of one batch."""
-    tiny = ["data.count={train: 2, val: 2}", f"data.root={tmp_path}", "data.workers=0", "data.batch_size=2"]
+    tiny = ["data.count={train: 8, val: 8}", f"data.root={tmp_path}", "data.workers=0", "data.batch_size=2"]
     config = compose([f"task={info.name}", "backbone=mobilenetv3_small_050", "logger=csv", *tiny])
     _, data, task = set_up(plain(config))
     task.eval()

@@ -6,7 +6,6 @@ import io
 import itertools
 import json
 import math
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from lightseg.data.datasets.coco import CocoDetection
 from lightseg.errors import LightsegError
 from lightseg.metrics.detection import DetectionMetric
 from lightseg.streets import write_coco
-from tests.marks import slow_except
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 KEYS = ("mAP", "mAP50", "mAP75", "mAP_small", "mAP_medium", "mAP_large", "AR1", "AR10", "AR100")
@@ -264,7 +262,7 @@ def test_what_cannot_be_scored_is_refused_in_one_line(mini):
 
 @pytest.mark.parametrize(
     ("folder", "split"),
-    slow_except([("coco128", "val2017")], product(["coco128", "coco_person"], ["train2017", "val2017"])),
+    PHOTOGRAPHS,
 )
 def test_it_equals_pycocotools_on_photographs(folder, split):
     """Against the file as it is, read by pycocotools itself."""
