@@ -74,16 +74,8 @@ def versions() -> dict[str, str]:
     import importlib.metadata  # takes 30 ms, which --help would wait for
 
     numbers = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
-    packages = (
-        "lightseg",
-        "torch",
-        "timm",
-        "pytorch-lightning",
-        "torchmetrics",
-        "albumentations",
-        "opencv-python-headless",
-    )
-    for package in packages:
+    packages = ("torch", "timm", "pytorch-lightning", "torchmetrics", "albumentations", "opencv-python-headless")
+    for package in ("lightseg", *packages):
         try:
             numbers[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

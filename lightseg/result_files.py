@@ -22,13 +22,9 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
-    """Write an image in the format of the path's suffix.
+    """Write uint8 RGB [H, W, 3], or ids uint8 or uint16 [H, W], in the format of the path's suffix.
 
-    Args:
-        image: uint8 RGB [H, W, 3], or ids uint8 or uint16 [H, W].
-
-    Raises:
-        LightsegError: the format cannot hold the image.
+    Raises LightsegError if the format cannot hold the image.
     """
     pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     quality = [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix in (".jpg", ".jpeg") else []

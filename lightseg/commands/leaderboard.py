@@ -139,15 +139,12 @@ def _to_wandb(tables: list[Group], arguments: argparse.Namespace) -> None:
 
 
 def _text(tables: list[Group], note: str, form: str, arguments: argparse.Namespace) -> str:
+    matrix = build_matrix(tables) if arguments.matrix else None
     if form == "json":
-        return csv_json.matrix_json(build_matrix(tables)) if arguments.matrix else csv_json.json_text(tables, note)
+        return csv_json.matrix_json(matrix) if matrix else csv_json.json_text(tables, note)
     if form == "csv":
-        return csv_json.matrix_csv(build_matrix(tables)) if arguments.matrix else csv_json.csv_text(tables)
-    cells = (
-        [matrix_table(build_matrix(tables))]
-        if arguments.matrix
-        else [group_table(g, arguments.metrics) for g in tables]
-    )
+        return csv_json.matrix_csv(matrix) if matrix else csv_json.csv_text(tables)
+    cells = [matrix_table(matrix)] if matrix else [group_table(group, arguments.metrics) for group in tables]
     if form == "terminal":
         width = None if arguments.output else text.terminal_width()
         return text.terminal(cells, width, color=width is not None and "NO_COLOR" not in os.environ)

@@ -24,16 +24,10 @@ HIDDEN = (("scales", "[1.0]"),)  # the usual value
 
 
 def read_protocol(values: dict[str, Any], data: dict[str, Any]) -> dict[str, str]:
-    """The protocol of a record as plain text.
+    """The protocol of a record as plain text: the number of images left out, and which of a run's checkpoints.
 
-    Args:
-        values: `protocol` of the record. Of images that were left out only the number is kept, of a checkpoint only
-            which of the run's checkpoints it is.
-        data: the data options. Those that change the labels become part of the protocol, because the mean over classes
-            depends on them.
-
-    Raises:
-        InvalidRecord: the protocol is too long.
+    Data options that change the labels become part of it, because the mean over classes depends on them. Raises
+    InvalidRecord for a protocol that is too long.
     """
     protocol: dict[str, str] = {}
     for key, value in values.items():

@@ -102,13 +102,8 @@ def terminal(tables: Sequence[Table], width: int | None = None, color: bool = Fa
             dropped = next(column for column in reversed(columns) if column.spare == spare)
             columns.remove(dropped)
             left_out.append(dropped.heading)
-        console = Console(
-            width=max(width or 0, natural),
-            force_terminal=color,
-            no_color=not color,
-            highlight=False,
-            legacy_windows=False,
-        )
+        length = max(width or 0, natural)
+        console = Console(width=length, force_terminal=color, no_color=not color, highlight=False, legacy_windows=False)
         with console.capture() as capture:
             console.print(Text(table.title, style="bold"))
             for note in table.notes:

@@ -42,15 +42,10 @@ class ClassificationMetric(Metric):
         self.class_names = list(class_names) if class_names is not None else [str(i) for i in range(num_classes)]
         self.add_state("confusion", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("in_top", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("bins", torch.zeros(2, BINS), dist_reduce_fx="sum")  # sums of confidence, of correct
+        self.add_state("bins", torch.zeros(2, BINS), dist_reduce_fx="sum")  # sums of confidences and of correct
 
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
-        """Add a batch.
-
-        Raises:
-            DataError: a label is not a class.
-            LightsegError: the shapes do not fit.
-        """
+        """Add a batch. Raises DataError for a label that is not a class, LightsegError for shapes that do not fit."""
         n = self.num_classes
         if probabilities.ndim != 2 or probabilities.shape[1] != n or labels.shape != probabilities.shape[:1]:
             raise LightsegError(

@@ -61,14 +61,10 @@ class DetectionMetric(Metric):
         self.add_state("detections", [], dist_reduce_fx="cat")  # (x1, y1, x2, y2, score, label) per detection
 
     def update(self, predictions: Sequence[Mapping[str, Tensor]], image_ids: Sequence[int]) -> None:
-        """Add the predictions of a batch.
+        """Add a batch of predictions: per image boxes [n, 4] xyxy in pixels of the image file, labels [n], scores [n].
 
-        Args:
-            predictions: per image, boxes [n, 4] xyxy in pixels of the image file, labels [n], scores [n].
-
-        Raises:
-            LightsegError: an image is not in the ground truth, a label is not a class, a value is not finite, or the
-                shapes do not fit.
+        Raises LightsegError for an image that is not in the ground truth, a label that is not a class, a value that is
+        not finite, and shapes that do not fit.
         """
         if len(predictions) != len(image_ids):
             raise LightsegError(f"{len(predictions)} predictions for {len(image_ids)} images")

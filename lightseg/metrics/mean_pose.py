@@ -17,9 +17,7 @@ def to_box(keypoints: Tensor, boxes: Tensor) -> Tensor:
 def mean_pose(keypoints: Tensor, visible: Tensor) -> Tensor:
     """[K, 2]: the mean of each keypoint over the persons with a label of it; the center of the box without any label.
 
-    Args:
-        keypoints: [N, K, 2], fractions of the box (`to_box`).
-        visible: [N, K], 0 = not labeled.
+    keypoints [N, K, 2] in fractions of the box (`to_box`); visible [N, K], 0 = not labeled.
     """
     if keypoints.ndim != 3 or keypoints.shape != (*visible.shape, 2):
         raise LightsegError(f"keypoints {list(keypoints.shape)}, visible {list(visible.shape)}: not [N, K, 2], [N, K]")
@@ -44,8 +42,7 @@ def mean_pose_baseline(
 
     Args:
         metric: its ground truth and settings are used; its state is not changed.
-        train_keypoints: [N, K, 2], fractions of the box (`to_box`).
-        train_visible: [N, K], 0 = not labeled.
+        train_keypoints, train_visible: as for `mean_pose`.
         boxes, box_scores, image_ids, ids: of all persons of the evaluation, as for `PoseMetric.update`.
     """
     corners = boxes[:, None, :2]

@@ -10,12 +10,8 @@ import numpy as np
 def person_scores(box_scores: np.ndarray, scores: np.ndarray, min_score: float) -> np.ndarray:
     """[N]: the score of the box times the mean score of its keypoints above `min_score`; 0 where there is none.
 
-    This is how top-down methods score persons for COCO's evaluation (released code of SimpleBaseline, arXiv:1804.06208;
-    mmpose's CocoMetric, score_mode="bbox_keypoint", with 0.2).
-
-    Args:
-        box_scores: [N].
-        scores: [N, K] of the keypoints.
+    box_scores [N], scores [N, K] of the keypoints. This is how top-down methods score persons for COCO's evaluation
+    (released code of SimpleBaseline, arXiv:1804.06208; mmpose's CocoMetric, score_mode="bbox_keypoint", with 0.2).
     """
     counted = scores > min_score
     return box_scores * np.where(counted, scores, 0).sum(1) / np.maximum(counted.sum(1), 1)
@@ -34,12 +30,7 @@ def oks_nms(
     Persons of an image are visited by score, from the highest (of equal scores in their order). A person is kept if its
     OKS with every person kept before is at most `threshold`.
 
-    Args:
-        keypoints: [N, K, 2] px.
-        scores: [N].
-        areas: [N] px^2; the OKS of two persons uses the mean.
-        images: [N], an integer per image.
-        sigmas: [K].
+    keypoints [N, K, 2] px, scores [N], areas [N] px^2 (the OKS of two persons uses the mean), images [N] integers.
     """
     order = np.lexsort((-scores, images))  # stable
     keypoints, areas, images = keypoints[order], areas[order], images[order]

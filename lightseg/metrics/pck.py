@@ -50,13 +50,8 @@ def pck(
 ) -> dict[str, float]:
     """`{"PCK", "PCK/<name>"}`: per keypoint the fraction predicted correctly, and the mean over the keypoints.
 
-    A keypoint that is labeled in no person is not listed.
-
-    Args:
-        predicted: [P, K, 2].
-        truth: [P, K, 3] with visibility.
-        lengths: [P] of the unit; persons of length 0 do not count.
-        threshold: largest distance of a correct keypoint, as a fraction of the unit.
+    A prediction [P, K, 2] is correct within `threshold` times the person's unit, `lengths` [P], of the truth [P, K, 3]
+    (x, y, visibility). Persons of length 0 do not count; a keypoint that is labeled in no person is not listed.
     """
     counted = (truth[..., 2] > 0) & (lengths > 0)[:, None]
     distances = np.linalg.norm(predicted - truth[..., :2], axis=2)

@@ -78,8 +78,6 @@ class PoseMetric(Metric):
         self.sigmas = np.array([float(sigma) for sigma in sigmas])
         if self.sigmas.shape != (len(names),) or not (np.isfinite(self.sigmas) & (self.sigmas > 0)).all():
             raise LightsegError(f"sigmas must be {len(names)} numbers above 0, one per keypoint: {list(sigmas)}")
-        if nms_threshold is not None and not 0 <= nms_threshold <= 1:
-            raise LightsegError(f"nms_threshold is an OKS, 0 to 1 or null, not {nms_threshold}")
         self.detector_boxes, self.keypoint_threshold = detector_boxes, keypoint_threshold
         self.nms_threshold, self.pck_threshold = nms_threshold, pck_threshold
         self.image_ids = coco.checked_image_ids(ground_truth)
@@ -125,11 +123,8 @@ class PoseMetric(Metric):
         """Add the predictions of a batch of persons.
 
         Args:
-            keypoints: [B, K, 2] in pixels of the image file.
-            scores: [B, K] of the keypoints.
-            box_scores: [B].
-            boxes: [B, 4] xyxy in pixels of the image file.
-            image_ids: [B].
+            keypoints, boxes: [B, K, 2] and [B, 4] xyxy in pixels of the image file.
+            scores, box_scores: [B, K] of the keypoints and [B] of the boxes.
             ids: [B] of the annotations, with ground-truth boxes. A detector's persons are distinguished by image, box
                 and score of the box.
 

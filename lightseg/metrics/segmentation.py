@@ -37,14 +37,9 @@ class SegmentationMetric(Metric):
         self.add_state("confusion", torch.zeros(num_classes, num_classes, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, masks: Tensor) -> None:
-        """Add a batch.
+        """Add a batch of ids, both [B, H, W] or [H, W] of any integer type.
 
-        Args:
-            prediction, masks: ids [B, H, W] or [H, W] of any integer type.
-
-        Raises:
-            DataError: an id is neither a class nor `ignore_index`.
-            LightsegError: the shapes differ.
+        Raises DataError for an id that is neither a class nor `ignore_index`, LightsegError for different shapes.
         """
         if prediction.shape != masks.shape:
             raise LightsegError(

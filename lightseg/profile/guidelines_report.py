@@ -44,10 +44,7 @@ def guidelines_table(report: dict[str, Any]) -> str:
 
 
 def guidelines_plot(report: dict[str, Any]) -> np.ndarray:
-    """Bars, uint8 RGB [H, W, 3], a panel per experiment.
-
-    A bar is the speed of a variant at a width in per cent of the first variant: here, on ARM and on the GPU.
-    """
+    """A panel of bars per experiment, uint8 RGB [H, W, 3]: speeds in per cent of the first variant at each width."""
     font, bold = ImageFont.load_default(12), ImageFont.load_default(15)
     bar, gap, left, height, foot = 9, 14, 52, 220, 100
     counts = [len(experiment["rows"]) for experiment in report["experiments"]]

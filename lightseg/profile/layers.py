@@ -31,27 +31,18 @@ BIAS_FIRST = (torch.ops.aten.addmm, torch.ops.aten.baddbmm)  # their first opera
 
 @dataclass
 class Layer:
-    """A module.
+    """A module."""
 
-    Attributes:
-        name: its path; "" for the model itself.
-        kind: its class.
-        computes: whether it computes something outside of its children.
-        output: shape of its last output.
-        shift_max: products of Dynamic Shift-Max, which only MicroNet's published figures include.
-        time_ms: median time outside of its children.
-    """
-
-    name: str
-    kind: str
-    computes: bool = False
-    output: list[int] | None = None
+    name: str  # its path; "" for the model itself
+    kind: str  # its class
+    computes: bool = False  # outside of its children
+    output: list[int] | None = None  # shape of its last output
     params: int = 0
     madds: int = 0
     activations: int = 0
     mac: int = 0
-    shift_max: int = 0
-    time_ms: float = 0.0
+    shift_max: int = 0  # products of Dynamic Shift-Max, which only MicroNet's published figures include
+    time_ms: float = 0.0  # median outside of its children
 
 
 def count_modules(
@@ -86,14 +77,10 @@ def count_modules(
 
 
 def time_layers(module: nn.Module, images: Tensor, runs: int = 10) -> dict[str, float]:
-    """Median milliseconds that each module spends outside of its children, by path, on the CPU.
+    """Median milliseconds that each module of a model on the CPU spends outside of its children, by path.
 
-    The clock is read before and after each module, which adds some microseconds per layer; `measure_latency` times the
-    model without this.
-
-    Args:
-        images: the input of `module`.
-        runs: timed forward passes, fewer where they would take over 10 s.
+    Fewer than `runs` forward passes are timed where they would take over 10 s. Reading the clock adds some microseconds
+    per layer; `measure_latency` times the model without this.
     """
     runs_ms: dict[str, list[float]] = {name: [] for name, _ in module.named_modules()}
     clock = _Clock()

@@ -40,7 +40,7 @@ def profile_table(report: dict[str, Any], layers: bool = False) -> str:
             (row["runtime"], str(row["threads"]), f"{row['latency_ms']:.2f}", f"{row['latency_min_ms']:.2f}")
             for row in report["latency"]
         ]
-        lines += ["", *align([("runtime", "threads", "latency ms", "least"), *rows], range(1))]
+        lines += ["", *align([("runtime", "threads", "latency ms", "minimum"), *rows], range(1))]
         lines += [f"{name} not measured: {why}" for name, why in report["skipped"].items()]
         threads = report["layer_threads"]
         lines += [f"latency: medians; time of stages and layers: eager, {threads} thread{'s' * (threads > 1)}"]
@@ -107,10 +107,7 @@ def profile_plot(report: dict[str, Any]) -> np.ndarray:
 
 
 def _plot_rows(layers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The layers with multiply-adds, and in `after` the time of the layers without, up to the next row.
-
-    The time of layers before the first row counts for that row.
-    """
+    """The layers with multiply-adds; `after`: time of the layers without, up to the next row (and before the first)."""
     rows: list[dict[str, Any]] = []
     before = 0.0
     for layer in layers:

@@ -9,15 +9,9 @@ from typing import Any
 import pytest
 
 REQUIRED = "LIGHTSEG_CHROMIUM"  # "required": tests fail where there is no browser
-OPTIONS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"),
-    *(
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--force-device-scale-factor=1",
-    ),
-)
+OPTIONS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"]
+OPTIONS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+OPTIONS += ["--force-device-scale-factor=1"]
 
 
 def missing(package: str) -> None:

@@ -1,9 +1,5 @@
 """COCO's detection metrics against pycocotools, the official evaluator; repeats, processes, errors."""
 
-import contextlib
-import copy
-import io
-import itertools
 import json
 import math
 from pathlib import Path
@@ -12,38 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from lightseg.data.datasets.coco import CocoDetection
 from lightseg.errors import LightsegError
 from lightseg.metrics.detection import DetectionMetric
 from lightseg.streets import write_coco
+from tests.metrics.official import pycocotools, synchronize
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 KEYS = ("mAP", "mAP50", "mAP75", "mAP_small", "mAP_medium", "mAP_large", "AR1", "AR10", "AR100")
 Predictions = list[dict[str, torch.Tensor]]
-
-
-def official(truth: dict[str, Any], results: list[dict[str, Any]], image_ids: list[int] | None = None) -> COCOeval:
-    """The evaluation of pycocotools."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        ground_truth = COCO()
-        ground_truth.dataset = copy.deepcopy(truth)
-        ground_truth.createIndex()
-        if results:
-            detections = ground_truth.loadRes(copy.deepcopy(results))
-        else:  # loadRes fails on an empty list
-            detections = COCO()
-            detections.dataset = {**ground_truth.dataset, "annotations": []}
-            detections.createIndex()
-        evaluation = COCOeval(ground_truth, detections, "bbox")
-        if image_ids is not None:
-            evaluation.params.imgIds = image_ids
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return evaluation
 
 
 def assert_same(ours: dict[str, float], evaluation: COCOeval, metric: DetectionMetric) -> None:
@@ -139,7 +114,7 @@ def test_equals_pycocotools(mini, seed):
     assert any(a["iscrowd"] for a in truth["annotations"]) and len(truth["annotations"]) > 50
     metric = fill(metric_of(mini), noisy(truth, mini.category_ids, seed), mini.image_ids)
     ours = metric.compute()
-    assert_same(ours, official(truth, metric.results()), metric)
+    assert_same(ours, pycocotools(truth, metric.results(), "bbox"), metric)
     assert 0.02 < ours["mAP"] < 0.9 and "AP/traffic sign" not in ours and "AP/person" in ours
 
 
@@ -148,7 +123,7 @@ def test_written_results_have_the_same_metrics(mini, tmp_path):
     (tmp_path / "results.json").write_text(json.dumps(metric.results()))
     results = json.loads((tmp_path / "results.json").read_text())
     assert set(results[0]) == {"image_id", "category_id", "bbox", "score"}
-    assert_same(metric.compute(), official(mini.ground_truth(), results), metric)
+    assert_same(metric.compute(), pycocotools(mini.ground_truth(), results, "bbox"), metric)
 
 
 def test_the_ground_truth_has_ap_1(mini):
@@ -167,7 +142,7 @@ def test_without_detections(mini):
     metric = fill(metric_of(mini), nothing(8), mini.image_ids)
     ours = metric.compute()
     assert ours["mAP"] == ours["AR100"] == 0.0 and metric.results() == []
-    assert_same(ours, official(mini.ground_truth(), []), metric)
+    assert_same(ours, pycocotools(mini.ground_truth(), [], "bbox"), metric)
 
 
 def test_without_objects(mini):
@@ -189,7 +164,7 @@ def test_a_subset_of_the_images(mini):
     predictions = noisy(truth, mini.category_ids)
     image_ids = [mini.image_ids[i] for i in indices]
     metric = fill(metric_of(mini), [predictions[i] for i in indices], image_ids)
-    assert_same(metric.compute(), official(truth, metric.results(), image_ids), metric)
+    assert_same(metric.compute(), pycocotools(truth, metric.results(), "bbox", image_ids), metric)
 
 
 def test_order_and_repeats_do_not_matter(mini):
@@ -205,21 +180,9 @@ def test_order_and_repeats_do_not_matter(mini):
     expected, results = single.compute(), single.results()
     for idle in (False, True):  # the other process has images or none
         metric, other = (single, metric_of(mini)) if idle else parts
-        synchronize(metric, other)
+        synchronize(metric, other, ("images", "detections"))
         assert metric.compute() == pytest.approx(expected, nan_ok=True, abs=0)
         assert metric.results() == results
-
-
-def synchronize(metric: DetectionMetric, other: DetectionMetric) -> None:
-    """Make `metric` synchronize as if `other` were in a second process.
-
-    States are gathered in the order of their names; a process without any gives an empty tensor.
-    """
-    theirs = [torch.cat(getattr(other, name) or [torch.tensor([])]) for name in ("images", "detections")]
-    order = itertools.cycle(theirs)
-    metric.distributed_available_fn = lambda: True
-    metric.dist_sync_fn = lambda state, group=None: [state, next(order)]
-    metric._computed = None
 
 
 def test_reset(mini):
@@ -276,7 +239,7 @@ def test_equals_pycocotools_on_photographs(folder, split):
     assert ("crowd" in json.dumps(raw)) and (folder == "coco128" or any(a["iscrowd"] for a in raw["annotations"]))
     metric = fill(metric_of(data), noisy(data.ground_truth(), data.category_ids), data.image_ids)
     ours = metric.compute()
-    assert_same(ours, official(raw, metric.results()), metric)
+    assert_same(ours, pycocotools(raw, metric.results(), "bbox"), metric)
     assert 0.02 < ours["mAP"] < 0.95
     metric.reset()
     ours = fill(metric, perfect(data.ground_truth(), data.category_ids), data.image_ids).compute()

@@ -1,9 +1,5 @@
 """OKS AP against pycocotools, the official evaluator; repeats, processes, errors."""
 
-import contextlib
-import copy
-import io
-import itertools
 import json
 import math
 from pathlib import Path
@@ -12,11 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from lightseg.errors import LightsegError
 from lightseg.metrics.pose import PoseMetric
+from tests.metrics.official import pycocotools, synchronize
 from tests.metrics.persons import NAMES, SIGMAS, detected, fill, persons, subset, synthetic
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -27,19 +22,9 @@ COCO_SIGMAS = np.repeat([26, 25, 35, 79, 72, 62, 107, 87, 89], [1, *[2] * 8]) / 
 def official(
     truth: dict[str, Any], results: list[dict[str, Any]], sigmas: Any, image_ids: list[int] | None = None
 ) -> dict[str, float]:
-    """The evaluation of pycocotools; sigmas None: those of COCO."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        ground_truth = COCO()
-        ground_truth.dataset = copy.deepcopy(truth)
-        ground_truth.createIndex()
-        evaluation = COCOeval(ground_truth, ground_truth.loadRes(copy.deepcopy(results)), "keypoints")
-        if sigmas is not None:
-            evaluation.params.kpt_oks_sigmas = np.array(sigmas)
-        if image_ids is not None:
-            evaluation.params.imgIds = image_ids
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
+    """The metrics of pycocotools; sigmas None: those of COCO."""
+    params = {} if sigmas is None else {"kpt_oks_sigmas": np.array(sigmas)}
+    evaluation = pycocotools(truth, results, "keypoints", image_ids, **params)
     return dict(zip(KEYS, evaluation.stats.tolist(), strict=True))
 
 
@@ -141,19 +126,11 @@ def test_order_and_repeats_do_not_matter(detector):
     boxes = zip(predictions["image_ids"], predictions["boxes"].tolist(), strict=True)
     assert len(results) == len({(image_id, *box) for image_id, box in boxes})
     for part, other in ((metric(order[: half + 3]), metric(order[half - 4 :])), (single, metric([]))):
-        synchronize(part, other)
+        synchronize(part, other, ("persons",))
         assert part.compute() == pytest.approx(expected, nan_ok=True, abs=0)
         assert part.results() == results
     single.reset()
     assert fill(single, subset(predictions, order), 50).compute() == pytest.approx(expected, nan_ok=True, abs=0)
-
-
-def synchronize(metric: PoseMetric, other: PoseMetric) -> None:
-    """Make `metric` synchronize as if `other` were in a second process, which without persons has an empty tensor."""
-    theirs = itertools.cycle([torch.cat(other.persons or [torch.tensor([])])])
-    metric.distributed_available_fn = lambda: True
-    metric.dist_sync_fn = lambda state, group=None: [state, next(theirs)]
-    metric._computed = None
 
 
 @pytest.mark.parametrize("split", ["train2017", "val2017"])
@@ -215,5 +192,3 @@ def test_invalid_predictions_and_settings_are_an_error():
     ):
         with pytest.raises(LightsegError, match=message):
             PoseMetric(*arguments)
-    with pytest.raises(LightsegError, match="nms_threshold is an OKS, 0 to 1 or null, not 2"):
-        PoseMetric(truth, NAMES, SIGMAS, nms_threshold=2)

@@ -26,7 +26,7 @@ def json_report(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
 
 
 def test_json_has_the_totals_stages_and_layers(capsys, tmp_path):
-    report = json_report(capsys, *SMALL, "--runs", "1", "--no-onnx", "--picture", str(tmp_path / "bars.png"))
+    report = json_report(capsys, *SMALL, "--runs", "1", "--no-onnx", "--plot", str(tmp_path / "bars.png"))
     assert report["model"] == {
         "backbone": "squeezenet1_1", "task": "seg", "num_classes": 5, "output_stride": 16,
         "head": {"name": "lraspp"},
@@ -123,8 +123,8 @@ def test_overrides_are_read_as_in_train_py():
         (["a.ckpt", "b.ckpt"], "'b.ckpt' is a second checkpoint"),
         (["a.ckpt", "task=seg"], "task= is for a new model"),
         (["backbone=fbnet_a", "--picture", "bars.jpg"], "a name that ends in .png"),
-        (["backbone=fbnet_a", "--picture", "no/such/folder/bars.png"], "cannot be written there"),
-        (["backbone=fbnet_a", "--picture", "bars.png", "--runs", "0"], "give --runs 1 or more"),
+        (["backbone=fbnet_a", "--plot", "no/such/folder/bars.png"], "cannot be written there"),
+        (["backbone=fbnet_a", "--plot", "bars.png", "--runs", "0"], "give --runs 1 or more"),
         (["backbone=fbnet_a", "--runs", "-1"], "--runs must be 0 or more"),
         (["--guidelines", "backbone=fbnet_a"], "leave out 'backbone=fbnet_a'"),
     ],
