@@ -79,7 +79,7 @@ def work(arguments: argparse.Namespace) -> None:
 
     from benchmarks.search_nets import branches, masking
     from lightseg.cpu_training import optimize_for_cpu
-    from lightseg.profile.cost import LivingBytes
+    from lightseg.profile.cost import LiveBytes
 
     kind, system, count = arguments.worker[0], arguments.worker[1], int(arguments.worker[2])
     torch.manual_seed(0)
@@ -100,7 +100,7 @@ def work(arguments: argparse.Namespace) -> None:
     resident, living = peak_mb() - before, 0
     for _ in range(arguments.steps):
         net.zero_grad()
-        with LivingBytes() as memory:
+        with LiveBytes() as memory:
             forward(images).square().mean().backward()
         living = max(living, memory.peak)
     ms = statistics.median(times[1:] or times) * 1e3

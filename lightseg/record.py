@@ -1,9 +1,10 @@
-"""`record.json`: the results of a finished run, for comparison. It is written last and atomically, so a run without it
-is not finished.
+"""`record.json`: the results of a finished run, for comparison. It is written last and atomically: a run without it is
+not finished.
 
 Top level (schema 1): `schema, task, data, backbone, head, setting` (what differs from the defaults), `metrics`
-(`{"val/mIoU": 0.71}`, 0..1), `protocol` (how the metrics were measured), `cost` (`params, madds, latency_ms,
-peak_memory_mb` and how measured), `config, config_hash, seed, started, wall_s, versions, git, data_fingerprint`.
+(`{"val/mIoU": 0.71}`, 0..1), `protocol` (the evaluation protocol), `cost` (`params, madds, latency_ms, peak_memory_mb`
+and in `measured` the measurement conditions), `config, config_hash, seed, started, wall_s, versions, git,
+data_fingerprint`.
 """
 
 import hashlib
@@ -15,27 +16,27 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
-# keys that do not change the result: the run's folder, its logging and launching
+# keys that do not change the result: folder, logging and launching of the run
 NOT_HASHED = ("seed", "runs_dir", "resume", "ckpt", "logger", "experiment", "profile", "launcher", "search")
 
 
 def config_hash(config: dict[str, Any]) -> str:
-    """12 hex digits that are equal for runs that differ only in seed, folder, logging and launching."""
+    """12 hex digits, equal for runs that differ only in seed, folder, logging and launching."""
     config = composed(config)
-    kept = {key: value for key, value in config.items() if key not in NOT_HASHED or _searches(key, value)}
+    kept = {key: value for key, value in config.items() if key not in NOT_HASHED or _is_search(key, value)}
     if "file" in kept.get("data", {}):  # the path of the data file
         kept["data"] = {key: value for key, value in kept["data"].items() if key != "file"}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def setting(config: dict[str, Any], defaults: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The dotted keys in which a configuration differs from its defaults, without task, data and backbone."""
+    """The values that differ from the defaults, by dotted key, without task, data and backbone."""
     config = composed(config)
     ignored = ("task", "backbone", "data.name", "data.file", "data.root", "head.name", *NOT_HASHED)
     changed: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
-        if name in ignored and not (not prefix and _searches(key, value)):
+        if name in ignored and not (not prefix and _is_search(key, value)):
             continue
         default = defaults.get(key)
         if isinstance(value, dict) and isinstance(default, dict):
@@ -46,7 +47,7 @@ def setting(config: dict[str, Any], defaults: dict[str, Any], prefix: str = "") 
 
 
 def composed(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration before a run filled in its nulls: the keys that `resolved` lists are null again."""
+    """The configuration as it was composed: null again for the keys in `resolved`, which the run filled in."""
     plain = {key: value for key, value in config.items() if key != "resolved"}
     for dotted in config.get("resolved") or ():
         *parents, last = dotted.split(".")
@@ -58,31 +59,23 @@ def composed(config: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _searches(key: str, value: Any) -> bool:
-    """Whether it is the group of a search, on which the result depends."""
+def _is_search(key: str, value: Any) -> bool:
+    """Whether the key is the `search` group with a search, which changes the result."""
     return key == "search" and isinstance(value, dict) and value.get("name", "none") != "none"
 
 
-def finite(metrics: dict[str, Any]) -> dict[str, float | None]:
-    """Plain floats for JSON; an undefined metric (a class that never occurs) becomes null."""
+def finite_metrics(metrics: dict[str, Any]) -> dict[str, float | None]:
+    """The metrics as floats for JSON. An undefined metric (of a class without a sample) becomes null."""
     return {key: (float(value) if math.isfinite(float(value)) else None) for key, value in metrics.items()}
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that can change a number."""
-    import importlib.metadata  # takes 30 ms, which --help and errors do not need
+    """Versions of Python and of the packages that can change a figure."""
+    import importlib.metadata  # takes 30 ms, which --help would wait for
 
     numbers = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
-    packages = (
-        "lightseg",
-        "torch",
-        "timm",
-        "pytorch-lightning",
-        "torchmetrics",
-        "albumentations",
-        "opencv-python-headless",
-    )
-    for package in packages:
+    packages = ("torch", "timm", "pytorch-lightning", "torchmetrics", "albumentations", "opencv-python-headless")
+    for package in ("lightseg", *packages):
         try:
             numbers[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -91,9 +84,9 @@ def versions() -> dict[str, str]:
 
 
 def git_state(folder: Path) -> dict[str, Any]:
-    """Commit of the checkout, and whether its tracked files are changed.
+    """`commit` of the checkout, and `dirty`: whether its tracked files are changed.
 
-    Empty outside git, and where git tracks no file of the folder: an environment may lie in another repository.
+    Empty outside git and where git tracks no file of the folder, such as an environment inside another repository.
     """
 
     def git(*arguments: str) -> str:

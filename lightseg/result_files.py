@@ -1,6 +1,6 @@
-"""Files of predictions, each whole or not there (`lightseg.atomic_io`).
+"""Files of predictions, written atomically (`lightseg.atomic_io`).
 
-A list that grows with every frame of a video is written as it comes, so that nothing is kept in memory.
+Lists are written item by item, so that the predictions of a long video do not stay in memory.
 """
 
 import json
@@ -16,23 +16,26 @@ from lightseg.errors import LightsegError
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Its folders are made."""
+    """Write a file; missing folders are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_io.write_bytes(path, data)
 
 
-def write_picture(path: Path, picture: np.ndarray) -> None:
-    """uint8 RGB [H, W, 3], or ids uint8 or uint16 [H, W]; the format is the path's ending."""
-    pixels = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write uint8 RGB [H, W, 3], or ids uint8 or uint16 [H, W], in the format of the path's suffix.
+
+    Raises LightsegError if the format cannot hold the image.
+    """
+    pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     quality = [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix in (".jpg", ".jpeg") else []
     done, data = cv2.imencode(path.suffix, pixels, quality)
     if not done:
-        raise LightsegError(f"{path}: a picture of {picture.shape[1]}x{picture.shape[0]} cannot be encoded so")
+        raise LightsegError(f"{path}: an image of {image.shape[1]}x{image.shape[0]} cannot be written in this format")
     write_bytes(path, data.tobytes())
 
 
 class GrowingFile:
-    """Text that is written as it comes; `finish` puts it in its place, whatever was written by then."""
+    """A text file written piece by piece. It appears under its path with `finish`."""
 
     def __init__(self, path: Path, head: str = "", foot: str = "") -> None:
         self.path, self.foot = path, foot
@@ -49,15 +52,15 @@ class GrowingFile:
 
 
 class GrowingList(GrowingFile):
-    """A JSON list, one item a line."""
+    """A JSON list, written with one item per line."""
 
     def __init__(self, path: Path, head: str = "[", foot: str = "]\n") -> None:
         super().__init__(path, head, foot)
-        self._between = "\n"
+        self._separator = "\n"
 
     def append(self, item: Any) -> None:
-        self.write(self._between + json.dumps(item, ensure_ascii=False))
-        self._between = ",\n"
+        self.write(self._separator + json.dumps(item, ensure_ascii=False))
+        self._separator = ",\n"
 
     def finish(self) -> None:
         self.write("\n")

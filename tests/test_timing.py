@@ -32,19 +32,19 @@ def test_the_budget_ends_the_runs_but_not_the_first(clock) -> None:
     assert timing.repeated(takes(clock, 1, 60, 1), 3) == [60]
 
 
-@pytest.mark.parametrize(("at_least", "expected"), [(1, [0, 1]), (3, [0, 1, 2, 3])])
-def test_rounds_within_a_budget(clock, at_least: int, expected: list[int]) -> None:
+@pytest.mark.parametrize(("min_rounds", "expected"), [(1, [0, 1]), (3, [0, 1, 2, 3])])
+def test_rounds_within_a_budget(clock, min_rounds: int, expected: list[int]) -> None:
     done = []
-    for number in timing.rounds(9, at_least=at_least, budget_s=5):
+    for number in timing.rounds(9, min_rounds=min_rounds, budget_s=5):
         clock[0] += 4
         done.append(number)
     assert done == expected
     assert list(timing.rounds(4, budget_s=5)) == [0, 1, 2, 3, 4]
 
 
-def test_calls_in_turn(clock) -> None:
+def test_interleaved_calls(clock) -> None:
     calls = {"a": takes(clock, 9, 1, 2), "b": takes(clock, 9, 3, 4)}
-    assert timing.in_turn(calls, 2) == {"a": [1, 2], "b": [3, 4]}
+    assert timing.interleaved(calls, 2) == {"a": [1, 2], "b": [3, 4]}
 
 
 def test_the_summary_is_in_milliseconds() -> None:

@@ -12,10 +12,10 @@ from lightseg.atomic_io import write_text
 from lightseg.errors import LightsegError
 from lightseg.leaderboard import csv_json, text
 from lightseg.leaderboard.cells import check_metrics, group_table, matrix_table
-from lightseg.leaderboard.matrix import matrix
+from lightseg.leaderboard.matrix import build_matrix
 from lightseg.leaderboard.records import read_records
-from lightseg.leaderboard.select import COLUMNS, FILTERS, ordered, select
-from lightseg.leaderboard.table import REWARD_EXPONENT, Group, groups
+from lightseg.leaderboard.select import COLUMNS, FILTERS, select_records, sort_groups
+from lightseg.leaderboard.table import REWARD_EXPONENT, Group, group_runs
 
 FORMATS = ("terminal", "markdown", "csv", "latex", "html", "json")
 SUFFIXES = {".md": "markdown", ".csv": "csv", ".tex": "latex", ".html": "html", ".htm": "html", ".json": "json"}
@@ -45,9 +45,10 @@ def leaderboard(
         raise LightsegError(f"--target-ms {target_ms:g}: a latency in milliseconds is more than 0")
     if not math.isfinite(reward_exponent):
         raise LightsegError(f"--reward-exponent {reward_exponent}: a number, {REWARD_EXPONENT} in the paper")
-    records = read_records(folders)
-    tables = groups(select(records.records, filters or {}), target_ms=target_ms, reward_exponent=reward_exponent)
-    return ordered(tables, sort, reverse), records.note()
+    scan = read_records(folders)
+    records = select_records(scan.records, filters or {})
+    groups = group_runs(records, target_ms=target_ms, reward_exponent=reward_exponent)
+    return sort_groups(groups, sort, reverse), scan.note()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -138,14 +139,15 @@ def _to_wandb(tables: list[Group], arguments: argparse.Namespace) -> None:
 
 
 def _text(tables: list[Group], note: str, form: str, arguments: argparse.Namespace) -> str:
+    matrix = build_matrix(tables) if arguments.matrix else None
     if form == "json":
-        return csv_json.matrix_json(matrix(tables)) if arguments.matrix else csv_json.json_text(tables, note)
+        return csv_json.matrix_json(matrix) if matrix else csv_json.json_text(tables, note)
     if form == "csv":
-        return csv_json.matrix_csv(matrix(tables)) if arguments.matrix else csv_json.csv_text(tables)
-    cells = [matrix_table(matrix(tables))] if arguments.matrix else [group_table(g, arguments.metrics) for g in tables]
+        return csv_json.matrix_csv(matrix) if matrix else csv_json.csv_text(tables)
+    cells = [matrix_table(matrix)] if matrix else [group_table(group, arguments.metrics) for group in tables]
     if form == "terminal":
         width = None if arguments.output else text.terminal_width()
-        return text.terminal(cells, width, colour=width is not None and "NO_COLOR" not in os.environ)
+        return text.terminal(cells, width, color=width is not None and "NO_COLOR" not in os.environ)
     return text.markdown(cells) if form == "markdown" else text.latex(cells)
 
 

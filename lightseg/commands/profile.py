@@ -61,21 +61,21 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _guidelines(arguments: argparse.Namespace) -> tuple[dict[str, Any], Table, Draw]:
     from lightseg.profile.guidelines import guidelines
-    from lightseg.profile.guidelines_report import guidelines_picture, guidelines_table
+    from lightseg.profile.guidelines_report import guidelines_plot, guidelines_table
 
-    return guidelines(threads=arguments.threads), guidelines_table, guidelines_picture
+    return guidelines(threads=arguments.threads), guidelines_table, guidelines_plot
 
 
 def _profile(
     arguments: argparse.Namespace, checkpoint: str | None, values: dict[str, Any]
 ) -> tuple[dict[str, Any], Table, Draw]:
     from lightseg.profile.api import profile
-    from lightseg.profile.model_args import requested
-    from lightseg.profile.report import profile_picture, profile_table
+    from lightseg.profile.model_args import requested_model
+    from lightseg.profile.report import profile_plot, profile_table
 
-    model, image_size = requested(checkpoint, values)
+    model, image_size = requested_model(checkpoint, values)
     report = profile(model, image_size, runs=arguments.runs, onnx=not arguments.no_onnx, compiled=arguments.compile)
-    return report, partial(profile_table, layers=arguments.layers), profile_picture
+    return report, partial(profile_table, layers=arguments.layers), profile_plot
 
 
 def read_overrides(overrides: Sequence[str]) -> tuple[str | None, dict[str, Any]]:

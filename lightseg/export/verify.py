@@ -74,7 +74,7 @@ def latencies(model: nn.Module, runner: Runner, images: np.ndarray, rounds: int 
         "eager_ms": lambda: eager(model, images, list(runner.metadata.outputs)),
         "exported_ms": lambda: runner.run(images),
     }
-    times = timing.in_turn(runs, rounds)
+    times = timing.interleaved(runs, rounds)
     medians = {name: round(statistics.median(all_times) * 1e3, 3) for name, all_times in times.items()}
     return {
         **medians,

@@ -1,4 +1,4 @@
-"""Leaderboards: the tables that the `record.json` files of finished runs make.
+"""Leaderboards: tables made from the `record.json` files of finished runs.
 
-`records` reads them, `table` groups and orders them, `text` and `page` write them. None of it imports torch.
+`records` reads the files, `table` groups and sorts the rows, `text` and `page` write them. None of it imports torch.
 """

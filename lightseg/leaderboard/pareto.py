@@ -4,18 +4,20 @@ from collections.abc import Sequence
 
 
 def front(accuracies: Sequence[float], costs: Sequence[float | None]) -> set[int]:
-    """Positions of the points to which no other is equal or better in both and better in one. Equal points share it;
-    a point without a cost is not on it."""
+    """Indices of the points on the front: no other point is at least as good in both values and better in one.
+
+    Equal points are on the front together. A point without a cost is not on it.
+    """
     points = sorted(
         (cost, -accuracy, i)
         for i, (accuracy, cost) in enumerate(zip(accuracies, costs, strict=True))
         if cost is not None
     )
-    chosen: set[int] = set()
-    best: tuple[float, float] | None = None  # accuracy, and the lowest cost it was had for
+    indices: set[int] = set()
+    best: tuple[float, float] | None = None  # the highest accuracy so far and its lowest cost
     for cost, negative, i in points:
         accuracy = -negative
         if best is None or accuracy > best[0] or (accuracy, cost) == best:
             best = (accuracy, cost)
-            chosen.add(i)
-    return chosen
+            indices.add(i)
+    return indices

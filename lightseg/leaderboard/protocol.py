@@ -1,4 +1,4 @@
-"""How a metric was measured: the values under which two numbers may stand in one column, and how they are said."""
+"""The evaluation protocol: how a metric was measured. Only numbers of one protocol share a column."""
 
 import hashlib
 import json
@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lightseg.leaderboard.sanitize import MOST_KEYS, MOST_LETTERS, Refused, plain
+from lightseg.leaderboard.sanitize import MAX_CHARS, MAX_KEYS, InvalidRecord, one_line_text
 
-SAID = {  # the values that are not said as "key value"
+TEMPLATES = {  # of the values that are not described as "key value"
     "split": "{}",
     "precision": "{}",
     "images": "{} images",
@@ -18,18 +18,19 @@ SAID = {  # the values that are not said as "key value"
     "crop": "input ({})",
     "ignore": "ids {} ignored",
     "left_out": "kinds of annotation left out: {}",
-    "skipped": "unreadable pictures left out: {}",
+    "skipped": "unreadable images left out: {}",
 }
-UNSAID = (("scales", "[1.0]"),)  # the usual value
+HIDDEN = (("scales", "[1.0]"),)  # the usual value
 
 
-def read_protocol(given: dict[str, Any], data: dict[str, Any]) -> dict[str, str]:
-    """The values of the protocol; of pictures that were left out how many, of a checkpoint which of a run's two.
+def read_protocol(values: dict[str, Any], data: dict[str, Any]) -> dict[str, str]:
+    """The protocol of a record as plain text: the number of images left out, and which of a run's checkpoints.
 
-    With what the data's options say of the labels: a class more or less makes another mean over classes.
+    Data options that change the labels become part of it, because the mean over classes depends on them. Raises
+    InvalidRecord for a protocol that is too long.
     """
     protocol: dict[str, str] = {}
-    for key, value in given.items():
+    for key, value in values.items():
         if key in ("left_out", "skipped"):
             if isinstance(value, list) and value:
                 protocol[key] = str(len(value))
@@ -37,30 +38,30 @@ def read_protocol(given: dict[str, Any], data: dict[str, Any]) -> dict[str, str]
         if key == "checkpoint":
             stem = re.split(r"[/\\]", value)[-1].removesuffix(".ckpt") if isinstance(value, str) else ""
             value = stem if stem in ("best", "last") else "given"
-        protocol[plain(key)] = plain(value)
+        protocol[one_line_text(key)] = one_line_text(value)
     splits = data.get("split")
     if isinstance(splits, dict) and isinstance(name := splits.get(protocol.get("split", "")), str):
-        protocol["split"] = plain(name)  # data.split.val=test
+        protocol["split"] = one_line_text(name)  # data.split.val=test
     if isinstance(classes := data.get("classes"), list | dict):
         digest = hashlib.sha256(json.dumps(classes, sort_keys=True).encode()).hexdigest()
         protocol["classes"] = f"{len(classes)} {digest[:6]}"
     for key in ("ignore", "coarse"):
         if data.get(key):
-            protocol[key] = plain(data[key])
-    if any(len(text) >= MOST_LETTERS for text in protocol.values()) or len(protocol) > MOST_KEYS:
-        raise Refused("whose protocol is too long")
+            protocol[key] = one_line_text(data[key])
+    if any(len(text) >= MAX_CHARS for text in protocol.values()) or len(protocol) > MAX_KEYS:
+        raise InvalidRecord("whose protocol is too long")
     return protocol
 
 
-def say_protocol(protocol: Mapping[str, str]) -> str:
+def describe_protocol(protocol: Mapping[str, str]) -> str:
     """One line: "val, 80 images, resolution: the label's own, best checkpoint, ema, 32-true"."""
     parts = []
     for key, value in protocol.items():
-        if (key, value) in UNSAID or value == "false":
+        if (key, value) in HIDDEN or value == "false":
             continue
-        if key in SAID:
-            text = value.split()[0] if key == "classes" else value  # without the digits that stand for their names
-            parts.append(SAID[key].format(text.replace('"', "").strip("{}")))
+        if key in TEMPLATES:
+            text = value.split()[0] if key == "classes" else value  # without the digest of the class names
+            parts.append(TEMPLATES[key].format(text.replace('"', "").strip("{}")))
         else:
             parts.append(key if value == "true" else f"{key} {value}")
     return ", ".join(parts)

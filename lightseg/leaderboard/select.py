@@ -1,4 +1,4 @@
-"""Which runs a leaderboard shows, and in which order."""
+"""Selects the runs of a leaderboard and sorts its rows."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,55 +7,60 @@ from operator import itemgetter
 from typing import Any
 
 from lightseg.errors import LightsegError, nearest
-from lightseg.leaderboard.conditions import places
-from lightseg.leaderboard.table import Group, Row
+from lightseg.leaderboard.table import Group, Row, rank_conditions
 from lightseg.leaderboard.validate import Record
 
 COLUMNS = ("backbone", "head", "params", "madds", "latency", "memory", "time", "date", "reward")
 FILTERS = ("task", "data", "backbone", "head", "weights")
 
 
-def select(records: Sequence[Record], patterns: dict[str, str | None]) -> list[Record]:
-    """The records whose `task`, `data`, `backbone`, `head` and `weights` match: shell patterns, several with commas.
-
-    Raises:
-        LightsegError: nothing is left; the message names what there is of the first key without a match.
-    """
-    kept = list(records)
-    for key, words in patterns.items():
-        if words is None:
-            continue
-        wanted = [word.strip() for word in words.split(",") if word.strip()]
-        there = sorted({getattr(record, key) for record in kept})
-        kept = [record for record in kept if any(fnmatchcase(getattr(record, key), word) for word in wanted)]
-        if not kept:
-            others = [name for name, value in patterns.items() if value is not None and name != key]
-            among = f" among the {', '.join(others)} chosen" if others else ""
-            raise LightsegError(f"no run has {key} {words!r}{among}: {nearest(words, there)}")
-    return kept
-
-
-def ordered(groups: Sequence[Group], key: str | None, reverse: bool = False) -> list[Group]:
-    """The groups with their rows sorted, those that lack the value last.
+def select_records(records: Sequence[Record], filters: dict[str, str | None]) -> list[Record]:
+    """The records that match the filters.
 
     Args:
-        key: one of COLUMNS, or a metric (`mIoU`, `val/mAP50`); None is the main metric. Costs and losses begin with
-            the lowest, metrics, rewards and dates with the highest, names with a. Latencies, and rewards made of them,
-            are ordered among those measured in one place, one place after the other.
+        filters: of `task`, `data`, `backbone`, `head` and `weights`: shell patterns, separated by commas; None: all.
+
+    Raises:
+        LightsegError: no record matches. The message names the first key without a match, and the nearest values.
+    """
+    selected = list(records)
+    for key, text in filters.items():
+        if text is None:
+            continue
+        patterns = [pattern.strip() for pattern in text.split(",") if pattern.strip()]
+        values = sorted({getattr(record, key) for record in selected})
+        selected = [record for record in selected if any(fnmatchcase(getattr(record, key), p) for p in patterns)]
+        if not selected:
+            others = [name for name, value in filters.items() if value is not None and name != key]
+            among = f" among the {', '.join(others)} chosen" if others else ""
+            raise LightsegError(f"no run has {key} {text!r}{among}: {nearest(text, values)}")
+    return selected
+
+
+def sort_groups(groups: Sequence[Group], key: str | None, reverse: bool = False) -> list[Group]:
+    """The groups with their rows sorted. Rows without the value come last.
+
+    Args:
+        key: one of COLUMNS, or a metric (`mIoU`, `val/mAP50`); None: the main metric. Costs and losses are sorted from
+            the lowest, metrics, rewards and dates from the highest, names from a. Latencies and rewards are sorted
+            separately for each of the measurement conditions.
         reverse: the other way round.
+
+    Raises:
+        LightsegError: there is no such column or metric, or no row has a reward.
     """
     if key is None or key in COLUMNS:
         if key == "reward" and all(row.reward is None for group in groups for row in group.rows):
             raise LightsegError("no row has a reward to sort by: give --reward MS, for runs whose latency is known")
         return [replace(group, rows=_sorted(group, key or group.metric, reverse)) for group in groups]
     metrics = dict.fromkeys(metric for group in groups for metric in group.metrics)
-    found = [metric for metric in metrics if key in (metric, metric.partition("/")[2])]
-    if not found:
+    matches = [metric for metric in metrics if key in (metric, metric.partition("/")[2])]
+    if not matches:
         choices = [*COLUMNS, *(metric.partition("/")[2] for metric in metrics)]
-        raise LightsegError(f"nothing is called {key!r} to sort by: {nearest(key, choices)}")
-    # a metric of other tasks leaves a group in its own order
+        raise LightsegError(f"no column or metric {key!r} to sort by: {nearest(key, choices)}")
+    # a group without the metric (of another task) is sorted by its main metric
     return [
-        replace(group, rows=_sorted(group, next((m for m in found if m in group.metrics), group.metric), reverse))
+        replace(group, rows=_sorted(group, next((m for m in matches if m in group.metrics), group.metric), reverse))
         for group in groups
     ]
 
@@ -66,8 +71,8 @@ def _sorted(group: Group, key: str, reverse: bool) -> tuple[Row, ...]:
     present: list[tuple[Any, Row]] = [pair for pair in values if pair[0] is not None]
     present.sort(key=itemgetter(0), reverse=highest_first != reverse)
     if key in ("latency", "reward"):
-        order = places(group.rows)
-        present.sort(key=lambda pair: order[pair[1].latency_how])
+        ranks = rank_conditions(group.rows)
+        present.sort(key=lambda pair: ranks[pair[1].latency_how])
     return (*(row for _, row in present), *(row for value, row in values if value is None))
 
 

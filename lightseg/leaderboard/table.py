@@ -1,4 +1,8 @@
-"""Tables of runs that may be compared: `groups` makes them of records, a Row is the seeds of one configuration."""
+"""Tables of runs that may be compared: `group_runs` makes them from records; a Row is the seeds of one configuration.
+
+Measurement conditions are the processor or device, the number of threads and the platform of a latency. Only latencies
+under the same conditions are ranked with each other.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -7,7 +11,7 @@ from statistics import fmean, median, stdev
 
 from lightseg.catalog.tasks import TASKS, MetricInfo
 from lightseg.leaderboard.pareto import front
-from lightseg.leaderboard.protocol import say_protocol
+from lightseg.leaderboard.protocol import describe_protocol
 from lightseg.leaderboard.validate import Record
 
 # MnasNet (arXiv:1807.11626), section 3.1: accuracy * (latency / target)^w, w = -0.07 as twice the latency buys 5 %
@@ -16,7 +20,7 @@ REWARD_EXPONENT = -0.07
 
 @dataclass(frozen=True)
 class Statistic:
-    """Mean and sample standard deviation (None for one value) of `n` seeds."""
+    """Mean and sample standard deviation (None for a single value) over `n` seeds."""
 
     mean: float
     std: float | None
@@ -30,22 +34,22 @@ class Row:
     backbone: str
     head: str
     weights: str  # "scratch", "pretrained", or the name of the file that the backbone began with
-    setting: dict[str, str]  # what differs from the defaults and is not the same in all rows of the group
-    metrics: dict[str, Statistic]  # 0..1, the task's main one first: {"val/mIoU": ...}
+    setting: dict[str, str]  # what differs from the defaults and between the rows of the group
+    metrics: dict[str, Statistic]  # 0..1, the task's main metric first: {"val/mIoU": ...}
     seeds: tuple[int, ...]
     params: int | None
     madds: int | None
-    latency_ms: float | None  # median over the runs that were measured as `latency_how` says
-    latency_how: str  # "Intel(R) Core(TM) i7-8700, 2 threads, Linux x86_64"
+    latency_ms: float | None  # median over the runs measured under `latency_how`
+    latency_how: str  # measurement conditions: "Intel(R) Core(TM) i7-8700, 2 threads, Linux x86_64"
     input: str  # "1x3x128x256 uint8"
     memory_mb: float | None  # of one forward
     train_s: float | None  # mean wall time of the runs that trained
     date: str  # of the newest run: "2026-11-22"
-    reward: float | None  # MnasNet's, where a target latency is given
+    reward: float | None  # MnasNet's; None without a target latency
     on_madds_front: bool  # no other row of the group is as accurate for fewer multiply-adds
-    on_latency_front: bool  # the same of latency, among rows measured in one place
+    on_latency_front: bool  # none is for less latency under its measurement conditions
     config_hash: str
-    records: tuple[Record, ...]  # one a seed, newest first
+    records: tuple[Record, ...]  # one per seed, newest first
 
     @property
     def setting_text(self) -> str:
@@ -54,17 +58,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows whose numbers may be compared: one task, one data set (by its fingerprint too), one evaluation protocol."""
+    """Rows whose numbers may be compared: of one task, data set (with its fingerprint) and evaluation protocol."""
 
     label: str  # unique: "seg camvid", or "seg camvid #2" for its second protocol
     task: str
     data: str
     fingerprint: str
     protocol: dict[str, str]
-    metric: str  # the main one: "val/mIoU"
-    metrics: tuple[str, ...]  # all that its rows have, the main one first
+    metric: str  # the main metric: "val/mIoU"
+    metrics: tuple[str, ...]  # of all rows, the main metric first
     shared: dict[str, str]  # settings that all rows have in common
-    rows: tuple[Row, ...]  # in the order asked for
+    rows: tuple[Row, ...]  # in the order of the table
     repeated: int  # runs left out because a newer one has the same configuration and seed
 
     def metric_info(self, key: str) -> MetricInfo:
@@ -74,41 +78,58 @@ class Group:
     @property
     def protocol_text(self) -> str:
         """One line: "val, 80 images, resolution: the label's own, best checkpoint, 32-true, files ab29eca25395"."""
-        said = say_protocol(self.protocol)
-        return f"{said}, files {self.fingerprint}" if self.fingerprint else said
+        text = describe_protocol(self.protocol)
+        return f"{text}, files {self.fingerprint}" if self.fingerprint else text
 
 
-def groups(
+def group_runs(
     records: Iterable[Record], *, target_ms: float | None = None, reward_exponent: float = REWARD_EXPONENT
 ) -> list[Group]:
-    """One a task, data set and protocol, in the order of the tasks and names; rows by the main metric, best first.
+    """A group per task, data set and protocol, sorted by task and name; its rows by the main metric, best first.
 
     Args:
         target_ms: MnasNet's target latency; without it rows have no reward.
     """
-    found: dict[tuple[str, str, str, frozenset[tuple[str, str]]], list[Record]] = {}
+    by_protocol: dict[tuple[str, str, str, frozenset[tuple[str, str]]], list[Record]] = {}
     for record in records:
         key = (record.task, record.data, record.fingerprint, frozenset(record.protocol.items()))
-        found.setdefault(key, []).append(record)
+        by_protocol.setdefault(key, []).append(record)
     tasks = list(TASKS)
-    # of several protocols on one data set that of the most runs is the first
-    ordered = sorted(found.values(), key=lambda runs: (tasks.index(runs[0].task), runs[0].data, -len(runs)))
-    names = Counter((runs[0].task, runs[0].data) for runs in ordered)
+    # of several protocols on one data set, the one with the most runs is the first
+    parts = sorted(by_protocol.values(), key=lambda runs: (tasks.index(runs[0].task), runs[0].data, -len(runs)))
+    counts = Counter((runs[0].task, runs[0].data) for runs in parts)
     numbers: Counter[tuple[str, str]] = Counter()
-    made = []
-    for runs in ordered:
+    groups = []
+    for runs in parts:
         name = (runs[0].task, runs[0].data)
         numbers[name] += 1
-        label = " ".join(name) + (f" #{numbers[name]}" if names[name] > 1 else "")
-        made.append(_group(label, runs, target_ms, reward_exponent))
-    return made
+        label = " ".join(name) + (f" #{numbers[name]}" if counts[name] > 1 else "")
+        groups.append(_group(label, runs, target_ms, reward_exponent))
+    return groups
+
+
+def rank_conditions(rows: Sequence[Row]) -> dict[str, int]:
+    """The measurement conditions of the rows' latencies -> 0, 1, ...; those of the most rows first."""
+    counts = Counter(row.latency_how for row in rows if row.latency_ms is not None)
+    return {how: i for i, how in enumerate(sorted(counts, key=lambda how: (-counts[how], how)))}
+
+
+def short_conditions(rows: Sequence[Row]) -> tuple[list[str], str]:
+    """The measurement conditions of each row without the ending that all rows share, and that ending."""
+    parts = [row.latency_how.split(", ") if row.latency_how else [] for row in rows]
+    measured = [part for part in parts if part]
+    shared = 0
+    while measured and all(len(part) > shared and part[-1 - shared] == measured[0][-1 - shared] for part in measured):
+        shared += 1
+    common = measured[0][len(measured[0]) - shared :] if measured else []
+    return [", ".join(part[: len(part) - shared]) or "-" for part in parts], ", ".join(common)
 
 
 def _group(label: str, runs: Sequence[Record], target_ms: float | None, exponent: float) -> Group:
     configurations: dict[tuple[str, str, str, str], dict[tuple[int, str], Record]] = {}
     for run in sorted(runs, key=lambda run: (run.started, str(run.folder)), reverse=True):
         key = (run.backbone, run.head, run.weights, run.config_hash)
-        # a seed that was run again says nothing new of the spread: the newest stands
+        # of runs that repeat a seed only the newest counts
         configurations.setdefault(key, {}).setdefault((run.seed, run.checkpoint), run)
     seeds = [tuple(runs.values()) for runs in configurations.values()]
     first = runs[0]
@@ -119,15 +140,15 @@ def _group(label: str, runs: Sequence[Record], target_ms: float | None, exponent
     accuracies = [fmean(record.metrics[metric] for record in records) for records in seeds]
     madds_front = front(accuracies, [records[0].madds for records in seeds])
     latency_front: set[int] = set()
-    for how in {how for _, how in latencies}:
-        latency_front |= front(accuracies, [ms if at == how else None for ms, at in latencies])
-    alike = Counter((r[0].backbone, r[0].head, r[0].weights, frozenset(r[0].setting.items())) for r in seeds)
+    for conditions in {how for _, how in latencies}:
+        latency_front |= front(accuracies, [ms if how == conditions else None for ms, how in latencies])
+    names = Counter((r[0].backbone, r[0].head, r[0].weights, frozenset(r[0].setting.items())) for r in seeds)
     rows = []
     for i, records in enumerate(seeds):
         newest = records[0]
         setting = {key: value for key, value in newest.setting.items() if key not in shared}
         name = (newest.backbone, newest.head, newest.weights, frozenset(newest.setting.items()))
-        if alike[name] > 1:  # the defaults have changed between them: all there is to tell them apart
+        if names[name] > 1:  # the defaults differ between versions: only the hash tells the rows apart
             setting["config"] = newest.config_hash
         ms, how = latencies[i]
         times = [record.wall_s for record in records if record.trained and record.wall_s is not None]
@@ -170,17 +191,16 @@ def _group(label: str, runs: Sequence[Record], target_ms: float | None, exponent
 
 
 def _statistics(records: Sequence[Record], main: str) -> dict[str, Statistic]:
-    """Of each metric over the seeds that have it (COCO's mAP_small is undefined where nothing is small)."""
-    keys = dict.fromkeys([main, *(key for record in records for key in record.metrics)])
-    result = {}
-    for key in keys:
+    """Of each metric over the seeds that have it: COCO's mAP_small is undefined in images without small objects."""
+    statistics = {}
+    for key in dict.fromkeys([main, *(key for record in records for key in record.metrics)]):
         values = [record.metrics[key] for record in records if key in record.metrics]
-        result[key] = Statistic(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
-    return result
+        statistics[key] = Statistic(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
+    return statistics
 
 
 def _latency(records: Sequence[Record]) -> tuple[float | None, str]:
-    """The median over the runs measured in the place where most were (the newest of equals), and that place."""
+    """The median under the measurement conditions of the most runs (of equals, of the newest), and the conditions."""
     times: dict[str, list[float]] = {}
     for record in records:
         if record.latency_ms is not None:

@@ -1,1 +1,1 @@
-"""The official evaluators behind one thin interface each."""
+"""Metrics of each task, equal to the official evaluators."""

@@ -1,4 +1,4 @@
-"""What detection and pose share of COCO's evaluation (Lin et al., arXiv:1405.0312) by faster-coco-eval."""
+"""COCO's evaluation (Lin et al., arXiv:1405.0312) with faster-coco-eval: the parts that detection and pose share."""
 
 import gc
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,49 +11,49 @@ from faster_coco_eval import COCO
 from lightseg.errors import LightsegError
 
 IOUS = np.linspace(0.5, 0.95, 10)
-MOST = 1 << 24  # whole numbers that float32, the states' type, holds exactly
-# (key, "precision" or "recall", IoU or OKS, place of the range of areas, place of the number of detections an image)
+MAX_EXACT_INT = 1 << 24  # float32, the type of the states, holds integers exactly up to this
+# (key, "precision" or "recall", IoU or OKS, index of the range of areas, index of the maximum number of detections)
 Summary = Sequence[tuple[str, str, float | None, int, int]]
 
 
-def image_ids_of(ground_truth: Mapping[str, Any]) -> list[int]:
-    """Raises LightsegError for more images than the states can tell apart."""
+def checked_image_ids(ground_truth: Mapping[str, Any]) -> list[int]:
+    """Ids of the images. Raises LightsegError for more images than float32 states can number."""
     image_ids = [image["id"] for image in ground_truth["images"]]
-    if len(image_ids) >= MOST:
-        raise LightsegError(f"{len(image_ids)} images cannot be evaluated at once: the limit is {MOST - 1}")
+    if len(image_ids) >= MAX_EXACT_INT:
+        raise LightsegError(f"{len(image_ids)} images cannot be evaluated at once: the limit is {MAX_EXACT_INT - 1}")
     return image_ids
 
 
-def index(ground_truth: Mapping[str, Any], annotations: list[dict[str, Any]]) -> COCO:
-    """By hand for predictions too: `loadRes` adds a polygon to each of half a million boxes."""
+def build_index(ground_truth: Mapping[str, Any], annotations: list[dict[str, Any]]) -> COCO:
+    """A COCO object of ground truth or predictions. `loadRes` is not used: it would add a polygon to every box."""
     coco = COCO()
     coco.dataset = {**ground_truth, "annotations": annotations}
     coco.createIndex()
     return coco
 
 
-def summarise(figures: Mapping[str, np.ndarray], summary: Summary) -> dict[str, float]:
-    """precision [IoU, recall, class, area, detections] and recall [IoU, class, area, detections] as the named means."""
+def summarize(figures: Mapping[str, np.ndarray], summary: Summary) -> dict[str, float]:
+    """Means of precision [IoU, recall, class, area, detections] and recall [IoU, class, area, detections], by key."""
     result = {}
-    for key, what, iou, area, most in summary:
-        values = figures[what][..., area, most]
+    for key, name, iou, area, max_detections in summary:
+        values = figures[name][..., area, max_detections]
         result[key] = mean(values if iou is None else values[np.isclose(IOUS, iou)])
     return result
 
 
 def mean(values: np.ndarray) -> float:
-    """NaN where there is no object to find, which the evaluators write as -1."""
+    """The mean without -1, which stands for "no object"; NaN where nothing is left."""
     values = values[values > -1]
     return float(values.mean()) if values.size else float("nan")
 
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """It would look through a million short-lived dicts again and again: a quarter of the time."""
-    collects = gc.isenabled()
+    """Without garbage collection, which takes a quarter of the time with a million short-lived dicts."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if collects:
+        if was_enabled:
             gc.enable()

@@ -1,8 +1,8 @@
-"""COCO's detection figures (Lin et al., arXiv:1405.0312) by faster-coco-eval, equal to pycocotools' own.
+"""COCO's detection metrics (Lin et al., arXiv:1405.0312) with faster-coco-eval, equal to those of pycocotools.
 
-AP is the mean over IoU 0.50:0.05:0.95 of the precision at 101 levels of recall; crowds, and objects outside the range
-of sizes that is looked at, neither help nor harm. small: below 32 x 32 px of the picture on disk, large: from 96 x 96.
-Everything is counted over the whole set at the end, so until then the predictions are kept, at 24 bytes a box.
+AP is the mean over IoU 0.50:0.05:0.95 of the precision at 101 levels of recall. Crowds and objects outside the range of
+areas are ignored. small: below 32 x 32 px of the image file; large: from 96 x 96 px.
+The evaluation needs the predictions of all images. They are kept at 24 bytes per box.
 """
 
 import logging
@@ -21,7 +21,7 @@ from lightseg.metrics import coco
 
 _log = logging.getLogger(__name__)
 _CLASSES_AT_ONCE = 16
-_SUMMARY: coco.Summary = (  # as COCOeval.summarize has them
+_SUMMARY: coco.Summary = (  # as in COCOeval.summarize
     ("mAP", "precision", None, 0, -1), ("mAP50", "precision", 0.5, 0, -1), ("mAP75", "precision", 0.75, 0, -1),
     ("mAP_small", "precision", None, 1, -1), ("mAP_medium", "precision", None, 2, -1),
     ("mAP_large", "precision", None, 3, -1),
@@ -30,11 +30,12 @@ _SUMMARY: coco.Summary = (  # as COCOeval.summarize has them
 
 
 class DetectionMetric(Metric):
-    """Fractions 0..1 over the images that `update` has seen, each counted once however often it came.
+    """Fractions 0..1 over the images of `update`. An image counts once, however often it is given.
 
-    ground_truth: what `CocoDetection.ground_truth()` gives: COCO's `images`, `annotations` (bbox, area, iscrowd, ids
-        other than 0) and `categories`.
-    class_names, category_ids: of the labels 0..C-1.
+    Args:
+        ground_truth: of `CocoDetection.ground_truth()`: COCO's `images`, `annotations` (bbox, area, iscrowd, ids other
+            than 0) and `categories`.
+        class_names, category_ids: of the labels 0..C-1.
     """
 
     higher_is_better = True
@@ -52,24 +53,24 @@ class DetectionMetric(Metric):
             raise LightsegError(f"category_ids must differ: {category_ids}")
         self.ground_truth = ground_truth
         self.class_names, self.category_ids = list(class_names), list(category_ids)
-        self._by_category = np.argsort(category_ids)  # labels in the order of their ids, which is the evaluators'
-        self.image_ids = coco.image_ids_of(ground_truth)
-        self._place = {image_id: place for place, image_id in enumerate(self.image_ids)}
-        # Flat float32 both, because that is what torchmetrics puts in for a process that has seen no image.
-        self.add_state("images", [], dist_reduce_fx="cat")  # place in image_ids, number of detections; again
-        self.add_state("detections", [], dist_reduce_fx="cat")  # x1, y1, x2, y2, score, label; again
+        self._by_category = np.argsort(category_ids)  # labels sorted by category id, as the evaluator does
+        self.image_ids = coco.checked_image_ids(ground_truth)
+        self._image_index = {image_id: i for i, image_id in enumerate(self.image_ids)}
+        # flat float32, like the empty tensor that torchmetrics adds for a process without images
+        self.add_state("images", [], dist_reduce_fx="cat")  # (index in image_ids, number of detections) per image
+        self.add_state("detections", [], dist_reduce_fx="cat")  # (x1, y1, x2, y2, score, label) per detection
 
     def update(self, predictions: Sequence[Mapping[str, Tensor]], image_ids: Sequence[int]) -> None:
-        """predictions: for each image boxes [n, 4] xyxy in pixels of the picture on disk, labels [n], scores [n].
+        """Add a batch of predictions: per image boxes [n, 4] xyxy in pixels of the image file, labels [n], scores [n].
 
-        Raises LightsegError for images that are not in the ground truth, labels that are no class, shapes that do not
-        fit, and values that are not finite.
+        Raises LightsegError for an image that is not in the ground truth, a label that is not a class, a value that is
+        not finite, and shapes that do not fit.
         """
         if len(predictions) != len(image_ids):
             raise LightsegError(f"{len(predictions)} predictions for {len(image_ids)} images")
         rows, counts = [], []
         for prediction, image_id in zip(predictions, image_ids, strict=True):
-            if image_id not in self._place:
+            if image_id not in self._image_index:
                 raise LightsegError(f"image {image_id} is not in the ground truth of the evaluation")
             boxes, labels, scores = (prediction[key] for key in ("boxes", "labels", "scores"))
             n = len(scores)
@@ -79,7 +80,7 @@ class DetectionMetric(Metric):
                     f"{list(scores.shape)} do not fit: they are [n, 4], [n] and [n]"
                 )
             rows.append(torch.cat([boxes.float(), scores.float()[:, None], labels.float()[:, None]], 1).to(self.device))
-            counts += [self._place[image_id], n]
+            counts += [self._image_index[image_id], n]
         if not rows:
             return
         batch = torch.cat(rows)
@@ -90,14 +91,14 @@ class DetectionMetric(Metric):
     def compute(self) -> dict[str, float]:
         """`{"mAP", "mAP50", "mAP75", "mAP_small", "mAP_medium", "mAP_large", "AR1", "AR10", "AR100", "AP/<class>"}`.
 
-        NaN where there is no object to find (pycocotools writes -1); classes without one are not listed.
+        NaN where there is no object (pycocotools: -1). Classes without an object are not listed.
         """
-        places, rows, owners = self._kept()
-        if not len(places):
+        images, rows, image_of_row = self._unique()
+        if not len(images):
             return dict.fromkeys((key for key, *_ in _SUMMARY), float("nan"))
         with coco.no_garbage_collection():
-            figures = self._evaluate(places, rows, owners)
-        result = coco.summarise(figures, _SUMMARY)
+            figures = self._evaluate(images, rows, image_of_row)
+        result = coco.summarize(figures, _SUMMARY)
         ranks = np.argsort(self._by_category).tolist()
         for rank, name in zip(ranks, self.class_names, strict=True):
             value = coco.mean(figures["precision"][:, :, rank, 0, -1])
@@ -106,68 +107,69 @@ class DetectionMetric(Metric):
         return result
 
     def results(self) -> list[dict[str, Any]]:
-        """The predictions as COCO results, the list that evaluation servers and pycocotools' `loadRes` take.
+        """The predictions as a list of COCO results, for evaluation servers and pycocotools' `loadRes`.
 
-        Distributed, every process must call it, and all get the predictions of all.
+        Distributed, every process must call it; each gets the predictions of all processes.
         """
         with self.sync_context(dist_sync_fn=self.dist_sync_fn):
-            _, rows, owners = self._kept()
+            _, rows, image_of_row = self._unique()
         return [
             {"image_id": image, "category_id": category, "bbox": box, "score": score}
-            for image, category, box, score in self._columns(rows, owners)
+            for image, category, box, score in self._columns(rows, image_of_row)
         ]
 
     def _check(self, batch: Tensor, counts: Sequence[int]) -> None:
-        """The rows of one batch, looked at together: on a GPU every look is a wait."""
+        """Raises LightsegError for an invalid row. The batch is checked at once: each check waits for the GPU."""
         classes = len(self.class_names)
-        good = batch.isfinite().all(1) & (batch[:, 5] >= 0) & (batch[:, 5] < classes)
-        if good.all():
+        valid = batch.isfinite().all(1) & (batch[:, 5] >= 0) & (batch[:, 5] < classes)
+        if valid.all():
             return
-        row = int((~good).nonzero()[0])
+        row = int((~valid).nonzero()[0])
         image = self.image_ids[counts[::2][int(np.searchsorted(np.cumsum(counts[1::2]), row, side="right"))]]
         if batch[row].isfinite().all():
-            raise LightsegError(f"image {image}: label {int(batch[row, 5])} lies outside the classes 0..{classes - 1}")
+            raise LightsegError(f"image {image}: label {int(batch[row, 5])} is outside the classes 0..{classes - 1}")
         raise LightsegError(f"image {image}: a predicted box or score is not finite; has the training diverged?")
 
-    def _kept(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Places in image_ids [I] in rising order, detections [n, 6], their image's place [n]; repeats left out.
+    def _unique(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Indices of the images [I], sorted; detections [n, 6]; and the index of their image [n], without repeats.
 
-        Distributed evaluation may give an image to two processes so that all have equally many.
+        Distributed evaluation may give an image to two processes, so that all have the same number of images.
         """
         if not len(self.images):
             return np.zeros(0, np.int64), np.zeros((0, 6), np.float32), np.zeros(0, np.int64)
-        places, counts = dim_zero_cat(self.images).cpu().numpy().astype(np.int64).reshape(-1, 2).T
+        images, counts = dim_zero_cat(self.images).cpu().numpy().astype(np.int64).reshape(-1, 2).T
         rows = dim_zero_cat(self.detections).cpu().numpy().reshape(-1, 6)
-        seen, first = np.unique(places, return_index=True)
-        is_first = np.zeros(len(places), bool)
+        unique, first = np.unique(images, return_index=True)
+        is_first = np.zeros(len(images), bool)
         is_first[first] = True
         keep = np.repeat(is_first, counts)
-        rows, owners = rows[keep], np.repeat(places, counts)[keep]
-        order = np.argsort(owners, kind="stable")
-        return seen, rows[order], owners[order]
+        rows, image_of_row = rows[keep], np.repeat(images, counts)[keep]
+        order = np.argsort(image_of_row, kind="stable")
+        return unique, rows[order], image_of_row[order]
 
-    def _columns(self, rows: np.ndarray, owners: np.ndarray) -> Any:
+    def _columns(self, rows: np.ndarray, image_of_row: np.ndarray) -> Any:
         """(image id, category id, bbox [x, y, width, height], score) of every detection, as Python numbers."""
         boxes = rows[:, :4].astype(np.float64)
         boxes[:, 2:] -= boxes[:, :2]
-        images = [self.image_ids[place] for place in owners.tolist()]
+        images = [self.image_ids[i] for i in image_of_row.tolist()]
         categories = [self.category_ids[label] for label in rows[:, 5].astype(np.int64).tolist()]
         return zip(images, categories, boxes.tolist(), rows[:, 4].tolist(), strict=True)
 
-    def _evaluate(self, places: np.ndarray, rows: np.ndarray, owners: np.ndarray) -> dict[str, np.ndarray]:
-        """precision [IoU, recall, class, area, detections an image], recall [IoU, class, area, detections]; -1 where
-        there is no object. Classes are in the order of their category ids; as they have nothing to do with each other,
-        a few at a time keep the memory small.
+    def _evaluate(self, images: np.ndarray, rows: np.ndarray, image_of_row: np.ndarray) -> dict[str, np.ndarray]:
+        """precision [IoU, recall, class, area, detections] and recall [IoU, class, area, detections]; -1: no object.
+
+        The classes are sorted by category id. They are evaluated a few at a time, which needs less memory.
         """
-        image_ids = [self.image_ids[place] for place in places.tolist()]
+        image_ids = [self.image_ids[i] for i in images.tolist()]
         parts: list[dict[str, np.ndarray]] = []
         for start in range(0, len(self.category_ids), _CLASSES_AT_ONCE):
             labels = self._by_category[start : start + _CLASSES_AT_ONCE]
             category_ids = [self.category_ids[label] for label in labels.tolist()]
-            truth = [dict(one) for one in self.ground_truth["annotations"] if one["category_id"] in category_ids]
-            chosen = np.isin(rows[:, 5], labels)
-            columns = self._columns(rows[chosen], owners[chosen])
-            found = [
+            annotations = self.ground_truth["annotations"]
+            objects = [dict(annotation) for annotation in annotations if annotation["category_id"] in category_ids]
+            selected = np.isin(rows[:, 5], labels)
+            columns = self._columns(rows[selected], image_of_row[selected])
+            detections = [
                 {
                     "id": number, "image_id": image, "category_id": category, "bbox": box, "score": score,
                     "area": box[2] * box[3], "iscrowd": 0,
@@ -175,8 +177,8 @@ class DetectionMetric(Metric):
                 for number, (image, category, box, score) in enumerate(columns, start=1)
             ]  # fmt: skip
             evaluation = COCOeval_faster(
-                coco.index(self.ground_truth, truth),
-                coco.index(self.ground_truth, found),
+                coco.build_index(self.ground_truth, objects),
+                coco.build_index(self.ground_truth, detections),
                 "bbox",
                 print_function=_log.debug,
             )

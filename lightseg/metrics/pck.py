@@ -1,5 +1,6 @@
-"""Percentage of Correct Keypoints: points nearer to the truth than a share of the person's size (Yang & Ramanan,
-Articulated Human Detection with Flexible Mixtures of Parts, TPAMI 2013).
+"""Percentage of Correct Keypoints (PCK): the distance to the ground truth is below a fraction of the person's size.
+
+Yang & Ramanan, "Articulated Human Detection with Flexible Mixtures of Parts", TPAMI 2013.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,15 +19,20 @@ def unit_lengths(
     points: np.ndarray,
     annotations: Sequence[Mapping[str, Any]],
 ) -> tuple[str | list[str], np.ndarray]:
-    """The unit that is taken, and its length in px [A] in every person, 0 where it cannot be measured.
+    """The unit of distances, and its length in px in every person [A]; 0 where an end of it is not labeled.
 
-    unit: "box" (its longer side), "torso", two names of keypoints, or None: "torso" where names has its ends, else
-        "box". points [A, K, 3]: x, y, visibility.
+    Args:
+        unit: "box" (its longer side), "torso", two names of keypoints, or None: "torso" where `names` has its ends,
+            otherwise "box".
+        points: [A, K, 3]: x, y, visibility.
+
+    Raises:
+        LightsegError: the unit is unknown, or `names` does not have its ends.
     """
     if unit is None:
         unit = "torso" if set(TORSO) <= set(names) else "box"
     if unit == "box":
-        return unit, np.array([max(one["bbox"][2:]) for one in annotations], np.float64)
+        return unit, np.array([max(annotation["bbox"][2:]) for annotation in annotations], np.float64)
     ends = list(TORSO) if unit == "torso" else [unit] if isinstance(unit, str) else list(unit)
     unknown = next((name for name in ends if name not in names), None)
     if unknown is not None:
@@ -35,24 +41,24 @@ def unit_lengths(
         raise LightsegError(f"PCK's unit is box, torso or two different keypoints, not {unit}")
     first, second = (points[:, names.index(name)] for name in ends)
     lengths = np.hypot(*(first - second)[:, :2].T)
-    labelled = (first[:, 2] > 0) & (second[:, 2] > 0)
-    return unit if isinstance(unit, str) else ends, np.where(labelled, lengths, 0)
+    labeled = (first[:, 2] > 0) & (second[:, 2] > 0)
+    return unit if isinstance(unit, str) else ends, np.where(labeled, lengths, 0)
 
 
 def pck(
-    found: np.ndarray, true: np.ndarray, lengths: np.ndarray, names: Sequence[str], threshold: float
+    predicted: np.ndarray, truth: np.ndarray, lengths: np.ndarray, names: Sequence[str], threshold: float
 ) -> dict[str, float]:
-    """`{"PCK", "PCK/<name>"}`: the share of labelled points found within `threshold` of the person's unit, of each
-    keypoint, and the mean of these; points labelled in nobody are not listed.
+    """`{"PCK", "PCK/<name>"}`: per keypoint the fraction predicted correctly, and the mean over the keypoints.
 
-    found [P, K, 2], true [P, K, 3] with visibility, lengths [P]; persons of length 0 do not count.
+    A prediction [P, K, 2] is correct within `threshold` times the person's unit, `lengths` [P], of the truth [P, K, 3]
+    (x, y, visibility). Persons of length 0 do not count; a keypoint that is labeled in no person is not listed.
     """
-    counted = (true[..., 2] > 0) & (lengths > 0)[:, None]
-    distances = np.linalg.norm(found - true[..., :2], axis=2)
-    right = (counted & (distances < threshold * lengths[:, None])).sum(0)
-    shares = {
+    counted = (truth[..., 2] > 0) & (lengths > 0)[:, None]
+    distances = np.linalg.norm(predicted - truth[..., :2], axis=2)
+    correct = (counted & (distances < threshold * lengths[:, None])).sum(0)
+    fractions = {
         f"PCK/{name}": float(hits / count)
-        for name, hits, count in zip(names, right, counted.sum(0), strict=True)
+        for name, hits, count in zip(names, correct, counted.sum(0), strict=True)
         if count
     }
-    return {"PCK": float(np.mean(list(shares.values()))) if shares else float("nan"), **shares}
+    return {"PCK": float(np.mean(list(fractions.values()))) if fractions else float("nan"), **fractions}

@@ -1,6 +1,6 @@
-"""What a model costs, and why: whole (`cost.py`), layer by layer (`layers.py`), and what ShuffleNetV2's guidelines say.
+"""The cost of a model: in total (`cost.py`), by layer (`layers.py`) and by stage (`stages.py`).
 
-`lightseg.profile.api.profile` measures all of it at once; `lightseg profile` prints it.
+`lightseg.profile.api.profile` measures all of it; `lightseg profile` prints it.
 """
 
 from lightseg.profile.cost import (

@@ -1,4 +1,4 @@
-"""`profile`: everything that a model costs for one image."""
+"""`profile`: the complete cost of a model for one image."""
 
 from dataclasses import asdict
 from typing import Any
@@ -16,31 +16,32 @@ from lightseg.profile.stages import sum_stages
 def profile(
     model: Model, image_size: tuple[int, int], *, runs: int = 20, onnx: bool = True, compiled: bool = False
 ) -> dict[str, Any]:
-    """What a model on the CPU costs for one image, whole, by stage and by layer.
+    """The cost of a model on the CPU for one image, in total, by stage and by layer.
 
     Args:
         image_size: (height, width) in pixels.
-        runs: timed forwards of each kind; 0: nothing is timed, so that the rest does not depend on the machine.
-        onnx, compiled: also measure ONNX Runtime where it is installed, and torch.compile, which takes minutes.
+        runs: timed forward passes per runtime; 0: nothing is timed, and the result does not depend on the machine.
+        onnx: also time ONNX Runtime, where it is installed.
+        compiled: also time torch.compile, which takes minutes.
 
     Returns:
         `model` (its spec), `image_size`, `params`, `madds` (for MicroNet also `madds_with_shift_max`), `activations`,
-        `mac` (see `lightseg.profile.layers`), `peak_memory_mb` (weights and living tensors of one forward), `stages`
-        and `layers`, lists whose sums those are, and `latency`, `skipped` (see `measure_runtimes`). The `time_ms` of
-        layers are medians of forwards with torch's present number of threads, `layer_threads`.
+        `mac` (see `lightseg.profile.layers`), `peak_memory_mb` (weights and live tensors of one forward), `stages` and
+        `layers` (lists that add up to these figures), `latency` and `skipped` (see `measure_runtimes`). `time_ms` of a
+        layer is a median over forward passes in eager mode with `layer_threads` threads, torch's present setting.
 
     Raises:
-        LightsegError: the model cannot take images of that size.
+        LightsegError: the model cannot process images of that size.
     """
     shape = (1, model.spec.get("in_chans", 3), *image_size)
     try:
         modules = count_modules(model, shape, torch.uint8)
-    except (RuntimeError, ValueError, AssertionError, IndexError) as error:  # each net has its own way to say it
+    except (RuntimeError, ValueError, AssertionError, IndexError) as error:  # the nets raise different errors
         name = model.spec.get("backbone")
         raise LightsegError(f"{name} cannot take images of {shape[2]}x{shape[3]}: {one_line(error)[:160]}") from error
     layers = [module for module in modules.values() if module.computes or module.params]
     shift_max = sum(layer.shift_max for layer in layers)
-    whole = {
+    totals = {
         "model": {key: model.spec.get(key) for key in ("backbone", "task", "num_classes", "output_stride", "head")},
         "image_size": list(image_size),
         "params": count_params(model),
@@ -58,7 +59,7 @@ def profile(
         for layer in layers:
             layer.time_ms = round(times.get(layer.name, 0.0), 4)
     return {
-        **whole,
+        **totals,
         "latency": latency,
         "skipped": skipped,
         "layer_threads": torch.get_num_threads(),

@@ -1,8 +1,8 @@
-"""What a model costs: parameters, multiply-adds, memory and latency, in figures that can be compared between runs.
+"""The cost of a model: parameters, multiply-adds, memory and latency.
 
-Multiply-adds (MAdds) are those of convolutions and linear layers, as the papers of lightweight nets count them: torch
-counts two operations for each. They and the memory are measured on the meta device, so that they do not depend on the
-machine, take a fraction of a second for any net and image size, and leave the module as it was.
+Multiply-adds (MAdds) are those of convolutions and linear layers, as the papers of lightweight nets count them; torch
+counts two FLOPs for each. MAdds and memory are counted on the meta device: that does not depend on the machine, takes a
+fraction of a second for any net and image size, and does not change the module.
 """
 
 import weakref
@@ -22,15 +22,15 @@ from lightseg.profile.machine import processor
 
 
 def count_params(module: nn.Module) -> int:
-    """Number of weights, trainable or frozen, shared ones once; batch norm's statistics are buffers and not counted."""
+    """Number of parameters, trainable or frozen, shared ones once; buffers (statistics of batch norm) do not count."""
     return sum(p.numel() for p in module.parameters())
 
 
 def count_madds(module: nn.Module, input_shape: Sequence[int], dtype: torch.dtype = torch.float32) -> int:
-    """Multiply-adds of convolutions, linear layers and matrix products in one forward in evaluation mode.
+    """Multiply-adds of convolutions, linear layers and matrix products in one forward pass in evaluation mode.
 
     Args:
-        input_shape: of the one tensor that `module` takes, [B, C, H, W].
+        input_shape: [B, C, H, W] of the single input tensor.
         dtype: uint8 for a `lightseg.model.Model`.
     """
     with FlopCounterMode(display=False) as counter:
@@ -39,14 +39,15 @@ def count_madds(module: nn.Module, input_shape: Sequence[int], dtype: torch.dtyp
 
 
 def count_shift_max(module: nn.Module, input_shape: Sequence[int], dtype: torch.dtype = torch.float32) -> int:
-    """Multiply-adds of the products in Dynamic Shift-Max, which MicroNet's published figures include: 0 for other nets.
+    """Multiply-adds of the products in Dynamic Shift-Max; 0 for nets other than MicroNet.
 
-    Arguments as for `count_madds`, which leaves them out, because no other net's products by scalars are counted.
+    MicroNet's published figures include them. `count_madds`, which has the same arguments, does not: multiplications by
+    scalars are not counted in other nets either.
     """
-    found: list[int] = []
+    counts: list[int] = []
 
     def count(layer: Any, inputs: Any, output: Tensor) -> None:
-        found.append(output.numel() * layer.madds)
+        counts.append(output.numel() * layer.madds)
 
     handles = [m.register_forward_hook(count) for m in module.modules() if isinstance(m, ShiftMax)]
     try:
@@ -55,13 +56,15 @@ def count_shift_max(module: nn.Module, input_shape: Sequence[int], dtype: torch.
     finally:
         for handle in handles:
             handle.remove()
-    return sum(found)
+    return sum(counts)
 
 
 def peak_memory(module: nn.Module, input_shape: Sequence[int], dtype: torch.dtype = torch.float32) -> int:
-    """Bytes of weights, buffers, input and living intermediate results at the fullest moment of one forward without
-    gradients. An allocator and the workspace of convolutions come on top, on every machine otherwise."""
-    with LivingBytes() as memory:
+    """Peak bytes of weights, buffers, input and intermediate results in one forward pass without gradients.
+
+    The overhead of the allocator and the workspace of convolutions, which depend on the machine, are not included.
+    """
+    with LiveBytes() as memory:
         meta_forward(module, input_shape, dtype)
     return memory.peak
 
@@ -74,14 +77,14 @@ def measure_latency(
     runs: int = 20,
     dtype: torch.dtype = torch.float32,
 ) -> dict[str, Any]:
-    """Median time of a forward in evaluation mode on the device where the module is.
+    """Latency of a forward pass in evaluation mode on the module's device.
 
     Args:
-        threads: torch's threads on the CPU while measuring; None leaves them.
+        threads: torch's CPU threads during the measurement; None: the present setting.
 
     Returns:
-        `latency_ms` (median), `latency_min_ms`, and how they were measured: `runs` (fewer than asked for if those would
-        take over 10 s), `threads`, `device`, `input`.
+        `latency_ms` (median), `latency_min_ms`, and the measurement conditions: `runs` (fewer than the argument where
+        they would take over 10 s), `threads`, `device`, `input`.
     """
     device = next(module.parameters()).device
     images = torch.zeros(*input_shape, dtype=dtype, device=device)
@@ -112,12 +115,12 @@ def profile_model(
     """The cost of a `lightseg.model.Model` for one image of `image_size` (height, width) pixels.
 
     Returns:
-        `params`, `madds` (for MicroNet also `madds_with_shift_max`), `peak_memory_mb`, `latency_ms`, and in `measured`
-        how the last two were, on the CPU with the `processor`'s name.
+        `params`, `madds` (for MicroNet also `madds_with_shift_max`), `peak_memory_mb`, `latency_ms`, and `measured`,
+        the measurement conditions, on the CPU with the name of the `processor`.
     """
     shape = (1, in_chans, *image_size)
     latency = measure_latency(module, shape, threads=threads, runs=runs, dtype=torch.uint8)
-    named = {"processor": processor()} if latency["device"] == "cpu" else {}
+    cpu = {"processor": processor()} if latency["device"] == "cpu" else {}
     madds, shift_max = count_madds(module, shape, torch.uint8), count_shift_max(module, shape, torch.uint8)
     return {
         "params": count_params(module),
@@ -125,13 +128,13 @@ def profile_model(
         **({"madds_with_shift_max": madds + shift_max} if shift_max else {}),
         "peak_memory_mb": round(peak_memory(module, shape, torch.uint8) / 2**20, 2),
         "latency_ms": latency.pop("latency_ms"),
-        "measured": {**latency, **named, "peak_memory": "weights and living tensors of one forward, without workspace"},
+        "measured": {**latency, **cpu, "peak_memory": "weights and living tensors of one forward, without workspace"},
     }
 
 
 @contextmanager
 def evaluation(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and then for each submodule the mode it had."""
+    """Evaluation mode; afterwards every submodule is back in its own mode."""
     modes = {child: child.training for child in module.modules()}
     module.eval()
     try:
@@ -143,20 +146,22 @@ def evaluation(module: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def meta_forward(module: nn.Module, input_shape: Sequence[int], dtype: torch.dtype) -> None:
-    """One forward with tensors that have shapes and no values, in place of the module's own."""
+    """One forward pass on the meta device, where tensors have shapes but no values."""
     state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     shapes = {name: torch.empty_like(tensor, device="meta") for name, tensor in state.items()}
     with evaluation(module):
         torch.func.functional_call(module, shapes, (torch.empty(*input_shape, dtype=dtype, device="meta"),))
 
 
-class LivingBytes(TorchDispatchMode):
-    """Follows the storages that operations return until they are freed: `with LivingBytes() as memory: ...`, then
-    `memory.peak`. Inputs and what libraries keep inside an operation are not seen."""
+class LiveBytes(TorchDispatchMode):
+    """Peak bytes of the tensors that operations return: `with LiveBytes() as memory: ...`, then `memory.peak`.
+
+    Inputs and buffers inside an operation do not count.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.living: dict[int, int] = {}
+        self.live: dict[int, int] = {}
         self.peak = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -164,8 +169,8 @@ class LivingBytes(TorchDispatchMode):
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor):
                 storage = tensor.untyped_storage()
-                if id(storage) not in self.living:
-                    self.living[id(storage)] = storage.nbytes()
-                    weakref.finalize(storage, self.living.pop, id(storage), None)
-        self.peak = max(self.peak, sum(self.living.values()))
+                if id(storage) not in self.live:
+                    self.live[id(storage)] = storage.nbytes()
+                    weakref.finalize(storage, self.live.pop, id(storage), None)
+        self.peak = max(self.peak, sum(self.live.values()))
         return result

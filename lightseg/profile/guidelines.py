@@ -1,10 +1,10 @@
 """ShuffleNetV2's four experiments (arXiv:1807.11164, section 2, Tables 1 to 4) on this machine.
 
-Each compares nets of ten blocks and equal multiply-adds on maps of 56x56 pixels, at three widths. Channels are those
-of the paper's ARM columns, one image at a time; its GPU columns have wider nets in batches of 8, so of those only the
-order compares. Where the paper leaves something open: convolutions have no bias and no norm; fragments in parallel are
-added; fragments have the width that keeps the multiply-adds, rounded; 8 groups need 184 channels where it says 180; a
-bottleneck is a quarter as wide inside, as ResNet's.
+Each compares nets of ten blocks and equal multiply-adds on maps of 56x56 pixels, at three widths. The channels are
+those of the paper's ARM columns, with batches of one image. Its GPU columns are of wider nets in batches of 8: only
+their order can be compared. Where the paper leaves a choice: convolutions have neither bias nor norm; parallel
+fragments are added; the width of fragments keeps the multiply-adds, rounded; 8 groups have 184 channels, because the
+paper's 180 cannot be divided by 8; the inner width of a bottleneck is a quarter, as in ResNet.
 """
 
 import os
@@ -22,14 +22,14 @@ from lightseg.profile.cost import count_madds
 from lightseg.profile.machine import machine
 
 BLOCKS = 10
-TIMES = (1, 2, 4)  # the widths: times the channels
-SAME = 0.02  # two speeds closer than this are equal
-BUDGET_S = 150.0
+WIDTHS = (1, 2, 4)  # multipliers of the channels
+EQUAL = 0.02  # speeds with a smaller relative difference are equal
+EXPERIMENTS_BUDGET_S = 150.0
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of a table: `net(times)` builds it; `arm` and `gpu` are the published images and batches a second."""
+    """A row of a table: `net(times)` builds the net; `arm` and `gpu` are published images and batches per second."""
 
     label: str
     net: Callable[[int], nn.Sequential]
@@ -39,7 +39,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Experiment:
-    """`order`: pairs of labels, of which the guideline says that the first is faster."""
+    """A guideline with its nets. `order`: pairs of labels; by the guideline the first net of a pair is faster."""
 
     guideline: str
     claim: str
@@ -73,7 +73,7 @@ class Parallel(nn.Module):
 
 
 def fragment_net(channels: int, fragments: int, parallel: bool) -> nn.Sequential:
-    """channels: of one fragment alone; more of them are narrower, for the same multiply-adds."""
+    """channels: of a single fragment; several fragments are narrower, with the same multiply-adds."""
     width = round(channels / sqrt(fragments))
     if parallel:
         return nn.Sequential(*[Parallel(width, fragments) for _ in range(BLOCKS)])
@@ -81,7 +81,7 @@ def fragment_net(channels: int, fragments: int, parallel: bool) -> nn.Sequential
 
 
 class Bottleneck(nn.Module):
-    """ResNet's, 1x1 - 3x3 - 1x1 convolutions, with or without its element-wise operations."""
+    """ResNet's bottleneck, 1x1 - 3x3 - 1x1 convolutions, with or without element-wise operations."""
 
     def __init__(self, channels: int, relu: bool, shortcut: bool) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ def bottleneck_net(channels: int, relu: bool, shortcut: bool) -> nn.Sequential:
 
 
 # fmt: off
-G1 = Experiment("G1", "equal channel width minimises memory access cost", 1, (
+G1 = Experiment("G1", "equal channel width minimizes memory access cost", 1, (
     Variant("1:1", lambda t: ratio_net(32 * t, 32 * t), (76.2, 21.7, 5.3), (1480, 723, 232)),
     Variant("1:2", lambda t: ratio_net(22 * t, 44 * t), (72.9, 20.5, 5.1), (1296, 586, 206)),
     Variant("1:6", lambda t: ratio_net(13 * t, 78 * t), (69.1, 17.9, 4.6), (876, 489, 189)),
@@ -130,22 +130,23 @@ EXPERIMENTS = (G1, G2, G3, G4)
 
 
 def guidelines(
-    *, threads: int = 1, rounds: int = 40, times: Sequence[int] = TIMES, image_side: int = 56
+    *, threads: int = 1, rounds: int = 40, times: Sequence[int] = WIDTHS, image_side: int = 56
 ) -> dict[str, Any]:
-    """Run the four experiments on the CPU, all nets once a round, so that what else the machine does meets them alike.
+    """Run the four experiments on the CPU. Every round times all nets, so that other load affects all of them alike.
 
     Args:
-        threads: torch's.
+        threads: of torch.
         rounds: fewer where they would take over 150 s, at least three.
         times: which of the widths 1, 2 and 4.
-        image_side: pixels of the square map.
+        image_side: side of the square map in pixels.
 
     Returns:
-        `machine`, `load` (processes that wanted a processor in the minute before, where the system says), `threads`,
-        `rounds`, `times`, `image_side` and `experiments`. Each of these has `guideline`, `claim`, `table`; `rows`, a
-        dict a variant with one figure a width: `madds`, `ms` (median), `images_per_s`, and published `arm` and `gpu`;
-        `pairs`: `faster` and `slower` as the guideline has them, at `times`, `ratio` (the second's time to the
-        first's), `published` on ARM, and `found`: holds, equal (within 2 %) or reversed; and `verdict`, a sentence.
+        `machine`, `load` (load average of the minute before; None where the system has none), `threads`, `rounds`,
+        `times`, `image_side` and `experiments`. An experiment has `guideline`, `claim`, `table`, `rows`, `pairs` and
+        `verdict` (a sentence). A row is a variant, with a figure per width: `madds`, `ms` (median), `images_per_s`, and
+        the published `arm` and `gpu`. A pair is a comparison: `faster` and `slower` by the guideline, at the width
+        `times`, `ratio` of their times, `published` ratio on ARM, and the result in `found`: "holds", "equal" (within
+        2 %) or "reversed".
     """
     runs = {
         (experiment.guideline, variant.label, t): _forward(variant.net(t), image_side)
@@ -158,17 +159,17 @@ def guidelines(
     try:
         torch.set_num_threads(threads)
         with torch.inference_mode():
-            spent = timing.in_turn(runs, rounds, budget_s=BUDGET_S)
+            durations = timing.interleaved(runs, rounds, budget_s=EXPERIMENTS_BUDGET_S)
     finally:
         torch.set_num_threads(before)
     return {
         "machine": machine(),
         "load": load,
         "threads": threads,
-        "rounds": len(next(iter(spent.values()))),
+        "rounds": len(next(iter(durations.values()))),
         "times": list(times),
         "image_side": image_side,
-        "experiments": [_evaluate(experiment, spent, times, image_side) for experiment in EXPERIMENTS],
+        "experiments": [_evaluate(experiment, durations, times, image_side) for experiment in EXPERIMENTS],
     }
 
 
@@ -183,22 +184,22 @@ def _in_channels(net: nn.Module) -> int:
 
 
 def _evaluate(
-    experiment: Experiment, spent: dict[tuple[str, str, int], list[float]], times: Sequence[int], side: int
+    experiment: Experiment, durations: dict[tuple[str, str, int], list[float]], times: Sequence[int], side: int
 ) -> dict[str, Any]:
     rows, published, medians = [], {}, {}
     for variant in experiment.variants:
-        ms = [1e3 * statistics.median(spent[experiment.guideline, variant.label, t]) for t in times]
+        ms = [1e3 * statistics.median(durations[experiment.guideline, variant.label, t]) for t in times]
         medians[variant.label] = ms
         with torch.device("meta"):
             nets = [variant.net(t) for t in times]
-        arm, gpu = ([figures[TIMES.index(t)] for t in times] for figures in (variant.arm, variant.gpu))
+        arm, gpu = ([figures[WIDTHS.index(t)] for t in times] for figures in (variant.arm, variant.gpu))
         published[variant.label] = arm
         rows.append(
             {
                 "label": variant.label,
                 "madds": [count_madds(net, (1, _in_channels(net), side, side)) for net in nets],
-                "ms": [round(one, 4) for one in ms],
-                "images_per_s": [round(1e3 / one, 2) for one in ms],
+                "ms": [round(time, 4) for time in ms],
+                "images_per_s": [round(1e3 / time, 2) for time in ms],
                 "arm": arm,
                 "gpu": gpu,
             }
@@ -207,17 +208,17 @@ def _evaluate(
     for number, t in enumerate(times):
         for faster, slower in experiment.order:
             ratio = medians[slower][number] / medians[faster][number]
-            found = "holds" if ratio > 1 + SAME else "reversed" if ratio < 1 / (1 + SAME) else "equal"
-            printed = published[faster][number] / published[slower][number]
-            pair = {"faster": faster, "slower": slower, "times": t, "ratio": round(ratio, 3), "found": found}
-            pairs.append({**pair, "published": round(printed, 3)})
-    whole = {"guideline": experiment.guideline, "claim": experiment.claim, "table": experiment.table}
-    return {**whole, "rows": rows, "pairs": pairs, "verdict": _verdict(pairs)}
+            result = "holds" if ratio > 1 + EQUAL else "reversed" if ratio < 1 / (1 + EQUAL) else "equal"
+            published_ratio = published[faster][number] / published[slower][number]
+            pair = {"faster": faster, "slower": slower, "times": t, "ratio": round(ratio, 3), "found": result}
+            pairs.append({**pair, "published": round(published_ratio, 3)})
+    names = {"guideline": experiment.guideline, "claim": experiment.claim, "table": experiment.table}
+    return {**names, "rows": rows, "pairs": pairs, "verdict": _verdict(pairs)}
 
 
 def _verdict(pairs: Sequence[dict[str, Any]]) -> str:
-    counts = {found: sum(pair["found"] == found for pair in pairs) for found in ("holds", "equal", "reversed")}
-    if counts["holds"] == len(pairs):
+    held = sum(pair["found"] == "holds" for pair in pairs)
+    if held == len(pairs):
         return f"the published order holds here in all {len(pairs)} comparisons"
     others = [
         f"{pair['slower']} {'is faster than' if pair['found'] == 'reversed' else 'is as fast as'} {pair['faster']} "
@@ -225,4 +226,4 @@ def _verdict(pairs: Sequence[dict[str, Any]]) -> str:
         for pair in pairs
         if pair["found"] != "holds"
     ]
-    return f"the published order holds here in {counts['holds']} of {len(pairs)} comparisons; " + "; ".join(others)
+    return f"the published order holds here in {held} of {len(pairs)} comparisons; " + "; ".join(others)

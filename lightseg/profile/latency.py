@@ -1,4 +1,4 @@
-"""Latency of a model as it runs in torch, compiled, and in ONNX Runtime, with one thread and with all."""
+"""Latency of a model in eager torch, torch.compile and ONNX Runtime, with one thread and with all processors."""
 
 import copy
 import tempfile
@@ -16,23 +16,24 @@ from lightseg.optional_imports import need, quiet
 from lightseg.profile.cost import measure_latency
 from lightseg.profile.machine import cpu_count
 
-INPUT = "images"
+INPUT_NAME = "images"
 
 
 def measure_runtimes(
     model: nn.Module, input_shape: Sequence[int], *, runs: int = 20, onnx: bool = True, compiled: bool = False
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """
+    """Latency by runtime and number of threads.
+
     Args:
-        model: a `lightseg.model.Model` on the CPU; it stays as it was.
-        input_shape: of its uint8 images, [B, C, H, W].
-        runs: timed forwards of each, fewer where those would take over 10 s.
-        onnx: ONNX Runtime too, on the same outputs; writing the graph takes some seconds.
-        compiled: torch.compile too, which takes a minute or more for each number of threads.
+        model: a `lightseg.model.Model` on the CPU; it is not changed.
+        input_shape: [B, C, H, W] of its uint8 images.
+        runs: timed forward passes per runtime, fewer where they would take over 10 s.
+        onnx: also time ONNX Runtime; the export takes some seconds.
+        compiled: also time torch.compile, which takes a minute or more per number of threads.
 
     Returns:
-        One dict each of `runtime` (eager, compiled, onnxruntime), `threads`, `latency_ms` (median), `latency_min_ms`
-        and `runs`; and why a runtime could not be measured, by its name.
+        A list of dicts with `runtime` (eager, compiled, onnxruntime), `threads`, `latency_ms` (median),
+        `latency_min_ms` and `runs`; and for runtimes that failed, name -> reason.
     """
     rows: list[dict[str, Any]] = []
     skipped: dict[str, str] = {}
@@ -46,21 +47,21 @@ def measure_runtimes(
         for name, measure in runtimes.items():
             try:
                 rows += [{"runtime": name, "threads": count, **measure(count)} for count in counts]
-            except Exception as error:  # compilers and exporters fail in ways of their own; the others still count
+            except Exception as error:  # compilers and exporters raise many kinds; the other runtimes still count
                 skipped[name] = one_line(error)[:200]
     return rows, skipped
 
 
 def _torch(model: nn.Module, input_shape: Sequence[int], runs: int) -> Any:
     def measure(threads: int) -> dict[str, Any]:
-        found = measure_latency(model, input_shape, threads=threads, runs=runs, dtype=torch.uint8)
-        return {key: found[key] for key in ("latency_ms", "latency_min_ms", "runs")}
+        latency = measure_latency(model, input_shape, threads=threads, runs=runs, dtype=torch.uint8)
+        return {key: latency[key] for key in ("latency_ms", "latency_min_ms", "runs")}
 
     return measure
 
 
 class _OnnxRuntime:
-    """Writes the model as ONNX when it is first asked for, then times a session of so many threads."""
+    """Exports the model to ONNX with the first call. Each call times a session with a number of threads."""
 
     def __init__(self, model: nn.Module, input_shape: Sequence[int], runs: int, path: Path) -> None:
         self.model = model
@@ -71,21 +72,21 @@ class _OnnxRuntime:
     def __call__(self, threads: int) -> dict[str, Any]:
         runtime = need("onnxruntime")
         if not self.path.exists():
-            self._write()
+            self._export()
         options = runtime.SessionOptions()
-        options.log_severity_level = 3  # errors alone
+        options.log_severity_level = 3  # errors only
         options.intra_op_num_threads = threads
         session = runtime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
-        return timing.summary(timing.repeated(lambda: session.run(None, {INPUT: self.images}), self.runs))
+        return timing.summary(timing.repeated(lambda: session.run(None, {INPUT_NAME: self.images}), self.runs))
 
-    def _write(self) -> None:
+    def _export(self) -> None:
         need("onnx")
         need("onnxscript")
         model = copy.deepcopy(self.model).eval()
         with quiet("torch.onnx", "onnx_ir", "onnxscript"), torch.no_grad():
             program = torch.onnx.export(
-                model, (torch.from_numpy(self.images),), dynamo=True, verbose=False, input_names=[INPUT]
+                model, (torch.from_numpy(self.images),), dynamo=True, verbose=False, input_names=[INPUT_NAME]
             )
         if program is None:
-            raise LightsegError("the model cannot be written as ONNX")
+            raise LightsegError("the model cannot be exported to ONNX")
         program.save(str(self.path), external_data=False)

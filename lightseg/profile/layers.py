@@ -1,12 +1,12 @@
-"""The cost of a model layer by layer, in figures whose sums are those of the whole.
+"""The cost of a model by layer. The figures of the layers add up to those of the model.
 
-A layer is a module that holds weights or computes something itself, outside of its children: a convolution, a batch
-norm, and also a residual block, which adds. Everything is counted once, at the innermost module that does it.
+A layer is a module that has weights or computes something outside of its children: a convolution, a batch norm, also a
+residual block, which adds. An operation counts once, for the innermost module that runs it.
 
-    madds        multiply-adds of convolutions, linear layers and matrix products, as `count_madds` has them
-    activations  elements of the outputs of these ("Designing Network Design Spaces", arXiv:2003.13678, section 3)
-    mac          memory access cost, elements read and written by these: hw(c1 + c2) + k²c1c2/g for a convolution
-                 (ShuffleNetV2, arXiv:1807.11164, section 2), with a stride hw of its input for c1, of its output for c2
+    madds        multiply-adds of convolutions, linear layers and matrix products, as in `count_madds`
+    activations  elements of their outputs ("Designing Network Design Spaces", arXiv:2003.13678, section 3)
+    mac          memory access cost: elements that they read and write, hw(c1 + c2) + k²c1c2/g for a convolution
+                 (ShuffleNetV2, arXiv:1807.11164, section 2); hw is of the input for c1, of the output for c2
 """
 
 import statistics
@@ -31,62 +31,60 @@ BIAS_FIRST = (torch.ops.aten.addmm, torch.ops.aten.baddbmm)  # their first opera
 
 @dataclass
 class Layer:
-    """A module. `name` is its path, empty for the model itself; `computes`, whether it does so outside of its children;
-    `output` the shape of what it last returned. `shift_max` counts the products of Dynamic Shift-Max, which only
-    MicroNet's published figures include."""
+    """A module."""
 
-    name: str
-    kind: str
-    computes: bool = False
-    output: list[int] | None = None
+    name: str  # its path; "" for the model itself
+    kind: str  # its class
+    computes: bool = False  # outside of its children
+    output: list[int] | None = None  # shape of its last output
     params: int = 0
     madds: int = 0
     activations: int = 0
     mac: int = 0
-    shift_max: int = 0
-    time_ms: float = 0.0
+    shift_max: int = 0  # products of Dynamic Shift-Max, which only MicroNet's published figures include
+    time_ms: float = 0.0  # median outside of its children
 
 
 def count_modules(
     module: nn.Module, input_shape: Sequence[int], dtype: torch.dtype = torch.float32
 ) -> dict[str, Layer]:
-    """All modules by their paths: those that compute something, in that order, then the others.
+    """All modules by path: first those that compute, in the order of execution, then the others.
 
-    Counted on the meta device, as `lightseg.profile.cost` counts: nothing is timed, `module` stays as it was. Weights
-    that several modules share count for the first, a layer that runs twice counts its operations twice.
+    Counted on the meta device, like `count_madds`: nothing is timed, and `module` is not changed. Weights that several
+    modules share count for the first; the operations of a layer that runs twice count twice.
 
     Args:
         input_shape, dtype: as for `count_madds`.
     """
-    found = {name: Layer(name, type(child).__name__) for name, child in module.named_modules()}
-    counter = _Counter(found)
+    layers = {name: Layer(name, type(child).__name__) for name, child in module.named_modules()}
+    counter = _Counter(layers)
     seen: set[int] = set()
     for name, child in module.named_modules():
         for parameter in child.parameters(recurse=False):
-            found[name].params += 0 if id(parameter) in seen else parameter.numel()
+            layers[name].params += 0 if id(parameter) in seen else parameter.numel()
             seen.add(id(parameter))
 
     def leave(name: str, child: nn.Module, output: Any) -> None:
         tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-        found[name].output = list(tensors[-1].shape) if tensors else None
+        layers[name].output = list(tensors[-1].shape) if tensors else None
         if isinstance(child, ShiftMax):
-            found[name].shift_max += tensors[0].numel() * child.madds
+            layers[name].shift_max += tensors[0].numel() * child.madds
         counter.stack.pop()
 
-    with _followed(module, counter.stack.append, leave), counter:
+    with _hooks(module, counter.stack.append, leave), counter:
         meta_forward(module, input_shape, dtype)
-    return {name: found[name] for name in dict.fromkeys([*counter.order, *found])}
+    return {name: layers[name] for name in dict.fromkeys([*counter.order, *layers])}
 
 
 def time_layers(module: nn.Module, images: Tensor, runs: int = 10) -> dict[str, float]:
     """Median milliseconds that each module of a model on the CPU spends outside of its children, by path.
 
-    images: what `module` takes. runs: forwards, fewer where those would take over 10 s. The clock is read at the
-    beginning and end of each module, which costs some microseconds a layer: `measure_latency` has the whole without.
+    Fewer than `runs` forward passes are timed where they would take over 10 s. Reading the clock adds some microseconds
+    per layer; `measure_latency` times the model without this.
     """
     runs_ms: dict[str, list[float]] = {name: [] for name, _ in module.named_modules()}
     clock = _Clock()
-    with evaluation(module), torch.inference_mode(), _followed(module, clock.enter, clock.leave):
+    with evaluation(module), torch.inference_mode(), _hooks(module, clock.enter, clock.leave):
         for number in timing.rounds(runs):
             clock.spent.clear()
             module(images)
@@ -97,19 +95,19 @@ def time_layers(module: nn.Module, images: Tensor, runs: int = 10) -> dict[str, 
 
 
 @contextmanager
-def _followed(
+def _hooks(
     module: nn.Module, enter: Callable[[str], None], leave: Callable[[str, nn.Module, Any], None]
 ) -> Iterator[None]:
-    """Calls `enter(path)` before and `leave(path, module, output)` after the forward of each module."""
+    """Call `enter(path)` before and `leave(path, module, output)` after the forward pass of each module."""
     handles: list[Any] = []
 
-    def follow(name: str, child: nn.Module) -> None:
+    def add_hooks(name: str, child: nn.Module) -> None:
         handles.append(child.register_forward_pre_hook(lambda child, inputs: enter(name)))
         handles.append(child.register_forward_hook(lambda child, inputs, output: leave(name, child, output)))
 
     try:
         for name, child in module.named_modules():
-            follow(name, child)
+            add_hooks(name, child)
         yield
     finally:
         for handle in handles:
@@ -127,7 +125,7 @@ class _Counter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if not self.stack:  # copies of the weights, made before the forward
+        if not self.stack:  # copies of the weights, made before the forward pass
             return result
         layer = self.layers[self.stack[-1]]
         if not layer.computes:
@@ -144,7 +142,7 @@ class _Counter(TorchDispatchMode):
 
 
 class _Clock:
-    """Seconds spent in each module while it was the innermost one."""
+    """Seconds spent in each module while it was the innermost running module."""
 
     def __init__(self) -> None:
         self.spent: dict[str, float] = {}

@@ -12,7 +12,7 @@ from typing import Any
 
 from lightseg.errors import LightsegError, one_line
 from lightseg.leaderboard.cells import group_table
-from lightseg.leaderboard.csv_json import line
+from lightseg.leaderboard.csv_json import csv_row
 from lightseg.leaderboard.table import Group, Row
 from lightseg.leaderboard.text import markdown
 from lightseg.tracking.account import require_online
@@ -140,7 +140,7 @@ def tables(groups: Sequence[Group]) -> dict[str, tuple[list[str], list[list[Any]
     """Columns and rows of each group, with metrics in 0..1, by a name that can be a file name."""
     content: dict[str, tuple[list[str], list[list[Any]]]] = {}
     for group in groups:
-        lines = [line(group, row) for row in group.rows]
+        lines = [csv_row(group, row) for row in group.rows]
         columns = list(dict.fromkeys(key for values in lines for key in values))
         name = base = re.sub(r"[^A-Za-z0-9_-]+", "_", group.label)
         number = 2

@@ -38,7 +38,7 @@ def write_record(
         "backbone": spec["backbone"],
         "head": spec["head"]["name"],
         "setting": record.setting(config, defaults),
-        "metrics": record.finite(metrics),
+        "metrics": record.finite_metrics(metrics),
         "protocol": {
             "split": data.evaluation_split,
             "images": len(data.dataset(data.evaluation_split)),

@@ -103,7 +103,7 @@ def test_profiles(command, capsys):
 @pytest.mark.parametrize("command", [command for command in PROFILE if any(word in command for word in TIMED)])
 def test_profiles_with_times(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lightseg.profile.guidelines.BUDGET_S", 0.0)  # three rounds
+    monkeypatch.setattr("lightseg.profile.guidelines.EXPERIMENTS_BUDGET_S", 0.0)  # three rounds
     assert main([*shlex.split(command), "--runs", "1", "--no-onnx"]) == 0
     assert "G4" in (printed := capsys.readouterr().out) or "MAdds M" in printed
     assert ("--plot" in command) == any(tmp_path.glob("*.png"))

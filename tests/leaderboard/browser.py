@@ -1,4 +1,4 @@
-"""A headless Chromium for tests of pages, or the reason why there is none."""
+"""A headless Chromium for tests of the HTML page. Without one, the tests are skipped."""
 
 import os
 import shutil
@@ -8,27 +8,21 @@ from typing import Any
 
 import pytest
 
-REQUIRED = "LIGHTSEG_CHROMIUM"  # =required where tests may not be skipped for want of a browser
-OPTIONS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"),
-    *(
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--force-device-scale-factor=1",
-    ),
-)
+REQUIRED = "LIGHTSEG_CHROMIUM"  # "required": tests fail where there is no browser
+OPTIONS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"]
+OPTIONS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+OPTIONS += ["--force-device-scale-factor=1"]
 
 
-def missing(what: str) -> None:
-    text = f"{what} is not installed: apt-get install chromium chromium-driver, pip install selenium"
+def missing(package: str) -> None:
+    text = f"{package} is not installed: apt-get install chromium chromium-driver, pip install selenium"
     if os.environ.get(REQUIRED) == "required":
         pytest.fail(text)
     pytest.skip(text)
 
 
 def chromium(profile: Path) -> Iterator[Any]:
-    """Selenium's driver of a browser with a profile of its own and no network to ask."""
+    """Selenium's driver of a browser with a new profile and without background network traffic."""
     try:
         from selenium import webdriver
     except ImportError:
@@ -48,11 +42,11 @@ def chromium(profile: Path) -> Iterator[Any]:
 
 
 class Page:
-    """What a reader sees and does."""
+    """The page in the browser: what it shows, and actions of a reader."""
 
     def __init__(self, driver: Any, path: Path):
         self.driver = driver
-        self.complaints()  # of the page before
+        self.console()  # empties it
         driver.get(path.as_uri())
         self.size(1300, 1000)
 
@@ -64,12 +58,12 @@ class Page:
         command("Emulation.setDeviceMetricsOverride", metrics)
         self.frames()
 
-    def complaints(self) -> list[str]:
-        """What the browser's console has said since last asked."""
+    def console(self) -> list[str]:
+        """The messages of the browser's console since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
     def frames(self) -> None:
-        """Two frames later: the browser has told of new sizes and the plots are drawn."""
+        """Wait two frames, in which resize events are sent and plots drawn."""
         self.driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
 
     def run(self, script: str, *arguments: Any) -> Any:
@@ -78,7 +72,7 @@ class Page:
     def all(self, selector: str) -> list[Any]:
         return self.driver.find_elements("css selector", selector)
 
-    def one(self, selector: str) -> Any:
+    def first(self, selector: str) -> Any:
         return self.driver.find_element("css selector", selector)
 
     def column(self, key: str, group: int = 0) -> list[str]:
@@ -87,27 +81,27 @@ class Page:
         return self.run(f"[...{lines}].map((line) => line.querySelector(arguments[1]).textContent)", group, cell)
 
     def marked(self, cost: str, group: int) -> list[str]:
-        """Backbones whose cost has the dot of the Pareto front."""
+        """Backbones that are marked as on the Pareto front of this cost."""
         dots = self.all(".group")[group].find_elements("css selector", f"td[data-key={cost}] .dot")
         return [dot.find_element("xpath", "ancestor::tr//*[@class='name']").text for dot in dots]
 
     def choose(self, control: str, value: str) -> None:
         script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change'))"
-        self.driver.execute_script(script, self.one(control), value)
+        self.driver.execute_script(script, self.first(control), value)
         self.frames()
 
     def filter(self, text: str) -> None:
-        self.one("#filter").clear()
-        self.one("#filter").send_keys(text or " ")
+        self.first("#filter").clear()
+        self.first("#filter").send_keys(text or " ")
         self.frames()
 
     def shown_groups(self) -> list[str]:
-        return [one.text for one in self.all(".group:not([hidden]) h2")]
+        return [heading.text for heading in self.all(".group:not([hidden]) h2")]
 
     def point(self, backbone: str) -> Any:
         """The circle of a backbone in the first group that has one."""
         circles = self.all(".group:not([hidden]) .plot circle")
-        return next(one for one in circles if one.get_attribute("aria-label").startswith(f"{backbone},"))
+        return next(circle for circle in circles if circle.get_attribute("aria-label").startswith(f"{backbone},"))
 
     def hover(self, element: Any) -> None:
         from selenium.webdriver.common.action_chains import ActionChains

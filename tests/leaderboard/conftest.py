@@ -1,4 +1,4 @@
-"""Run folders with records in the shape that tasks/run/build.py writes."""
+"""Run folders with records as tasks/run/record.py writes them."""
 
 import copy
 import itertools
@@ -11,7 +11,7 @@ import pytest
 
 from lightseg.leaderboard.page import write_page
 from lightseg.leaderboard.records import read_records
-from lightseg.leaderboard.table import Group, groups
+from lightseg.leaderboard.table import Group, group_runs
 
 RECORD: dict[str, Any] = {
     "schema": 1,
@@ -68,19 +68,19 @@ RECORD: dict[str, Any] = {
 
 @pytest.fixture
 def record() -> Callable[..., dict[str, Any]]:
-    """A record's content; `{"cost.params": 1}` sets a nested value, `...` for a value removes it."""
+    """Makes the content of a record. `{"cost.params": 1}` changes a nested value; the value `...` removes the key."""
 
     def make(changes: dict[str, Any] | None = None) -> dict[str, Any]:
         content = copy.deepcopy(RECORD)
         for path, value in (changes or {}).items():
             *parents, key = path.split(".")
-            place = content
+            node = content
             for parent in parents:
-                place = place[parent]
+                node = node[parent]
             if value is ...:
-                del place[key]
+                del node[key]
             else:
-                place[key] = value
+                node[key] = value
         return content
 
     return make
@@ -88,7 +88,7 @@ def record() -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def write_run(tmp_path: Path, record: Callable[..., dict[str, Any]]) -> Callable[..., Path]:
-    """Writes a run folder below tmp_path/"runs"; gives the folder. Text or bytes stand in record.json as they are."""
+    """Writes a run folder below tmp_path/"runs" and returns it. Text or bytes are the content of record.json."""
     numbers = itertools.count()
 
     def write(content: dict[str, Any] | str | bytes | None = None) -> Path:
@@ -119,48 +119,48 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Group], Path]:
-    """Groups of a few runs, and the page of them."""
-    from tests.leaderboard.sample import records
+def example(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Group], Path]:
+    """Groups of the example runs, and their page."""
+    from tests.leaderboard.example_runs import example_records
 
     folder = tmp_path_factory.mktemp("board")
-    made = groups(records(folder / "runs"))
-    write_page(made, folder / "board.html", ["skipped 1 record: 1 not whole JSON"])
-    return made, folder / "board.html"
+    groups = group_runs(example_records(folder / "runs"))
+    write_page(groups, folder / "board.html", ["skipped 1 record: 1 not valid JSON"])
+    return groups, folder / "board.html"
 
 
 @pytest.fixture
-def board(sample: tuple[list[Group], Path]) -> list[Group]:
-    return sample[0]
+def board(example: tuple[list[Group], Path]) -> list[Group]:
+    return example[0]
 
 
 @pytest.fixture
-def board_file(sample: tuple[list[Group], Path]) -> Path:
-    return sample[1]
+def board_file(example: tuple[list[Group], Path]) -> Path:
+    return example[1]
 
 
 @pytest.fixture
 def page(driver: Any, board_file: Path) -> Iterator[Any]:
-    """The page of the sample, opened anew; the test ends with an empty console."""
+    """The page of the example runs. After the test its console must be empty."""
     from tests.leaderboard.browser import Page
 
     opened = Page(driver, board_file)
     yield opened
-    assert opened.complaints() == []
+    assert opened.console() == []
 
 
 @pytest.fixture
-def made(write_run: Callable[..., Any], runs: Path) -> Callable[..., list[Group]]:
-    """Groups of the given records."""
+def make_groups(write_run: Callable[..., Any], runs: Path) -> Callable[..., list[Group]]:
+    """Writes runs with these changes of the record and returns the groups of all runs."""
 
     def make(*contents: dict[str, Any], **options: Any) -> list[Group]:
         for content in contents:
             write_run(content)
-        return groups(read_records([runs]).records, **options)
+        return group_runs(read_records([runs]).records, **options)
 
     return make
 
 
 def net(backbone: str, accuracy: float, **more: Any) -> dict[str, Any]:
-    """The part of a record that makes a row."""
+    """Changes of a record for another row."""
     return {"backbone": backbone, "config_hash": f"hash-{backbone}", "metrics": {"val/mIoU": accuracy}, **more}

@@ -1,37 +1,37 @@
-"""Costs in a leaderboard: latencies of one place, MnasNet's reward, the Pareto fronts."""
+"""Costs in a leaderboard: measurement conditions of latencies, MnasNet's reward, the Pareto fronts."""
 
 import random
 
 import pytest
 
 from lightseg.leaderboard.pareto import front
-from lightseg.leaderboard.select import ordered
+from lightseg.leaderboard.select import sort_groups
 from tests.leaderboard.conftest import net
 
 
-def test_latency_is_the_median_of_one_place(made):
-    (group,) = made(
+def test_latency_is_the_median_under_the_same_conditions(make_groups):
+    (group,) = make_groups(
         *({"seed": i, "cost.latency_ms": ms} for i, ms in enumerate([10.0, 12.0, 30.0])),
         *({"seed": i + 3, "cost.latency_ms": 1.0, "cost.measured.threads": 8} for i in range(2)),
     )
     assert group.rows[0].latency_ms == 12.0 and group.rows[0].latency_how == "cpu, 2 threads, Linux x86_64"
 
 
-def test_reward_is_that_of_the_paper(made):
+def test_reward_is_the_one_of_mnasnet(make_groups):
     contents = [net("a", 0.75, **{"cost.latency_ms": 80.0}), net("b", 0.7, **{"cost.latency_ms": None})]
-    (group,) = made(*contents, target_ms=75.0)
+    (group,) = make_groups(*contents, target_ms=75.0)
     assert group.rows[0].reward == pytest.approx(0.75 * (80 / 75) ** -0.07)
     assert group.rows[1].reward is None
-    twice = 0.75 * 1.05 * (160 / 75) ** -0.07  # 5 % more accuracy for twice the latency is worth the same
+    twice = 0.75 * 1.05 * (160 / 75) ** -0.07  # 5 % more accuracy makes up for twice the latency
     assert twice == pytest.approx(group.rows[0].reward, rel=2e-3)
 
 
 def is_beaten(point, others):
-    """By the definition: another point is at least as good in both and better in one."""
+    """Whether another point is at least as good in both values and better in one."""
     return any(a >= point[0] and c <= point[1] and (a, c) != point for a, c in others)
 
 
-def test_front_is_what_no_other_point_beats():
+def test_front_is_the_points_that_no_other_beats():
     generator = random.Random(0)
     for _ in range(200):
         points = [(generator.randint(0, 6) / 10, float(generator.randint(1, 6))) for _ in range(12)]
@@ -44,8 +44,8 @@ def test_a_point_without_a_cost_is_not_on_the_front():
     assert front([], []) == set()
 
 
-def test_fronts_of_a_group(made):
-    (group,) = made(
+def test_fronts_of_a_group(make_groups):
+    (group,) = make_groups(
         net("small", 0.5, **{"cost.madds": 10, "cost.latency_ms": 9.0}),
         net("large", 0.7, **{"cost.madds": 90, "cost.latency_ms": 5.0}),
         net("beaten", 0.6, **{"cost.madds": 95, "cost.latency_ms": 6.0}),
@@ -60,28 +60,28 @@ def on(processor, ms):
     return {"cost.latency_ms": ms, "cost.measured.processor": processor}
 
 
-def test_latencies_of_two_machines_are_not_ranked_together(made):
-    """Same platform, same number of threads: the processor tells them apart."""
-    found = made(
+def test_latencies_of_two_machines_are_not_ranked_together(make_groups):
+    """With the same platform and number of threads, but another processor."""
+    groups = make_groups(
         net("fast", 0.6, **on("Xeon 8380", 5.0)),
         net("slow", 0.7, **on("Xeon 8380", 9.0)),
         net("beaten", 0.5, **on("Xeon 8380", 6.0)),
         net("elsewhere", 0.4, **on("Atom C3558", 1.0)),
-        net("before", 0.3, **{"cost.latency_ms": 7.0}),  # its record does not know the processor
+        net("before", 0.3, **{"cost.latency_ms": 7.0}),  # a record without the processor
         net("untimed", 0.2, **{"cost.latency_ms": None}),
     )
-    (group,) = found
+    (group,) = groups
     assert {row.backbone for row in group.rows if row.on_latency_front} == {"fast", "slow", "elsewhere", "before"}
 
-    def names(*words):
-        return [row.backbone for row in ordered(found, *words)[0].rows]
+    def names(*arguments):
+        return [row.backbone for row in sort_groups(groups, *arguments)[0].rows]
 
     assert names("latency") == ["fast", "beaten", "slow", "elsewhere", "before", "untimed"]
     assert names("latency", True) == ["slow", "beaten", "fast", "elsewhere", "before", "untimed"]
 
 
-def test_seeds_of_two_machines_have_the_latency_of_one(made):
-    (group,) = made(
+def test_latency_of_seeds_on_two_machines_is_that_of_one(make_groups):
+    (group,) = make_groups(
         *({"seed": i, **on("Xeon 8380", 10.0 + i)} for i in range(3)),
         *({"seed": i + 3, **on("Atom C3558", 90.0)} for i in range(2)),
     )

@@ -1,4 +1,4 @@
-"""Names, numbers and links that mean harm, in the HTML page in a real Chromium."""
+"""Hostile names, numbers and links in the HTML page in Chromium."""
 
 import math
 import re
@@ -11,9 +11,9 @@ import pytest
 
 from lightseg.errors import LightsegError
 from lightseg.leaderboard.page import embedded_json, run_links, write_page
-from lightseg.leaderboard.table import Group, Statistic, groups
+from lightseg.leaderboard.table import Group, Statistic, group_runs
 from tests.leaderboard.browser import Page
-from tests.leaderboard.sample import KNOWN
+from tests.leaderboard.example_runs import EXAMPLE
 
 HOSTILE = (
     "<img src=x onerror=window.harm=1>",
@@ -26,39 +26,40 @@ HOSTILE = (
 
 
 def test_hostile_names_are_text(driver: Any, tmp_path: Path):
-    found = []
+    records = []
     for i, name in enumerate(HOSTILE):
         folder = tmp_path / "runs" / f"javascript:alert({i})"
         (folder / "images").mkdir(parents=True)
         (folder / "images" / "x\" onclick='window.harm=1'.png").write_text("")
         (folder / "config.yaml").write_text("")
-        text = {"backbone": name, "head": name, "weights": name, "data": name, "setting": {"a": "b", name: name}}
+        names = {"backbone": name, "head": name, "weights": name, "data": name, "setting": {"a": "b", name: name}}
         metrics = {"val/mIoU": 0.5, f"val/{name}": 0.5}
-        found.append(replace(KNOWN, folder=folder, metrics=metrics, protocol={name: name}, config_hash=str(i), **text))
-    write_page(groups(found), tmp_path / "runs" / "board.html", HOSTILE)
+        record = replace(EXAMPLE, folder=folder, metrics=metrics, protocol={name: name}, config_hash=str(i), **names)
+        records.append(record)
+    write_page(group_runs(records), tmp_path / "runs" / "board.html", HOSTILE)
     page = Page(driver, tmp_path / "runs" / "board.html")
-    names = page.run("[...document.querySelectorAll('.group tr.model .name')].map((one) => one.textContent)")
+    names = page.run("[...document.querySelectorAll('.group tr.model .name')].map((name) => name.textContent)")
     assert sorted(names) == sorted(HOSTILE)
-    page.one("#all-metrics").click()
+    page.first("#all-metrics").click()
     for button in page.all("button.name"):
         page.driver.execute_script("arguments[0].click()", button)
     page.choose("#view", "matrix")
     assert page.run("document.querySelectorAll('img, iframe, object, [onclick], [onerror]').length") == 0
     assert page.run("document.scripts.length") == 2 and page.run("window.harm") is None
     page.choose("#view", "tables")
-    links = page.run("[...document.querySelectorAll('a')].map((one) => one.href)")
+    links = page.run("[...document.querySelectorAll('a')].map((link) => link.href)")
     assert len(links) == 2 * len(HOSTILE) and all(link.startswith((tmp_path / "runs").as_uri()) for link in links)
     assert all(Path(unquote(urlparse(link).path)).is_file() for link in links)
     page.size(360, 780)
     assert page.overflow() == 0
-    assert page.complaints() == []
+    assert page.console() == []
 
 
 def test_no_other_script_runs_and_no_other_address_is_linked(page: Page):
     inject = "const s = document.createElement('script'); s.textContent = 'window.harm = 1'; document.body.append(s)"
     page.driver.execute_script(inject)
     assert page.run("window.harm") is None
-    assert "Content Security Policy" in page.complaints()[0]
+    assert "Content Security Policy" in page.console()[0]
     for address in ("javascript:alert(1)", "data:text/html,x", "https://example.org/", "//example.org/x", "http://["):
         assert page.run("fileLink('x', arguments[0]).tagName", address) == "SPAN"
     assert page.run("fileLink('x', 'runs/a/config.yaml').tagName") == "A"
@@ -93,7 +94,7 @@ def test_numbers_that_are_none_or_huge(driver: Any, board: list[Group], tmp_path
         assert len(page.column(key)) == len(names)
     page.size(360, 780)
     assert page.overflow() == 0
-    assert page.complaints() == []
+    assert page.console() == []
 
 
 def test_links_stay_in_the_run_folder(tmp_path: Path):
@@ -119,4 +120,4 @@ def test_a_page_that_cannot_be_written_is_one_line(board: list[Group], tmp_path:
     (tmp_path / "board.html").mkdir()
     with pytest.raises(LightsegError, match=r"cannot write .*board\.html: Is a directory"):
         write_page(board, tmp_path / "board.html")
-    assert [file.name for file in tmp_path.iterdir()] == ["board.html"]  # nothing half-written stays
+    assert [file.name for file in tmp_path.iterdir()] == ["board.html"]  # no temporary file is left

@@ -1,4 +1,4 @@
-"""Records are read as plain checked values, or left out with a reason that is counted; nothing of them does harm."""
+"""Records are read as plain checked values, or left out with a reason that is counted."""
 
 import json
 import os
@@ -9,15 +9,15 @@ from datetime import datetime, timezone
 import pytest
 
 from lightseg.errors import LightsegError
-from lightseg.leaderboard.records import MOST_BYTES, read_records
+from lightseg.leaderboard.records import MAX_BYTES, read_records
 
 
-def test_a_whole_record(write_run, runs):
+def test_a_complete_record(write_run, runs):
     folder = write_run()
     (record,) = read_records([runs]).records
     assert (record.task, record.data, record.backbone, record.head) == ("seg", "camvid", "mobilenetv3_large", "lraspp")
     assert record.folder == folder and record.weights == "scratch" and record.seed == 0
-    assert record.metrics == {"val/mIoU": 0.7, "val/pixel_accuracy": 0.9}  # not those of single classes
+    assert record.metrics == {"val/mIoU": 0.7, "val/pixel_accuracy": 0.9}  # without those of single classes
     assert record.setting == {"trainer.max_epochs": "24", "data.augment.crop_size": "[180, 240]"}
     assert record.protocol["images"] == "101" and "skipped" not in record.protocol
     assert record.fingerprint == "7582276648db"
@@ -26,15 +26,15 @@ def test_a_whole_record(write_run, runs):
     assert record.started == datetime(2026, 11, 22, 8, 10, 4, tzinfo=timezone.utc) and record.wall_s == 629.7
 
 
-def test_what_is_not_said_is_none(write_run, runs):
+def test_missing_values_are_none(write_run, runs):
     write_run({"cost": {}, "wall_s": None, "data_fingerprint": {}, "versions": {}})
     (record,) = read_records([runs]).records
     assert record.params is record.madds is record.latency_ms is record.memory_mb is record.wall_s is None
-    assert record.fingerprint == "" and record.latency_how == "not said how"
+    assert record.fingerprint == "" and record.latency_how == "unknown conditions"
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         (
             {"cost.measured.processor": "Intel(R) Core(TM) i7-8700"},
@@ -46,10 +46,10 @@ def test_what_is_not_said_is_none(write_run, runs):
         ({"cost.measured.processor": "Intel", "cost.measured.device": "NVIDIA A100"}, "NVIDIA A100, Linux x86_64"),
     ],
 )
-def test_where_latency_was_measured(write_run, runs, changes, said):
+def test_measurement_conditions_of_latency(write_run, runs, changes, expected):
     write_run(changes)
     how = read_records([runs]).records[0].latency_how
-    assert how == said if said else how.isprintable() and len(how) < 250
+    assert how == expected if expected else how.isprintable() and len(how) < 250
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_where_latency_was_measured(write_run, runs, changes, said):
         ("w/scratch", "file scratch"),
     ],
 )
-def test_where_the_weights_began(write_run, runs, pretrained, weights):
+def test_initial_weights(write_run, runs, pretrained, weights):
     write_run({"config.pretrained": pretrained, "setting": {"pretrained": pretrained, "optimizer.lr": 0.1}})
     (record,) = read_records([runs]).records
     assert record.weights == weights
@@ -70,15 +70,15 @@ def test_where_the_weights_began(write_run, runs, pretrained, weights):
 
 
 @pytest.mark.parametrize(
-    ("checkpoint", "said"),
+    ("checkpoint", "name"),
     [("last", "last"), ("runs/a/checkpoints/best.ckpt", "best"), ("/home/me/w/net.pth", "given"), (None, "given")],
 )
-def test_of_a_checkpoint_counts_which_not_where(write_run, runs, checkpoint, said):
+def test_a_checkpoint_is_named_without_its_path(write_run, runs, checkpoint, name):
     write_run({"protocol.checkpoint": checkpoint})
-    assert read_records([runs]).records[0].protocol["checkpoint"] == said
+    assert read_records([runs]).records[0].protocol["checkpoint"] == name
 
 
-def test_pictures_left_out_are_counted_not_listed(write_run, runs):
+def test_images_left_out_are_counted_not_listed(write_run, runs):
     write_run({"protocol.skipped": [{"path": "/home/me/a.png", "reason": "no PNG"}] * 3})
     (record,) = read_records([runs]).records
     assert record.protocol["skipped"] == "3" and "/home/me" not in str(record.protocol)
@@ -94,31 +94,31 @@ def test_labels_are_part_of_the_protocol(write_run, runs):
 
 
 HUGE = "9" * 400
-BAD = {  # what is written -> how it is said
-    "half": ('{"schema": 1, "task": "se', "not whole JSON"),
-    "empty": ("", "not whole JSON"),
-    "bytes": (b"\xff\xfe\x00\xd8\x00", "not whole JSON"),
-    "deep": ("[" * 100_000, "not whole JSON"),
+INVALID = {  # content, reason
+    "half": ('{"schema": 1, "task": "se', "not valid JSON"),
+    "empty": ("", "not valid JSON"),
+    "bytes": (b"\xff\xfe\x00\xd8\x00", "not valid JSON"),
+    "deep": ("[" * 100_000, "not valid JSON"),
     "list": ("[1, 2]", "not a JSON object"),
     "string": ('"record"', "not a JSON object"),
     "nan": ('{"schema": 1, "metrics": {"val/mIoU": NaN}}', "with NaN for a number"),
     "infinite": ('{"schema": 1, "wall_s": -Infinity}', "with -Infinity for a number"),
-    "digits": ('{"schema": 1' + "0" * 10_000 + "}", "not whole JSON"),
-    "large": (b" " * (MOST_BYTES + 1), "larger than 8 MB"),
+    "digits": ('{"schema": 1' + "0" * 10_000 + "}", "not valid JSON"),
+    "large": (b" " * (MAX_BYTES + 1), "larger than 8 MB"),
     "newer": ({"schema": 2}, "of schema 2 (newer: update lightseg)"),
     "older": ({"schema": 0}, "of schema 0 (older: run it again)"),
     "no schema": ({"schema": ...}, "without a schema"),
     "schema true": ({"schema": True}, "without a schema"),
     "huge schema": (json.dumps({"schema": 7}).replace("7", HUGE), "whose schema is not a number from 0 to 1e+18"),
-    "task": ({"task": "depth"}, "of task depth, which is none of seg, cls, det, pose"),
+    "task": ({"task": "depth"}, "of task depth, which is not one of seg, cls, det, pose"),
     "no backbone": ({"backbone": ...}, "without backbone"),
-    "backbone is a list": ({"backbone": ["a"]}, "whose backbone is no name"),
+    "backbone is a list": ({"backbone": ["a"]}, "whose backbone is not a name"),
     "escape codes": ({"backbone": "a\x1b[2J"}, "whose backbone is too long or holds control characters"),
     "bidi": ({"data": "cam\u202edi"}, "whose data is too long or holds control characters"),
     "surrogate": ({"head": "\ud800"}, "whose head is too long or holds control characters"),
     "long": ({"head": "a" * 201}, "whose head is too long or holds control characters"),
     "no metrics": ({"metrics": ...}, "without metrics"),
-    "metrics is a list": ({"metrics": [1]}, "whose metrics is no object"),
+    "metrics is a list": ({"metrics": [1]}, "whose metrics is not an object"),
     "no main metric": ({"metrics": {"val/pixel_accuracy": 0.5}}, "without val/mIoU"),
     "undefined": ({"metrics": {"val/mIoU": None}}, "without val/mIoU"),
     "per cent": ({"metrics": {"val/mIoU": 71.2}}, "whose val/mIoU is not a number from 0 to 1"),
@@ -129,27 +129,27 @@ BAD = {  # what is written -> how it is said
     "params": ({"cost.params": -1}, "whose cost.params is not a number from 0 to 1e+18"),
     "latency": ({"cost.latency_ms": "fast"}, "whose cost.latency_ms is not a number from 0 to 1e+18"),
     "cost": ({"cost": None}, "without cost"),
-    "protocol": ({"protocol": "val"}, "whose protocol is no object"),
+    "protocol": ({"protocol": "val"}, "whose protocol is not an object"),
     "config": ({"config": ...}, "without config"),
     "weights": ({"config.pretrained": {"a": 1}}, "whose config.pretrained is neither true, false nor a file"),
-    "seed": ({"seed": 0.5}, "whose seed is no whole number"),
+    "seed": ({"seed": 0.5}, "whose seed is not an integer"),
     "no seed": ({"seed": ...}, "without a seed"),
-    "hash": ({"config_hash": 5}, "whose config_hash is no name"),
-    "date": ({"started": "yesterday"}, "whose start is no ISO date"),
-    "date is a number": ({"started": 5}, "whose start is no ISO date"),
+    "hash": ({"config_hash": 5}, "whose config_hash is not a name"),
+    "date": ({"started": "yesterday"}, "whose start is not an ISO date"),
+    "date is a number": ({"started": 5}, "whose start is not an ISO date"),
     "settings": ({"setting": {str(i): i for i in range(201)}}, "with more than 200 settings"),
     "long protocol": ({"protocol.crop": "a" * 500}, "whose protocol is too long"),
 }
 
 
-@pytest.mark.parametrize(("content", "reason"), BAD.values(), ids=BAD.keys())
-def test_what_is_no_record_is_left_out_with_its_reason(write_run, runs, content, reason):
+@pytest.mark.parametrize(("content", "reason"), INVALID.values(), ids=INVALID.keys())
+def test_an_invalid_record_is_left_out_with_its_reason(write_run, runs, content, reason):
     good, bad = write_run(), write_run(content)
-    found = read_records([runs])
-    assert [record.folder for record in found.records] == [good]
-    assert found.skipped == {reason: [bad / "record.json"]}
-    assert found.note() == f"skipped 1 of 2 records: 1 {reason} ({bad / 'record.json'})"
-    assert found.note().isprintable()
+    scan = read_records([runs])
+    assert [record.folder for record in scan.records] == [good]
+    assert scan.skipped == {reason: [bad / "record.json"]}
+    assert scan.note() == f"skipped 1 of 2 records: 1 {reason} ({bad / 'record.json'})"
+    assert scan.note().isprintable()
 
 
 def test_a_number_that_overflows_to_infinity(write_run, runs, record):
@@ -158,7 +158,7 @@ def test_a_number_that_overflows_to_infinity(write_run, runs, record):
     assert set(read_records([runs]).skipped) == {"whose wall_s is not a number from 0 to 1e+18"}
 
 
-def test_text_that_steers_a_terminal_is_made_plain(write_run, runs):
+def test_control_characters_are_replaced(write_run, runs):
     write_run({"setting": {"a\x1b[2J": "\u202eb\n", "long": "x" * 1000}, "cost.measured.device": "c\x07pu\ud800"})
     (record,) = read_records([runs]).records
     assert record.setting["a?[2J"] == "?b?" and len(record.setting["long"]) == 200
@@ -173,17 +173,17 @@ def test_reasons_are_counted_in_one_line(write_run, runs):
     for i in range(8):
         write_run({"task": f"task{i}"})
     note = read_records([runs]).note()
-    assert note.startswith("skipped 12 of 13 records: 3 not whole JSON (") and "\n" not in note
-    assert note.count("which is none of") == 4 and note.endswith("4 for other reasons")
+    assert note.startswith("skipped 12 of 13 records: 3 not valid JSON (") and "\n" not in note
+    assert note.count("which is not one of") == 4 and note.endswith("4 for other reasons")
 
 
 def test_unfinished_runs_are_counted(write_run, runs):
     write_run()
     folder = write_run()
     (folder / "record.json").rename(folder / ".record.json.4711")  # killed while it was written
-    found = read_records([runs])
-    assert len(found.records) == 1
-    assert found.note() == f"1 runs without a record: not finished ({folder})"
+    scan = read_records([runs])
+    assert len(scan.records) == 1
+    assert scan.note() == f"1 runs without a record: not finished ({folder})"
 
 
 def test_no_record_is_an_error(write_run, runs, tmp_path):
@@ -193,35 +193,35 @@ def test_no_record_is_an_error(write_run, runs, tmp_path):
     with pytest.raises(LightsegError, match=r"^no record.json in .*: a run writes it last; no run was started there$"):
         read_records([runs])
     write_run("{")
-    with pytest.raises(LightsegError, match=r"^no record.json that can be read in .*1 not whole JSON"):
+    with pytest.raises(LightsegError, match=r"^no valid record.json in .*1 not valid JSON"):
         read_records([runs])
 
 
-def test_links_are_not_followed(write_run, runs, tmp_path):
+def test_symbolic_links_are_not_followed(write_run, runs, tmp_path):
     folder = write_run()
     (runs / "circle").symlink_to(runs)
     (runs / "elsewhere").mkdir()
     (runs / "elsewhere" / "record.json").symlink_to(folder / "record.json")
-    found = read_records([runs])
-    assert [record.folder for record in found.records] == [folder]
-    assert set(found.skipped) == {"below a linked folder, which is not entered: name it", "not a plain file"}
-    assert len(read_records([runs / "circle"]).records) == 1  # named, it is entered
+    scan = read_records([runs])
+    assert [record.folder for record in scan.records] == [folder]
+    assert set(scan.skipped) == {"below a symbolic link, which is not followed: give its path", "not a regular file"}
+    assert len(read_records([runs / "circle"]).records) == 1  # followed as an argument
 
 
 def test_a_pipe_is_not_waited_for(write_run, runs):
     write_run()
     (runs / "pipe").mkdir()
     os.mkfifo(runs / "pipe" / "record.json")
-    assert read_records([runs]).skipped == {"not a plain file": [runs / "pipe" / "record.json"]}
+    assert read_records([runs]).skipped == {"not a regular file": [runs / "pipe" / "record.json"]}
 
 
-def test_overlapping_folders_give_each_run_once(write_run, runs):
+def test_each_run_of_overlapping_folders_is_read_once(write_run, runs):
     folders = [write_run(), write_run()]
-    found = read_records([runs, runs / "seg", folders[1]])
-    assert [record.folder for record in found.records] == folders
+    scan = read_records([runs, runs / "seg", folders[1]])
+    assert [record.folder for record in scan.records] == folders
 
 
-def test_reading_needs_neither_torch_nor_numpy():
+def test_reading_imports_neither_torch_nor_numpy():
     code = "import sys; import lightseg.leaderboard.records, lightseg.commands.leaderboard; print(sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"'torch'", "'numpy'", "'timm'", "'wandb'"} & set(done.stdout.strip("[]\n").split(", "))

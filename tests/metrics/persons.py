@@ -1,4 +1,4 @@
-"""Synthetic ground truth of persons, and what a model or a detector finds of it."""
+"""Synthetic ground truth of persons, and predictions in its boxes or in those of a detector."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ POSE = np.array([[0.5, 0.1], [0.7, 0.3], [0.3, 0.3], [0.65, 0.7], [0.35, 0.7]]) 
 Persons = dict[str, Any]  # the arguments of `PoseMetric.update`
 
 
-def synthetic(images: int = 40, most: int = 9, seed: int = 0) -> dict[str, Any]:
-    """Up to `most` persons an image, of all sizes, some occluded; crowds, persons without keypoints, empty images."""
+def synthetic(images: int = 40, max_persons: int = 9, seed: int = 0) -> dict[str, Any]:
+    """Up to `max_persons - 1` persons per image, of all sizes; occluded, crowds, without keypoints; empty images."""
     random = np.random.default_rng(seed)
     truth: dict[str, Any] = {
         "images": [{"id": 7 * i + 3, "height": 480, "width": 640} for i in range(images)],
@@ -22,7 +22,7 @@ def synthetic(images: int = 40, most: int = 9, seed: int = 0) -> dict[str, Any]:
         "annotations": [],
     }
     for image in truth["images"]:
-        for _ in range(random.integers(0, most)):
+        for _ in range(random.integers(0, max_persons)):
             corner, height = random.uniform(0, 300, 2), np.exp(random.uniform(3, 5.5))
             size = np.array([height * 0.5, height])
             visible = random.choice(3, len(NAMES), p=[0.15, 0.25, 0.6]) * (random.random() > 0.15)
@@ -40,27 +40,29 @@ def synthetic(images: int = 40, most: int = 9, seed: int = 0) -> dict[str, Any]:
 
 
 def persons(truth: dict[str, Any], noise: float = 0.0, seed: int = 0) -> Persons:
-    """What a model finds in the ground-truth boxes: the labelled points, moved by `noise` of the box, the others
-    anywhere; coarse scores, so that ties occur; with noise, some in the wrong place altogether."""
+    """Predictions in the ground-truth boxes: labeled keypoints, shifted by `noise` times the box; others at random.
+
+    With noise the scores are rounded, so that ties occur, and some persons are at random positions.
+    """
     random = np.random.default_rng(seed)
-    own = [one for one in truth["annotations"] if not one["iscrowd"] and one["num_keypoints"]]
-    points = np.array([one["keypoints"] for one in own]).reshape(len(own), -1, 3)
-    boxes = np.array([one["bbox"] for one in own]).reshape(-1, 1, 4)
-    found = points[..., :2] + random.normal(0, 1, points[..., :2].shape) * noise * boxes[..., 2:]
-    anywhere = (points[..., 2] == 0) | (random.random((len(own), 1)) < 2 * noise)
-    found = np.where(anywhere[..., None], boxes[..., :2] + random.random(found.shape) * boxes[..., 2:], found)
+    annotations = [a for a in truth["annotations"] if not a["iscrowd"] and a["num_keypoints"]]
+    points = np.array([a["keypoints"] for a in annotations]).reshape(len(annotations), -1, 3)
+    boxes = np.array([a["bbox"] for a in annotations]).reshape(-1, 1, 4)
+    xy = points[..., :2] + random.normal(0, 1, points[..., :2].shape) * noise * boxes[..., 2:]
+    at_random = (points[..., 2] == 0) | (random.random((len(annotations), 1)) < 2 * noise)
+    xy = np.where(at_random[..., None], boxes[..., :2] + random.random(xy.shape) * boxes[..., 2:], xy)
     return {
-        "keypoints": torch.from_numpy(found).float(),
-        "scores": torch.from_numpy(random.random(found.shape[:2]).round(1) if noise else np.ones(found.shape[:2])),
-        "box_scores": torch.ones(len(own)),
+        "keypoints": torch.from_numpy(xy).float(),
+        "scores": torch.from_numpy(random.random(xy.shape[:2]).round(1) if noise else np.ones(xy.shape[:2])),
+        "box_scores": torch.ones(len(annotations)),
         "boxes": torch.from_numpy(np.hstack([boxes[:, 0, :2], boxes[:, 0, :2] + boxes[:, 0, 2:]])).float(),
-        "image_ids": [one["image_id"] for one in own],
-        "ids": [one["id"] for one in own],
+        "image_ids": [a["image_id"] for a in annotations],
+        "ids": [a["id"] for a in annotations],
     }
 
 
 def detected(truth: dict[str, Any], seed: int = 0) -> Persons:
-    """The same in a detector's boxes: persons found twice or not at all, and, in some images, more than 20."""
+    """Predictions in the boxes of a detector: some persons twice, some not at all; more than 20 in some images."""
     random = np.random.default_rng(seed)
     first, second = persons(truth, 0.06, seed), persons(truth, 0.03, seed + 1)
     both = {key: [*first[key], *second[key], *second[key]] for key in first}
@@ -73,13 +75,14 @@ def detected(truth: dict[str, Any], seed: int = 0) -> Persons:
     return both
 
 
-def some(given: Persons, places: list[int]) -> Persons:
+def subset(predictions: Persons, indices: list[int]) -> Persons:
     return {
-        key: [value[i] for i in places] if isinstance(value, list) else value[places] for key, value in given.items()
+        key: [value[i] for i in indices] if isinstance(value, list) else value[indices]
+        for key, value in predictions.items()
     }
 
 
-def fill(metric: PoseMetric, given: Persons, batch: int = 7) -> PoseMetric:
-    for start in range(0, len(given["ids"]), batch):
-        metric.update(**some(given, list(range(start, min(start + batch, len(given["ids"]))))))
+def fill(metric: PoseMetric, predictions: Persons, batch: int = 7) -> PoseMetric:
+    for start in range(0, len(predictions["ids"]), batch):
+        metric.update(**subset(predictions, list(range(start, min(start + batch, len(predictions["ids"]))))))
     return metric

@@ -1,4 +1,4 @@
-"""Top-1, top-5, class accuracy and calibration against torchmetrics and against plain counts."""
+"""Top-1, top-5, class accuracy and calibration against torchmetrics and counts by hand."""
 
 import math
 
@@ -14,7 +14,7 @@ from lightseg.errors import DataError, LightsegError
 from lightseg.metrics.classification import ClassificationMetric
 
 
-def guesses(classes: int, samples: int = 700) -> tuple[torch.Tensor, torch.Tensor]:
+def predictions(classes: int, samples: int = 700) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(classes)
     labels = torch.randint(0, classes, (samples,), generator=generator)
     logits = 2 * torch.randn(samples, classes, generator=generator)
@@ -30,7 +30,7 @@ def scored(metric: ClassificationMetric, probabilities, labels, batch: int = 32)
 
 @pytest.mark.parametrize("classes", [2, 5, 6, 40])
 def test_torchmetrics_agrees(classes):
-    probabilities, labels = guesses(classes)
+    probabilities, labels = predictions(classes)
     metric = ClassificationMetric(classes)
     scores = scored(metric, probabilities, labels)
     assert torch.equal(metric.confusion, multiclass_confusion_matrix(probabilities, labels, classes))
@@ -48,18 +48,18 @@ def test_torchmetrics_agrees(classes):
     assert ece > 0.01 and scores["ece"] == pytest.approx(ece, abs=1e-5)
 
 
-def test_calibration_error_in_loops_with_confidences_on_the_borders():
-    """Bins are closed above: a confidence of 1.0 belongs to the last one, 1/15 to the first."""
+def test_calibration_error_by_hand_with_confidences_on_the_bounds():
+    """The upper bound belongs to a bin: a confidence of 1.0 is in the last one, 1/15 in the first."""
     confidences = [1.0, 1.0, 0.97, 0.96, 0.8, 0.6, 0.55, 0.55, 2 / 3]
-    right = [True, False, True, True, False, True, False, False, True]
+    correct = [True, False, True, True, False, True, False, False, True]
     probabilities = torch.tensor([[c, 1 - c] for c in confidences])
-    labels = torch.tensor([0 if r else 1 for r in right])
+    labels = torch.tensor([0 if r else 1 for r in correct])
     expected = 0.0
     for number in range(1, 16):
         members = [i for i, c in enumerate(confidences) if (number - 1) / 15 < c <= number / 15]
         if members:
             mean = sum(confidences[i] for i in members) / len(members)
-            accuracy = sum(right[i] for i in members) / len(members)
+            accuracy = sum(correct[i] for i in members) / len(members)
             expected += len(members) / len(confidences) * abs(mean - accuracy)
     assert scored(ClassificationMetric(2), probabilities, labels)["ece"] == pytest.approx(expected, abs=1e-6)
 
@@ -72,35 +72,35 @@ def test_classes_without_a_sample_have_no_accuracy():
     assert scores["mean_class_accuracy"] == 0.75 and scores["top1"] == pytest.approx(2 / 3)
 
 
-def test_states_are_sums_so_processes_add_up():
-    probabilities, labels = guesses(7)
-    whole, first, second = (ClassificationMetric(7) for _ in range(3))
-    expected = scored(whole, probabilities, labels)
+def test_states_are_summed_over_processes():
+    probabilities, labels = predictions(7)
+    both, first, second = (ClassificationMetric(7) for _ in range(3))
+    expected = scored(both, probabilities, labels)
     first.update(probabilities[:300], labels[:300])
     second.update(probabilities[300:], labels[300:])
     for state, reduction in first._reductions.items():
         setattr(first, state, reduction(torch.stack([getattr(first, state), getattr(second, state)])))
     assert first.compute() == pytest.approx(expected)
-    whole.reset()
-    assert all(math.isnan(value) for value in whole.compute().values())
+    both.reset()
+    assert all(math.isnan(value) for value in both.compute().values())
 
 
-def test_mixed_precision_and_bytes_do_not_change_the_figures():
-    probabilities, labels = guesses(9)
+def test_mixed_precision_and_uint8_labels_do_not_change_the_metrics():
+    probabilities, labels = predictions(9)
     expected = scored(ClassificationMetric(9), probabilities, labels)
     with torch.autocast("cpu", torch.bfloat16):
         assert scored(ClassificationMetric(9), probabilities, labels.to(torch.uint8)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("label", [-1, 4])
-def test_a_label_that_is_no_class_is_refused(label):
+def test_a_label_outside_the_classes_is_an_error(label):
     metric = ClassificationMetric(4)
     with pytest.raises(DataError, match=r"outside the 4 classes 0\.\.3"):
         metric.update(torch.full((2, 4), 0.25), torch.tensor([0, label]))
     assert metric.confusion.sum() == 0
 
 
-def test_what_does_not_fit_is_one_clear_line():
+def test_shapes_and_classes_that_do_not_fit_are_an_error():
     metric = ClassificationMetric(4)
     metric.update(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
     with pytest.raises(LightsegError, match="do not fit 4 classes"):

@@ -1,4 +1,4 @@
-"""The mean pose, and its figures as a baseline."""
+"""The mean pose, and its metrics as a baseline."""
 
 import copy
 import math
@@ -22,15 +22,15 @@ def test_the_mean_pose():
 
 
 def test_the_mean_pose_as_a_baseline():
-    """Persons that differ by their boxes alone are found by their mean, others are not."""
+    """The mean pose has AP 1 where persons differ only in their boxes."""
     truth = synthetic()
-    given = persons(truth)
+    predictions = persons(truth)
     exact = copy.deepcopy(truth)
-    for one in exact["annotations"]:
-        box, size = np.split(np.array(one["bbox"]), 2)
-        visible = np.array(one["keypoints"]).reshape(-1, 3)[:, 2:]
-        one["keypoints"] = np.hstack([box + POSE * size, visible]).ravel().tolist()
-    rest = {key: given[key] for key in ("boxes", "box_scores", "image_ids", "ids")}
+    for annotation in exact["annotations"]:
+        box, size = np.split(np.array(annotation["bbox"]), 2)
+        visible = np.array(annotation["keypoints"]).reshape(-1, 3)[:, 2:]
+        annotation["keypoints"] = np.hstack([box + POSE * size, visible]).ravel().tolist()
+    rest = {key: predictions[key] for key in ("boxes", "box_scores", "image_ids", "ids")}
     train = torch.from_numpy(POSE).float().repeat(4, 1, 1)
     assert torch.allclose(
         train[:1], to_box(torch.from_numpy(POSE)[None] * 50 + 3, torch.tensor([[3, 3, 53, 53]])).float()

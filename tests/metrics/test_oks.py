@@ -1,4 +1,4 @@
-"""A person's score and OKS-NMS, by hand and as the plain loop."""
+"""Scores of persons by hand, and OKS NMS against a plain loop."""
 
 import math
 
@@ -9,16 +9,16 @@ from lightseg.metrics.oks import oks_nms, person_scores
 from tests.metrics.persons import SIGMAS
 
 
-def test_a_persons_score_is_its_boxes_times_its_sure_keypoints():
+def test_a_person_score_is_that_of_the_box_times_the_mean_of_its_keypoints():
     scores = np.array([[0.9, 0.5, 0.1], [0.2, 0.1, 0.0], [1.0, 1.0, 1.0]])
     assert person_scores(np.array([0.5, 1.0, 0.8]), scores, 0.2) == pytest.approx([0.5 * 0.7, 0.0, 0.8])
 
 
-def test_oks_nms_is_the_plain_loop():
+def test_oks_nms_equals_a_plain_loop():
     random = np.random.default_rng(0)
     sigmas = np.array(SIGMAS)
-    centres = random.uniform(0, 100, (40, 1, 2))
-    keypoints = centres[random.integers(0, 40, 300)] + random.normal(0, 1.5, (300, len(SIGMAS), 2))
+    centers = random.uniform(0, 100, (40, 1, 2))
+    keypoints = centers[random.integers(0, 40, 300)] + random.normal(0, 1.5, (300, len(SIGMAS), 2))
     scores, areas = random.random(300).round(1), random.uniform(500, 3000, 300)
     images = random.integers(0, 6, 300)
 
@@ -35,6 +35,6 @@ def test_oks_nms_is_the_plain_loop():
         for i in sorted(range(300), key=lambda i: -scores[i]):
             if all(images[i] != images[j] or similarity(i, j) <= threshold for j in kept):
                 kept.append(i)
-        found = oks_nms(keypoints, scores, areas, images, sigmas, threshold)
-        assert np.flatnonzero(found).tolist() == sorted(kept) and len(kept) < 300
+        stays = oks_nms(keypoints, scores, areas, images, sigmas, threshold)
+        assert np.flatnonzero(stays).tolist() == sorted(kept) and len(kept) < 300
     assert oks_nms(keypoints[:0], scores[:0], areas[:0], images[:0], sigmas, 0.9).shape == (0,)

@@ -23,43 +23,43 @@ def two_persons() -> dict[str, Any]:
         "categories": [{"id": 1}],
         "annotations": [
             {
-                "id": i, "image_id": 1, "category_id": 1, "keypoints": np.ravel(own).tolist(),
+                "id": i, "image_id": 1, "category_id": 1, "keypoints": np.ravel(keypoints).tolist(),
                 "num_keypoints": 4, "bbox": box, "area": 9000, "iscrowd": 0,
             }
-            for i, own, box in zip((0, 5), points, boxes, strict=True)
+            for i, keypoints, box in zip((0, 5), points, boxes, strict=True)
         ],
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("unit", "right"),
-    [  # points are 9.9, 10.1, 19.9, 20.1 and 41 px off; 0.2 of the torsos are 10 and 20 px, of the boxes 40 and 40
+    ("unit", "correct"),
+    [  # errors are 9.9, 10.1, 19.9, 20.1 and 41 px; 0.2 of the torsos is 10 and 20 px, of the boxes 40 and 40 px
         (None, [[None, 1, 0, 0, 0], [1, 1, None, 0, 0]]),
         ("torso", [[None, 1, 0, 0, 0], [1, 1, None, 0, 0]]),
         ("box", [[None, 1, 1, 1, 1], [1, 1, None, 1, 0]]),
-        (["right_shoulder", "left_hip"], [[None, 1, 0, 0, 0], [None] * 5]),  # of 50 px; the second's is not labelled
+        (["right_shoulder", "left_hip"], [[None, 1, 0, 0, 0], [None] * 5]),  # 50 px; unlabeled in the second person
     ],
 )
-def test_pck_by_hand(unit, right):
+def test_pck_by_hand(unit, correct):
     truth = two_persons()
-    points = torch.tensor([one["keypoints"] for one in truth["annotations"]]).reshape(2, 5, 3)[..., :2].float()
+    points = torch.tensor([a["keypoints"] for a in truth["annotations"]]).reshape(2, 5, 3)[..., :2].float()
     points[0, :, 0] += torch.tensor([500, 9.9, 10.1, 19.9, 20.1])
     points[1, :, 1] += torch.tensor([9.9, 19.9, 500, 20.1, 41])
     metric = PoseMetric(truth, NAMES, SIGMAS, pck_unit=unit)
     assert metric.pck_unit == (unit or "torso")
     metric.update(points, torch.ones(2, 5), torch.ones(2), torch.tensor([[0.0, 0, 1, 1]] * 2), [1, 1], [0, 5])
-    ours, shares = metric.compute(), []
-    for name, column in zip(NAMES, zip(*right, strict=True), strict=True):
-        known = [one for one in column if one is not None]
-        if known:
-            shares.append(sum(known) / len(known))
-            assert ours[f"PCK/{name}"] == pytest.approx(shares[-1]), name
+    ours, fractions = metric.compute(), []
+    for name, column in zip(NAMES, zip(*correct, strict=True), strict=True):
+        labeled = [hit for hit in column if hit is not None]
+        if labeled:
+            fractions.append(sum(labeled) / len(labeled))
+            assert ours[f"PCK/{name}"] == pytest.approx(fractions[-1]), name
         else:
             assert f"PCK/{name}" not in ours
-    assert ours["PCK"] == pytest.approx(sum(shares) / len(shares))
+    assert ours["PCK"] == pytest.approx(sum(fractions) / len(fractions))
 
 
-def test_pck_of_points_that_are_no_body_is_relative_to_the_box():
+def test_pck_without_a_torso_is_relative_to_the_box():
     truth = two_persons()
     assert PoseMetric(truth, list("abcde"), SIGMAS).pck_unit == "box"
     with pytest.raises(LightsegError, match="PCK's unit is torso, but there is no keypoint 'left_shoulder': choose"):

@@ -1,4 +1,4 @@
-"""mIoU against a plain count, torchmetrics and the Cityscapes benchmark's own evaluator."""
+"""mIoU against a count by hand, torchmetrics and the evaluator of Cityscapes."""
 
 import math
 from pathlib import Path
@@ -33,17 +33,17 @@ def batches(count: int = 3, classes: int = 5, absent: tuple[int, ...] = ()) -> l
 def by_hand(pairs: list[tuple[torch.Tensor, torch.Tensor]], classes: int) -> tuple[dict[int, float], float]:
     """IoU of each class that occurs, and pixel accuracy, pixel by pixel over the whole set."""
     both, either = [0] * classes, [0] * classes
-    right = counted = 0
+    correct = counted = 0
     for prediction, masks in pairs:
         for p, m in zip(prediction.flatten().tolist(), masks.flatten().tolist(), strict=True):
             if m == 255:
                 continue
             counted += 1
-            right += p == m
+            correct += p == m
             for c in {p, m}:
                 either[c] += 1
                 both[c] += p == m
-    return {c: both[c] / either[c] for c in range(classes) if either[c]}, right / counted
+    return {c: both[c] / either[c] for c in range(classes) if either[c]}, correct / counted
 
 
 def score(pairs, classes: int = 5, names=NAMES) -> dict[str, float]:
@@ -54,7 +54,7 @@ def score(pairs, classes: int = 5, names=NAMES) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
-def test_it_equals_a_plain_count(dtype: torch.dtype) -> None:
+def test_equals_a_count_by_hand(dtype: torch.dtype) -> None:
     pairs = batches()
     result = score([(prediction.to(dtype), masks.to(dtype)) for prediction, masks in pairs])
     iou, accuracy = by_hand(pairs, 5)
@@ -64,7 +64,7 @@ def test_it_equals_a_plain_count(dtype: torch.dtype) -> None:
         assert result[f"IoU/{name}"] == pytest.approx(iou[index], abs=1e-12)
 
 
-def test_it_equals_torchmetrics() -> None:
+def test_equals_torchmetrics() -> None:
     pairs = batches(classes=19)
     ours = score(pairs, 19, None)
     each = MulticlassJaccardIndex(19, ignore_index=255, average=None)
@@ -76,20 +76,20 @@ def test_it_equals_torchmetrics() -> None:
     assert [ours[f"IoU/{i}"] for i in range(19)] == pytest.approx(each.compute().tolist(), abs=1e-6)
 
 
-def test_absent_classes_are_left_out_and_wrongly_predicted_ones_are_not() -> None:
+def test_absent_classes_are_left_out_and_falsely_predicted_classes_are_not() -> None:
     result = score(batches(absent=(3,)))
     assert "IoU/person" not in result and len(result) == 2 + 4
     assert result["mIoU"] == pytest.approx(sum(v for k, v in result.items() if k.startswith("IoU/")) / 4)
     masks = torch.tensor([[[0, 0, 255]]])
-    result = score([(torch.tensor([[[0, 1, 2]]]), masks)])  # class 2 is predicted on an ignored pixel alone
+    result = score([(torch.tensor([[[0, 1, 2]]]), masks)])  # class 2 is predicted only on an ignored pixel
     assert result == {"mIoU": 0.25, "pixel_accuracy": 0.5, "IoU/sky": 0.5, "IoU/road": 0.0}
 
 
-def test_it_is_a_sum_over_processes_and_epochs_start_afresh() -> None:
+def test_sum_over_processes_and_reset() -> None:
     pairs = batches(4)
     first, second, both = (SegmentationMetric(5) for _ in range(3))
-    for metric, share in ((first, pairs[:1]), (second, pairs[1:]), (both, pairs)):
-        for prediction, masks in share:
+    for metric, part in ((first, pairs[:1]), (second, pairs[1:]), (both, pairs)):
+        for prediction, masks in part:
             metric.update(prediction, masks)
     assert first._reductions["confusion"] is torch.sum or first._reductions["confusion"].__name__ == "dim_zero_sum"
     merged = SegmentationMetric(5)
@@ -101,7 +101,7 @@ def test_it_is_a_sum_over_processes_and_epochs_start_afresh() -> None:
     assert both.compute() == first.compute()
 
 
-def test_without_a_counted_pixel_there_is_no_number() -> None:
+def test_without_a_counted_pixel_metrics_are_nan() -> None:
     masks = torch.full((1, 4, 4), 255)
     result = score([(torch.zeros_like(masks), masks)])
     assert math.isnan(result["mIoU"]) and math.isnan(result["pixel_accuracy"]) and len(result) == 2
@@ -111,7 +111,7 @@ def test_without_a_counted_pixel_there_is_no_number() -> None:
     ("prediction", "label", "message"),
     [(0, 5, r"labels \[5\]"), (5, 0, r"predictions \[5\]"), (0, -1, "-1..0"), (300, 0, "0..300"), (0, 254, r"\[254\]")],
 )
-def test_ids_outside_the_classes_are_refused_and_not_counted(prediction: int, label: int, message: str) -> None:
+def test_ids_outside_the_classes_are_an_error_and_not_counted(prediction: int, label: int, message: str) -> None:
     metric = SegmentationMetric(5, NAMES)
     predictions, masks = torch.zeros(1, 2, 2, dtype=torch.int64), torch.zeros(1, 2, 2, dtype=torch.int64)
     predictions[0, 0, 0], masks[0, 0, 0] = prediction, label
@@ -120,13 +120,13 @@ def test_ids_outside_the_classes_are_refused_and_not_counted(prediction: int, la
     assert metric.confusion.sum() == 0
 
 
-def test_another_ignored_id_and_whatever_is_predicted_there() -> None:
+def test_another_ignored_id() -> None:
     metric = SegmentationMetric(3, ignore_index=0)
     metric.update(torch.tensor([[2, 1, 1]]), torch.tensor([[0, 1, 2]]))
     assert metric.confusion.sum() == 2 and metric.compute()["IoU/1"] == 0.5
 
 
-def test_shapes_and_class_counts_must_fit() -> None:
+def test_shapes_and_numbers_of_classes_must_fit() -> None:
     metric = SegmentationMetric(5)
     with pytest.raises(LightsegError, match="own resolution"):
         metric.update(torch.zeros(1, 4, 4, dtype=torch.int64), torch.zeros(1, 8, 8, dtype=torch.int64))
@@ -153,9 +153,7 @@ def street(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_it_equals_the_benchmarks_evaluator_on_written_predictions(
-    street: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_equals_the_evaluator_of_cityscapes(street: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = Cityscapes(street, "val")
     random = np.random.default_rng(1)
     metric = SegmentationMetric(19, dataset.class_names)

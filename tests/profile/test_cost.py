@@ -1,4 +1,4 @@
-"""Costs of layers small enough to be counted by hand, and that measuring leaves no trace."""
+"""Costs of small layers, counted by hand; measuring does not change the model."""
 
 from itertools import pairwise
 
@@ -9,8 +9,8 @@ from lightseg.profile import count_madds, count_params, measure_latency, peak_me
 from lightseg.profile.machine import processor
 
 
-class Pixels(nn.Module):
-    """uint8 images in, as lightseg's models take them: convolution 3 -> 8, depthwise with stride 2, linear 8 -> 5."""
+class SmallNet(nn.Module):
+    """Takes uint8 images, like a `Model`: convolution 3 -> 8, depthwise with stride 2, linear 8 -> 5."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,10 +30,10 @@ PARAMS = 3 * 8 * 9 + 2 * 8 + 8 * 9 + 8 + 8 * 5 + 5
 MADDS = 3 * 8 * 9 * 16 * 32 + 8 * 9 * 8 * 16 + 8 * 5  # of one 16 x 32 image
 
 
-def test_counts_are_those_made_by_hand():
-    assert count_params(Pixels()) == PARAMS
-    assert count_madds(Pixels(), (1, 3, 16, 32), torch.uint8) == MADDS
-    assert count_madds(Pixels(), (4, 3, 16, 32), torch.uint8) == 4 * MADDS
+def test_counts_by_hand():
+    assert count_params(SmallNet()) == PARAMS
+    assert count_madds(SmallNet(), (1, 3, 16, 32), torch.uint8) == MADDS
+    assert count_madds(SmallNet(), (4, 3, 16, 32), torch.uint8) == 4 * MADDS
 
 
 def test_shared_weights_count_once_and_run_twice():
@@ -41,19 +41,19 @@ def test_shared_weights_count_once_and_run_twice():
     assert (count_params(nn.Sequential(layer, layer)), count_madds(nn.Sequential(layer, layer), (1, 10))) == (100, 200)
 
 
-def test_memory_is_that_of_the_fullest_moment():
+def test_memory_is_the_peak_of_a_forward_pass():
     def chain(*channels: int) -> nn.Module:
         return nn.Sequential(*[nn.Conv2d(a, b, 1, bias=False) for a, b in pairwise(channels)])
 
     weights, pixel = 4 * (2 * 8 + 8 * 64 + 64 * 4 + 4 * 2), 4 * 16 * 16
-    # The input lives throughout: its caller holds it. The fullest moment has the maps of 8 and 64 channels beside it.
+    # the caller holds the input; at the peak the maps of 8 and 64 channels are live too
     expected = weights + pixel * (2 + 8 + 64)
     assert peak_memory(chain(2, 8, 64, 4, 2), (1, 2, 16, 16)) == expected
 
 
-def test_measuring_leaves_no_trace():
+def test_measuring_does_not_change_the_model():
     torch.manual_seed(0)
-    module = Pixels().train()
+    module = SmallNet().train()
     module.norm.eval()
     before = {key: value.clone() for key, value in module.state_dict().items()}
     random, threads = torch.get_rng_state(), torch.get_num_threads()

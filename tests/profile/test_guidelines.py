@@ -1,4 +1,4 @@
-"""ShuffleNetV2's four experiments at toy size: that the nets are those compared, and what is said of the figures."""
+"""ShuffleNetV2's four experiments with small maps: the nets, the comparisons and the verdicts."""
 
 import copy
 
@@ -6,73 +6,73 @@ import numpy as np
 import pytest
 import torch
 
-from lightseg.profile.guidelines import EXPERIMENTS, TIMES, guidelines
-from lightseg.profile.guidelines_report import guidelines_picture, guidelines_table
+from lightseg.profile.guidelines import EXPERIMENTS, WIDTHS, guidelines
+from lightseg.profile.guidelines_report import guidelines_plot, guidelines_table
 
 
 @pytest.fixture(scope="module")
-def found():
+def report():
     threads = torch.get_num_threads()
     result = guidelines(rounds=2, times=(1, 2), image_side=6)
     assert torch.get_num_threads() == threads
     return result
 
 
-def test_nets_of_a_table_cost_the_same(found):
-    for experiment in found["experiments"]:
+def test_nets_of_a_table_cost_the_same(report):
+    for experiment in report["experiments"]:
         for width in range(2):
             madds = [row["madds"][width] for row in experiment["rows"]]
             assert max(madds) <= 1.07 * min(madds), (experiment["guideline"], madds)
         assert [b / a for a, b in (row["madds"] for row in experiment["rows"])] == pytest.approx([4] * len(madds), 0.05)
 
 
-def test_multiply_adds_are_those_of_ten_blocks(found):
-    places = 6 * 6
-    first = {experiment["guideline"]: experiment["rows"][0]["madds"][0] for experiment in found["experiments"]}
+def test_multiply_adds_are_those_of_ten_blocks(report):
+    positions = 6 * 6
+    first = {experiment["guideline"]: experiment["rows"][0]["madds"][0] for experiment in report["experiments"]}
     assert first == {
-        "G1": 10 * places * 2 * 32 * 32,
-        "G2": 10 * places * 64 * 64,
-        "G3": 10 * places * 64 * 64,
-        "G4": 10 * places * (2 * 32 * 8 + 9 * 8 * 8),
+        "G1": 10 * positions * 2 * 32 * 32,
+        "G2": 10 * positions * 64 * 64,
+        "G3": 10 * positions * 64 * 64,
+        "G4": 10 * positions * (2 * 32 * 8 + 9 * 8 * 8),
     }
 
 
-def test_every_net_gives_a_map_as_large_as_its_input():
+def test_every_net_keeps_the_shape_of_its_input():
     for experiment in EXPERIMENTS:
         for variant in experiment.variants:
-            for times in TIMES:
+            for times in WIDTHS:
                 with torch.device("meta"):
                     net = variant.net(times)
                     channels = next(m.in_channels for m in net.modules() if isinstance(m, torch.nn.Conv2d))
                     assert net(torch.empty(1, channels, 3, 5)).shape == (1, channels, 3, 5), variant.label
 
 
-def test_what_is_found_has_every_comparison(found):
-    assert found["rounds"] == 2 and found["times"] == [1, 2]
-    assert [len(experiment["pairs"]) for experiment in found["experiments"]] == [6, 6, 8, 8]
-    for experiment in found["experiments"]:
+def test_the_report_has_every_comparison(report):
+    assert report["rounds"] == 2 and report["times"] == [1, 2]
+    assert [len(experiment["pairs"]) for experiment in report["experiments"]] == [6, 6, 8, 8]
+    for experiment in report["experiments"]:
         speed = {row["label"]: row["images_per_s"] for row in experiment["rows"]}
         for pair in experiment["pairs"]:
-            width = found["times"].index(pair["times"])
+            width = report["times"].index(pair["times"])
             expected = speed[pair["faster"]][width] / speed[pair["slower"]][width]
             assert pair["ratio"] == pytest.approx(expected, rel=0.01)
             assert (
                 pair["found"]
                 == ("holds" if pair["ratio"] > 1.02 else "reversed" if pair["ratio"] < 1 / 1.02 else "equal")
                 or abs(abs(pair["ratio"] - 1) - 0.02) < 0.001
-            )  # a ratio that rounding has moved over the border
+            )  # or rounding has moved the ratio across the limit
         held = sum(pair["found"] == "holds" for pair in experiment["pairs"])
-        whole = len(experiment["pairs"])
-        assert (f"in all {whole}" if held == whole else f"in {held} of {whole}") in experiment["verdict"]
+        count = len(experiment["pairs"])
+        assert (f"in all {count}" if held == count else f"in {held} of {count}") in experiment["verdict"]
 
 
-def test_published_figures_stand_beside(found):
-    g1, *_ = found["experiments"]
+def test_published_figures_are_in_the_report(report):
+    g1, *_ = report["experiments"]
     assert g1["rows"][0]["arm"] == [76.2, 21.7] and g1["rows"][3]["gpu"] == [748, 392]
     assert g1["pairs"][0]["published"] == pytest.approx(76.2 / 72.9, abs=1e-3)
 
 
-def test_a_machine_that_differs_is_named(found):
+def test_the_verdict_names_pairs_in_another_order(report):
     from lightseg.profile.guidelines import _verdict
 
     pair = {"faster": "1 group", "slower": "2 groups", "times": 4, "published": 1.25}
@@ -83,16 +83,16 @@ def test_a_machine_that_differs_is_named(found):
     assert _verdict(pairs[1:]) == "the published order holds here in all 1 comparisons"
 
 
-def test_table_and_picture_show_the_figures(found):
-    table = guidelines_table(found)
-    for experiment in found["experiments"]:
+def test_table_and_plot_show_the_figures(report):
+    table = guidelines_table(report)
+    for experiment in report["experiments"]:
         assert f"-> {experiment['verdict']}" in table
         for row in experiment["rows"]:
             assert f"{row['images_per_s'][0]:.1f} (" in table and row["label"] in table
-    picture = guidelines_picture(found)
-    assert picture.dtype == np.uint8 and picture.shape[2] == 3
-    faster = copy.deepcopy(found)
-    faster["experiments"][0]["rows"][1]["images_per_s"] = [
-        speed / 2 for speed in faster["experiments"][0]["rows"][1]["images_per_s"]
+    plot = guidelines_plot(report)
+    assert plot.dtype == np.uint8 and plot.shape[2] == 3
+    slower = copy.deepcopy(report)
+    slower["experiments"][0]["rows"][1]["images_per_s"] = [
+        speed / 2 for speed in slower["experiments"][0]["rows"][1]["images_per_s"]
     ]
-    assert (guidelines_picture(faster) != picture).any()
+    assert (guidelines_plot(slower) != plot).any()

@@ -1,4 +1,4 @@
-"""Costs layer by layer: by hand on small layers, against the catalog's counts, and that sums are the whole."""
+"""Costs by layer: by hand on small layers, against the counts of the catalog, and their sums."""
 
 import json
 
@@ -27,17 +27,17 @@ FAST = {CATALOG[name].family: name for name in ROWS}.values()  # of each family 
 
 
 def count_layers(module: nn.Module, shape: tuple[int, ...]) -> list[Layer]:
-    """The modules that compute something or have parameters, in the order in which they first compute."""
+    """The modules that compute or have parameters, in the order of execution."""
     return [layer for layer in count_modules(module, shape).values() if layer.computes or layer.params]
 
 
-def layer_of(module: nn.Module, *shape: int) -> tuple[int, int, int]:
+def costs_of(module: nn.Module, *shape: int) -> tuple[int, int, int]:
     (layer,) = count_layers(module, shape)
     return layer.madds, layer.activations, layer.mac
 
 
 @pytest.mark.parametrize("name", slow_except(FAST, ROWS))
-def test_layers_add_up_to_the_catalogs_counts(name):
+def test_layers_add_up_to_the_counts_of_the_catalog(name):
     row = CATALOG[name]
     with torch.device("meta"):
         net = timm.create_model(row.timm_name)
@@ -55,27 +55,27 @@ def test_at_least_thirty_rows_of_every_family():
 
 def test_memory_access_cost_by_hand():
     h, w = 6, 10
-    # hw(c1 + c2) + k²c1c2/g, and the bias, which is one number a channel, is left out
-    assert layer_of(nn.Conv2d(4, 12, 1), 1, 4, h, w) == (h * w * 48, h * w * 12, h * w * (4 + 12) + 48)
+    # hw(c1 + c2) + k²c1c2/g; the bias is not counted
+    assert costs_of(nn.Conv2d(4, 12, 1), 1, 4, h, w) == (h * w * 48, h * w * 12, h * w * (4 + 12) + 48)
     grouped = nn.Conv2d(4, 12, 3, padding=1, groups=2, bias=False)
-    assert layer_of(grouped, 1, 4, h, w) == (h * w * 9 * 24, h * w * 12, h * w * (4 + 12) + 9 * 24)
+    assert costs_of(grouped, 1, 4, h, w) == (h * w * 9 * 24, h * w * 12, h * w * (4 + 12) + 9 * 24)
     depthwise = nn.Conv2d(8, 8, 5, stride=2, padding=2, groups=8)
-    out = 3 * 5  # the stride leaves a quarter to write
-    assert layer_of(depthwise, 1, 8, h, w) == (out * 25 * 8, out * 8, h * w * 8 + out * 8 + 25 * 8)
-    assert layer_of(nn.Linear(7, 3), 2, 7) == (2 * 21, 2 * 3, 2 * (7 + 3) + 21)
+    out = 3 * 5  # positions of the output
+    assert costs_of(depthwise, 1, 8, h, w) == (out * 25 * 8, out * 8, h * w * 8 + out * 8 + 25 * 8)
+    assert costs_of(nn.Linear(7, 3), 2, 7) == (2 * 21, 2 * 3, 2 * (7 + 3) + 21)
     # two images read the weights once
-    assert layer_of(nn.Conv2d(4, 12, 1), 2, 4, h, w) == (2 * h * w * 48, 2 * h * w * 12, 2 * h * w * 16 + 48)
+    assert costs_of(nn.Conv2d(4, 12, 1), 2, 4, h, w) == (2 * h * w * 48, 2 * h * w * 12, 2 * h * w * 16 + 48)
 
 
-def test_equal_channels_have_the_least_memory_access_cost():
-    """The first guideline: for as many multiply-adds, hw(c1 + c2) + c1c2 is least where c1 = c2."""
-    costs = [layer_of(nn.Conv2d(c, 4096 // c, 1), 1, c, 56, 56) for c in (64, 32, 16, 8)]
+def test_equal_channels_have_the_lowest_memory_access_cost():
+    """The first guideline: for equal multiply-adds, hw(c1 + c2) + c1c2 is lowest where c1 = c2."""
+    costs = [costs_of(nn.Conv2d(c, 4096 // c, 1), 1, c, 56, 56) for c in (64, 32, 16, 8)]
     assert len({madds for madds, _, _ in costs}) == 1
     assert [mac for _, _, mac in costs] == sorted(mac for _, _, mac in costs)
 
 
 class Residual(nn.Module):
-    """A convolution that runs twice, a product of its own, weights that another module owns too."""
+    """A convolution that runs twice, weights of two modules, and a matrix product outside of its children."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class Residual(nn.Module):
         return y.flatten(2) @ y.flatten(2).transpose(1, 2)
 
 
-def test_every_operation_counts_where_it_is_made():
+def test_an_operation_counts_for_its_innermost_module():
     net = Residual()
     layers = {layer.name: layer for layer in count_layers(net, (1, 4, 5, 5))}
     assert {name: layer.madds for name, layer in layers.items()} == {
@@ -113,13 +113,13 @@ def test_every_operation_counts_where_it_is_made():
         ("micronet_m0", "cls", (224, 224)),
     ],
 )
-def test_stages_and_layers_are_the_whole(name, task, size):
+def test_stages_and_layers_add_up_to_the_model(name, task, size):
     with torch.device("meta"):
         model = create_model(name, task, 7)
     modules = count_modules(model, (1, 3, *size), torch.uint8)
     stages = sum_stages(model, modules, size[0])
     for key in SUMMED:
-        assert sum(stage[key] for stage in stages) == sum(getattr(one, key) for one in modules.values()), key
+        assert sum(stage[key] for stage in stages) == sum(getattr(layer, key) for layer in modules.values()), key
     assert sum(stage["params"] for stage in stages) == count_params(model)
     assert sum(stage["madds"] for stage in stages) == count_madds(model, (1, 3, *size), torch.uint8)
     if name == "micronet_m0":
@@ -128,7 +128,7 @@ def test_stages_and_layers_are_the_whole(name, task, size):
     assert strides == sorted(set(strides)) and strides[:3] == [2, 4, 8]
 
 
-def test_attention_counts_too():
+def test_attention_is_counted():
     with torch.device("meta"):
         net = timm.create_model("vit_tiny_patch16_224", img_size=64)
     layers = count_layers(net, (1, 3, 64, 64))
@@ -136,7 +136,7 @@ def test_attention_counts_too():
     assert sum(layer.params for layer in layers) == count_params(net)
 
 
-def test_time_is_of_every_module_and_leaves_no_trace():
+def test_every_module_is_timed_and_the_model_not_changed():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sequential(nn.BatchNorm2d(4), nn.ReLU())).train()
     times = time_layers(net, torch.rand(1, 3, 8, 8), runs=2)
     assert list(times) == ["", "0", "1", "1.0", "1.1"] and all(ms > 0 for ms in times.values())

@@ -1,4 +1,4 @@
-"""The processor's name, from what Linux, macOS and others say of it."""
+"""The processor's name on Linux, macOS and other systems."""
 
 import subprocess
 
@@ -11,15 +11,15 @@ ARM = "processor\t: {}\nCPU implementer\t: 0x41\nCPU part\t: {}\n"
 
 
 @pytest.fixture
-def said(monkeypatch, tmp_path):
-    """What `processor` makes of a /proc/cpuinfo; None: there is none."""
+def name_of(monkeypatch, tmp_path):
+    """The result of `processor` for the text of /proc/cpuinfo; None: there is no such file."""
 
-    def name(text, system="Linux", own="", architecture="aarch64"):
+    def name(text, system="Linux", platform_name="", architecture="aarch64"):
         path = tmp_path / "cpuinfo"
         if text is not None:
             path.write_text(text, encoding="latin-1")
         monkeypatch.setattr(machine, "CPUINFO", path)
-        for key, value in (("system", system), ("processor", own), ("machine", architecture)):
+        for key, value in (("system", system), ("processor", platform_name), ("machine", architecture)):
             monkeypatch.setattr(machine.platform, key, lambda value=value: value)
         return machine.processor()
 
@@ -41,23 +41,23 @@ def said(monkeypatch, tmp_path):
         (None, "aarch64"),
     ],
 )
-def test_linux(said, text, name):
-    assert said(text) == name
+def test_linux(name_of, text, name):
+    assert name_of(text) == name
 
 
-def test_elsewhere(said, monkeypatch):
+def test_other_systems(name_of, monkeypatch):
     windows = "Intel64 Family 6 Model 142 Stepping 10, GenuineIntel"
-    assert said(None, "Windows", windows) == windows.replace(",", "")
-    assert said(None, "Windows", "", "") == "unknown processor"
-    answer = subprocess.CompletedProcess([], 0, stdout="Apple M1\n")
-    monkeypatch.setattr(machine.subprocess, "run", lambda *_, **__: answer)
-    assert said(None, "Darwin", "arm", "arm64") == "Apple M1"
+    assert name_of(None, "Windows", windows) == windows.replace(",", "")
+    assert name_of(None, "Windows", "", "") == "unknown processor"
+    output = subprocess.CompletedProcess([], 0, stdout="Apple M1\n")
+    monkeypatch.setattr(machine.subprocess, "run", lambda *_, **__: output)
+    assert name_of(None, "Darwin", "arm", "arm64") == "Apple M1"
 
     def fails(*_, **__):
         raise FileNotFoundError
 
     monkeypatch.setattr(machine.subprocess, "run", fails)
-    assert said(None, "Darwin", "arm", "arm64") == "arm"
+    assert name_of(None, "Darwin", "arm", "arm64") == "arm"
 
 
 def test_this_machine_has_a_name():

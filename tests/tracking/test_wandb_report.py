@@ -12,7 +12,7 @@ import wandb
 from wandb_workspaces.reports import v2
 
 from lightseg.cli import main
-from lightseg.leaderboard.table import groups
+from lightseg.leaderboard.table import group_runs
 from lightseg.tracking.report import (
     build_artifact,
     build_report,
@@ -22,7 +22,7 @@ from lightseg.tracking.report import (
     tables,
     title,
 )
-from tests.leaderboard.sample import records
+from tests.leaderboard.example_runs import example_records
 
 CLOSED = "http://127.0.0.1:9"  # nobody listens there
 
@@ -30,11 +30,11 @@ CLOSED = "http://127.0.0.1:9"  # nobody listens there
 @pytest.fixture
 def board(tmp_path):
     """The sample's groups; all runs but the pretrained one were logged to W&B."""
-    found = records(tmp_path / "runs")
+    found = example_records(tmp_path / "runs")
     for i, record in enumerate(found):
         if record.weights == "scratch":
             (record.folder / "wandb_id").write_text(f"id{i}")
-    return groups(found)
+    return group_runs(found)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_the_panels(board, alone):
 
 
 def test_runs_that_were_not_logged_have_a_table_and_no_run_set(tmp_path, alone):
-    report = specification(groups(records(tmp_path / "runs")), "team", "nets", "board")["report"]
+    report = specification(group_runs(example_records(tmp_path / "runs")), "team", "nets", "board")["report"]
     kinds = [block["type"] for block in report["spec"]["blocks"]]
     assert kinds.count("markdown-block") == 3 and "panel-grid" not in kinds
     assert "logger=wandb" in json.dumps(report)
@@ -124,16 +124,16 @@ def test_tables_hold_the_figures_as_measured(board, tmp_path):
 
 def test_hostile_names_stay_text(tmp_path, alone):
     data = "../../x' | `<script>alert(1)</script>"
-    found = [replace(record, data=data, backbone=data) for record in records(tmp_path / "runs")[:1]]
+    found = [replace(record, data=data, backbone=data) for record in example_records(tmp_path / "runs")[:1]]
     (found[0].folder / "wandb_id").write_text("abc")
-    made = specification(groups(found), "team", "nets", title({"data": data * 9}))
+    made = specification(group_runs(found), "team", "nets", title({"data": data * 9}))
     (name,) = made["artifact"]["tables"]
     assert "/" not in name and "." not in name
     (table,) = [block["content"] for block in made["report"]["spec"]["blocks"] if block["type"] == "markdown-block"]
     assert "<script" not in table
     assert len(made["report"]["displayName"]) == 128
     twins = [replace(found[0], data=word) for word in ("a/b", "a.b")]
-    assert len(tables(groups(twins))) == 2
+    assert len(tables(group_runs(twins))) == 2
 
 
 def test_dry_run_prints_the_specification(here, alone, capsys):

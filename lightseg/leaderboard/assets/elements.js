@@ -1,5 +1,5 @@
 "use strict";
-// Elements, numbers and links. Whatever a record says reaches the page as text (textContent, setAttribute), never as markup.
+// Elements, numbers and links. The text of records reaches the page as text (textContent, setAttribute), never as markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 const NONE = "–";
@@ -18,12 +18,12 @@ function shape(tag, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
 
-/** A name that breaks after its underscores where it must break. */
+/** A name that may be broken after its underscores. */
 function breakable(name) {
-  return name.split(/(?<=_)/).flatMap((part, at) => (at ? [element("wbr"), part] : [part]));
+  return name.split(/(?<=_)/).flatMap((part, i) => (i ? [element("wbr"), part] : [part]));
 }
 
-/** Fixed decimals, so that the points of a column stand below each other; powers of ten where nobody would read digits. */
+/** Fixed decimals, so that the decimal points of a column align; powers of ten for huge numbers. */
 function fixed(value, digits) {
   if (!Number.isFinite(value)) return NONE;
   return Math.abs(value) >= 1e7 ? value.toExponential(2) : value.toFixed(digits);
@@ -38,7 +38,7 @@ function inUnit(value, unit) {
   return unit === "%" ? percent(value) : fixed(value, 2);
 }
 
-/** 220 M, 1.4 G: of axes and tooltips. */
+/** 220 M, 1.4 G: for axes and tooltips. */
 function short(value, unit) {
   if (unit) return `${Number(value.toPrecision(3))} ${unit}`;
   for (const [size, letter] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]])
@@ -46,7 +46,7 @@ function short(value, unit) {
   return `${Number(value.toPrecision(3))}`;
 }
 
-/** One unit for a column of times, by its longest. */
+/** The unit for a column of times, by the longest time. */
 function timeUnit(seconds) {
   const longest = Math.max(0, ...seconds);
   return longest < 120 ? { unit: "s", size: 1 } : longest < 7200 ? { unit: "min", size: 60 } : { unit: "h", size: 3600 };
@@ -54,13 +54,13 @@ function timeUnit(seconds) {
 
 /** A link to a file beside the page, or the plain name where the address would lead to a script or another host. */
 function fileLink(name, address) {
-  const here = new URL(document.baseURI);
-  let at = null;
+  const page = new URL(document.baseURI);
+  let url = null;
   try {
-    at = new URL(address, here);
+    url = new URL(address, page);
   } catch {
     return element("span", {}, name);
   }
-  const beside = at.protocol === here.protocol && at.host === here.host;
-  return beside ? element("a", { href: address }, name) : element("span", {}, name);
+  const sameHost = url.protocol === page.protocol && url.host === page.host;
+  return sameHost ? element("a", { href: address }, name) : element("span", {}, name);
 }

@@ -1,6 +1,6 @@
-// Models x data sets: a column a group, so that numbers of different protocols never share one.
+// Models x data sets: a column per group, so that no column mixes protocols.
 
-/** Backbone and weights -> group -> the best of its shown rows (heads and settings). */
+/** For each backbone and weights: the best shown row of each group, over heads and settings. */
 function bestRows(groups) {
   const models = new Map();
   for (const group of groups) {

@@ -1,4 +1,4 @@
-// What is shown: the controls, the sections of the groups, and the row that is picked.
+// The state of the page: the controls, the sections of the groups, and the picked row.
 
 const board = JSON.parse(document.getElementById("leaderboard").textContent);
 const state = { words: [], cost: "madds", allMetrics: false, picked: null, matrixSort: { key: null, down: false } };
@@ -17,7 +17,7 @@ function prepare(group) {
     row.group = group;
     row.text = [row.backbone, row.head, row.weights, row.setting].join(" ").toLowerCase();
   }
-  const best = group.rows.every((row, at) => at === 0 || row.mean <= group.rows[at - 1].mean);
+  const best = group.rows.every((row, i) => i === 0 || row.mean <= group.rows[i - 1].mean);
   Object.assign(group, { shown: [], from: 0, sort: { key: best ? "mean" : null, down: true }, fronts: {} });
   group.plot = Object.assign(makePlot(group), { group });
   group.head = element("thead");
@@ -43,18 +43,18 @@ function legend(group) {
     entry("line", "Pareto front"));
 }
 
-function choices(select, values, every) {
-  select.replaceChildren(element("option", { value: "" }, every), ...[...new Set(values)].map((value) => element("option", { value }, value)));
+function choices(select, values, all) {
+  select.replaceChildren(element("option", { value: "" }, all), ...[...new Set(values)].map((value) => element("option", { value }, value)));
 }
 
-/** Filters, then draws the groups in which something changed. */
+/** Applies the filters and draws the groups that changed. */
 function update(redraw = false) {
   const wanted = { task: control.task.value, data: control["data-set"].value, protocol: control.protocol.value };
   let shown = 0;
   for (const group of board.groups) {
     const open = Object.entries(wanted).every(([key, value]) => !value || group[key] === value);
     const rows = open ? group.rows.filter((row) => state.words.every((word) => row.text.includes(word))) : [];
-    const same = rows.length === group.shown.length && rows.every((row, at) => row === group.shown[at]);
+    const same = rows.length === group.shown.length && rows.every((row, i) => row === group.shown[i]);
     group.shown = rows;
     group.from = 0;
     group.section.hidden = rows.length === 0;
@@ -72,29 +72,29 @@ function update(redraw = false) {
   document.getElementById("status").textContent = shown === all ? `${all} rows` : shown ? `${shown} of ${all} rows` : "No row matches.";
 }
 
-/** Marks a row and its point; from the plot, the row is brought into view too. */
-function pick(row, bring) {
+/** Marks a row and its point. scroll: also brings the row into view. */
+function pick(row, scroll) {
   const before = state.picked;
-  state.picked = row === before && !bring ? null : row;
-  for (const one of [before, row]) {
-    if (!one) continue;
-    one.line?.classList.toggle("picked", one === state.picked);
-    one.group.plot.placed.find((point) => point.row === one)?.dot.classList.toggle("picked", one === state.picked);
+  state.picked = row === before && !scroll ? null : row;
+  for (const changed of [before, row]) {
+    if (!changed) continue;
+    changed.line?.classList.toggle("picked", changed === state.picked);
+    changed.group.plot.points.find((point) => point.row === changed)?.dot.classList.toggle("picked", changed === state.picked);
   }
-  if (!bring) return;
+  if (!scroll) return;
   if (!row.line?.isConnected) turnTo(row);
   row.line.scrollIntoView({ block: "center" });
   row.line.querySelector(".name").focus({ preventScroll: true });
 }
 
-for (const [at, group] of board.groups.entries()) group.key = `group ${at}`;
+for (const [i, group] of board.groups.entries()) group.key = `group ${i}`;
 document.getElementById("groups").append(...board.groups.map(prepare));
 document.getElementById("summary").textContent = board.summary;
 document.getElementById("notes").append(...board.notes.map((note) => element("p", {}, note)));
 choices(control.task, board.groups.map((group) => group.task), "All tasks");
 choices(control["data-set"], board.groups.map((group) => group.data), "All data sets");
 choices(control.protocol, board.groups.map((group) => group.protocol), "All protocols");
-control.cost.replaceChildren(...Object.entries(COSTS).map(([key, { label }]) => element("option", { value: key }, label)));
+control.cost.replaceChildren(...Object.entries(COST_AXES).map(([key, { label }]) => element("option", { value: key }, label)));
 document.getElementById("controls").addEventListener("submit", (event) => event.preventDefault());
 control.filter.addEventListener("input", () => {
   state.words = control.filter.value.toLowerCase().split(/\s+/).filter(Boolean);

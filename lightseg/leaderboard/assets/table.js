@@ -1,21 +1,21 @@
-// The table of one group: a row a model, headers that sort, a line below a row with the runs behind it.
+// The table of one group: a row per model, headers that sort, a line below a row that lists its runs.
 
-const PAGE = 100; // rows drawn at once: sorting stays quick however many there are
+const PAGE = 100; // rows drawn at once, so that sorting thousands stays fast
 const collator = new Intl.Collator("en", { numeric: true });
-const COSTS = {
+const COST_AXES = {
   madds: { label: "MAdds", unit: "M", axis: "Multiply-adds", title: "Multiply-adds of one image", scale: 1e6, digits: 1 },
   latency: { label: "Latency", unit: "ms", axis: "Latency, ms", title: "Median time of one image", scale: 1, digits: 1 },
   params: { label: "Params", unit: "M", axis: "Parameters", title: "Parameters", scale: 1e6, digits: 2 },
 };
 
-/** `key, label, unit, title`, whether it is a number and which way it sorts first, what sorts it, and what its cell holds. */
+/** Columns: `key, label, unit, title`, `number` and `down` (sorted from the highest first), `value` to sort by, `cell` to show. */
 function columnsOf(group, allMetrics) {
   const spread = group.rows.some((row) => row.std !== null);
   const number = (key, label, unit, title, value, digits) => (
     { key, label, unit, title, number: true, down: false, value, cell: (row) => fixed(value(row), digits) });
   const text = (key, label, title) => ({ key, label, title, number: false, down: false, value: (row) => row[key], cell: (row) => row[key] || NONE });
   const cost = (key) => {
-    const { label, unit, title, scale, digits } = COSTS[key];
+    const { label, unit, title, scale, digits } = COST_AXES[key];
     return {
       ...number(key, label, unit, title, (row) => (row[key] === null ? null : row[key] / scale), digits),
       mark: key === "params" ? null : (row) => frontsOf(group, key).rows.has(row),
@@ -28,22 +28,22 @@ function columnsOf(group, allMetrics) {
     cell: (row) => percent(row.mean),
     deviation: spread ? (row) => (row.std === null ? "" : `± ${percent(row.std)}`) : null,
   };
-  const others = group.others.map(({ name, unit, lower }, at) => (
-    { ...number(`other ${name}`, name, unit, name, (row) => row.others[at], 1), down: !lower, cell: (row) => inUnit(row.others[at], unit) }));
-  const several = group.places > 1; // machines, or numbers of threads: their latencies are not ranked together
-  const apart = several ? (row) => row.set : null;
+  const others = group.others.map(({ name, unit, lower }, i) => (
+    { ...number(`other ${name}`, name, unit, name, (row) => row.others[i], 1), down: !lower, cell: (row) => inUnit(row.others[i], unit) }));
+  const several = group.conditions > 1; // latencies under different measurement conditions are not ranked together
+  const rank = several ? (row) => row.rank : null;
   const time = timeUnit(group.rows.map((row) => row.trained));
   const all = [
-    text("backbone", "Backbone", "Backbone, and below it what differs from the defaults"),
+    text("backbone", "Backbone", "Backbone, and the settings that differ from the defaults"),
     main,
-    number("n", "Seeds", "", "Runs that differ in the seed alone", (row) => row.n, 0),
+    number("n", "Seeds", "", "Runs that differ only in the seed", (row) => row.n, 0),
     text("head", "Head", "Head"),
-    text("weights", "Weights", "Where the backbone's first weights came from"),
-    { ...number("score", "Score", "", group.scoreTitle, (row) => row.score, 4), down: true, apart },
+    text("weights", "Weights", "Initial weights of the backbone"),
+    { ...number("score", "Score", "", group.scoreTitle, (row) => row.score, 4), down: true, rank },
     cost("params"),
     cost("madds"),
-    { ...cost("latency"), apart },
-    ...(several ? [text("place", "Measured on", "Latencies are sorted, and have a front, among those measured alike")] : []),
+    { ...cost("latency"), rank },
+    ...(several ? [text("conditions", "Measured on", "Latencies are sorted, and have a front, per measurement conditions")] : []),
     number("memory", "Memory", "MB", "Peak memory of one image", (row) => row.memory, 1),
     ...(allMetrics ? others : []),
     number("trained", "Training", time.unit, "Wall time of one run", (row) => (row.trained === null ? null : row.trained / time.size), 1),
@@ -53,17 +53,17 @@ function columnsOf(group, allMetrics) {
   return all.filter((column) => !optional.has(column.key) || group.rows.some((row) => column.value(row) !== null));
 }
 
-/** Sorted copies; what is not known stands last whichever way. A column's `apart` numbers sets that are sorted one after the other. */
+/** The rows sorted by a column, rows without a value last. A column's `rank` divides the rows into sets that are sorted separately. */
 function sortedRows(rows, column, down) {
   const sign = down ? -1 : 1;
-  const set = column.apart || (() => 0);
+  const rank = column.rank || (() => 0);
   const keyed = rows.map((row) => [column.value(row), row]);
-  const known = ([value]) => (column.number ? Number.isFinite(value) : Boolean(value));
-  const missing = keyed.filter((pair) => !known(pair));
-  const found = keyed.filter(known);
+  const hasValue = ([value]) => (column.number ? Number.isFinite(value) : Boolean(value));
+  const missing = keyed.filter((pair) => !hasValue(pair));
+  const present = keyed.filter(hasValue);
   const compare = column.number ? (a, b) => a - b : (a, b) => collator.compare(a, b);
-  found.sort((a, b) => set(a[1]) - set(b[1]) || sign * compare(a[0], b[0]));
-  return [...found, ...missing].map(([, row]) => row);
+  present.sort((a, b) => rank(a[1]) - rank(b[1]) || sign * compare(a[0], b[0]));
+  return [...present, ...missing].map(([, row]) => row);
 }
 
 function headerCell(group, column) {
@@ -82,7 +82,7 @@ function headerCell(group, column) {
 }
 
 function firstCell(row) {
-  const button = element("button", { type: "button", class: "name", "aria-expanded": "false", title: "Runs, pictures and configuration" }, ...breakable(row.backbone));
+  const button = element("button", { type: "button", class: "name", "aria-expanded": "false", title: "Runs, images and configuration" }, ...breakable(row.backbone));
   button.addEventListener("click", (event) => {
     event.stopPropagation();
     toggleRuns(row);
@@ -105,7 +105,7 @@ function rowElement(row, columns) {
   return line;
 }
 
-/** The line below a row: every run with its links, and what the columns leave out. */
+/** The line below a row: every run with its links, and values without a column. */
 function runsElement(row, width) {
   const runs = row.runs.map((run) => {
     const links = run.links.map(([name, address]) => fileLink(name, address));
@@ -114,7 +114,7 @@ function runsElement(row, width) {
   const facts = [
     ["Setting", row.setting],
     ["Cost measured", [row.input, row.measured].filter(Boolean).join(", ")],
-    ...row.group.others.map(({ name, unit }, at) => [name, row.others[at] === null ? "" : `${inUnit(row.others[at], unit)} ${unit}`]),
+    ...row.group.others.map(({ name, unit }, i) => [name, row.others[i] === null ? "" : `${inUnit(row.others[i], unit)} ${unit}`]),
   ].filter(([, value]) => value);
   const list = element("dl", {}, ...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
   const inside = element("div", { class: "inside" }, element("ul", {}, ...runs), list);
@@ -128,7 +128,7 @@ function toggleRuns(row) {
   else row.line.nextElementSibling.remove();
 }
 
-/** The shown rows in order, marks and best value anew; the elements of rows are made once. */
+/** Draws the shown rows of the page with their marks. The elements of a row are made once. */
 function drawTable(group) {
   const columns = columnsOf(group, state.allMetrics);
   const rows = orderedRows(group, columns);
@@ -143,7 +143,7 @@ function drawTable(group) {
     }
     row.line.classList.toggle("picked", row === state.picked);
     row.line.querySelector("[data-key=mean]").classList.toggle("best", row.mean === best);
-    for (const column of columns.filter((one) => one.mark)) markCell(row, column);
+    for (const column of columns.filter(({ mark }) => mark)) markCell(row, column);
     lines.push(row.line);
     if (row.open) lines.push(runsElement(row, columns.length));
   }
@@ -155,13 +155,13 @@ function drawTable(group) {
 
 function orderedRows(group, columns) {
   const by = columns.find((column) => column.key === group.sort.key);
-  return by ? sortedRows(group.shown, by, group.sort.down) : group.shown; // as they were asked for
+  return by ? sortedRows(group.shown, by, group.sort.down) : group.shown; // in the order of the data
 }
 
-/** Turns to the rows among which this one stands. */
+/** Turns to the page of this row. */
 function turnTo(row) {
-  const at = orderedRows(row.group, columnsOf(row.group, state.allMetrics)).indexOf(row);
-  row.group.from = at - (at % PAGE);
+  const i = orderedRows(row.group, columnsOf(row.group, state.allMetrics)).indexOf(row);
+  row.group.from = i - (i % PAGE);
   drawTable(row.group);
 }
 

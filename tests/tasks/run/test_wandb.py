@@ -14,7 +14,7 @@ from wandb.proto.wandb_internal_pb2 import Record
 
 import train
 from lightseg.config.compose import compose, plain
-from lightseg.leaderboard.table import groups
+from lightseg.leaderboard.table import group_runs
 from lightseg.leaderboard.validate import parse
 from lightseg.tracking.report import specification
 from tasks.run.loggers import close, flat, summary, wandb_logger
@@ -142,7 +142,7 @@ def test_the_leaderboard_s_report_reads_these_names(tmp_path):
     (tmp_path / "wandb_id").write_text("abcd")
     logged = {f"summary:{key}" for key in summary(RECORD)} | {"config:head.value"}
     logged |= {f"config:{key}.value" for key in flat(plain(compose(["task=seg"])))}
-    blocks = specification(groups([found]), "team", "nets", "board")["report"]["spec"]["blocks"]
+    blocks = specification(group_runs([found]), "team", "nets", "board")["report"]["spec"]["blocks"]
     (grid,) = [block["metadata"] for block in blocks if block["type"] == "panel-grid"]
     assert set(grid["runSets"][0]["runFeed"]["columnVisible"]) <= logged
     for panel in grid["panelBankSectionConfig"]["panels"][:2]:

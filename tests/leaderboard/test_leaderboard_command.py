@@ -1,4 +1,4 @@
-"""`lightseg leaderboard` as it is typed: formats, files, filters, and one line for what it cannot do."""
+"""`lightseg leaderboard`: formats, files, filters, and one line for errors."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from lightseg.commands.leaderboard import leaderboard
 ERRORS = {
     "folder": (["nowhere"], "error: nowhere is not a folder: give the runs_dir of your runs\n"),
     "task": (["runs", "--task", "sag"], "error: no run has task 'sag': did you mean seg?\n"),
-    "sort": (["runs", "--sort", "mIuO"], "error: nothing is called 'mIuO' to sort by: did you mean mIoU?\n"),
+    "sort": (["runs", "--sort", "mIuO"], "error: no column or metric 'mIuO' to sort by: did you mean mIoU?\n"),
     "metrics": (
         ["runs", "--metrics", "zzz"],
         "error: no metric is called 'zzz': choose from mIoU, pixel_accuracy, top1\n",
@@ -53,11 +53,11 @@ def test_filters_and_order(here, capsys):
     assert [line["backbone"] for line in lines] == ["micronet_m3", "mobilenetv3_large"]
 
 
-def test_what_is_left_out_is_said_last_and_not_in_the_table(here, write_run, capsys):
+def test_the_note_on_left_out_records_goes_to_standard_error(here, write_run, capsys):
     bad = write_run("{")
     assert main(["leaderboard", "runs", "--format", "json"]) == 0
     printed = capsys.readouterr()
-    note = f"skipped 1 of 4 records: 1 not whole JSON (runs/{bad.relative_to(here / 'runs')}/record.json)"
+    note = f"skipped 1 of 4 records: 1 not valid JSON (runs/{bad.relative_to(here / 'runs')}/record.json)"
     assert printed.err == f"{note}\n" and json.loads(printed.out)["left_out"] == note
 
 
@@ -65,7 +65,7 @@ def test_what_is_left_out_is_said_last_and_not_in_the_table(here, write_run, cap
     ("name", "begins"),
     [("a.md", "### seg camvid"), ("a.tex", "% \\usepackage"), ("a.csv", "group,task,data"), ("a.json", "{")],
 )
-def test_the_ending_says_the_format(here, capsys, name, begins):
+def test_the_suffix_decides_the_format(here, capsys, name, begins):
     assert main(["leaderboard", "--output", name]) == 0
     assert capsys.readouterr().out == f"{name}\n"
     assert (here / name).read_text().startswith(begins)
@@ -76,7 +76,7 @@ def test_a_table_in_a_file_is_not_cut_for_the_terminal(here):
     assert "2026-11-22" in (here / "a.txt").read_text()
 
 
-def test_the_page_lies_beside_the_runs(here, capsys):
+def test_the_page_is_written_beside_the_runs(here, capsys):
     assert main(["leaderboard", "runs", "--format", "html"]) == 0
     assert capsys.readouterr().out == "runs/leaderboard.html\n"
     assert "micronet_m3" in (here / "runs" / "leaderboard.html").read_text()
@@ -98,14 +98,14 @@ def test_reward(here, capsys):
     assert f"{70 * 1.7128**-0.15:.1f}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("words", "message"), ERRORS.values(), ids=ERRORS.keys())
-def test_what_cannot_be_is_one_line(here, capsys, words, message):
-    assert main(["leaderboard", *words]) == 2
+@pytest.mark.parametrize(("arguments", "message"), ERRORS.values(), ids=ERRORS.keys())
+def test_errors_are_one_line(here, capsys, arguments, message):
+    assert main(["leaderboard", *arguments]) == 2
     printed = capsys.readouterr()
     assert printed.err == message and printed.out == ""
 
 
-def test_a_failed_write_leaves_what_was_there(here, capsys):
+def test_a_failed_write_leaves_no_temporary_file(here, capsys):
     (here / "a.md").mkdir()
     assert main(["leaderboard", "--output", "a.md"]) == 2
     assert capsys.readouterr().err == "error: cannot write a.md: Is a directory\n"
@@ -118,7 +118,7 @@ def test_an_empty_folder_is_one_line(tmp_path, capsys):
     assert error == f"error: no record.json in {tmp_path}: a run writes it last; no run was started there\n"
 
 
-def test_it_answers_without_torch(here):
+def test_it_needs_neither_torch_nor_numpy(here):
     code = (
         "import sys; from lightseg.cli import main; main(['leaderboard']); print({'torch', 'numpy'} & set(sys.modules))"
     )
