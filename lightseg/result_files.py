@@ -21,13 +21,13 @@ def write_bytes(path: Path, data: bytes) -> None:
     atomic_io.write_bytes(path, data)
 
 
-def write_picture(path: Path, picture: np.ndarray) -> None:
+def write_image(path: Path, image: np.ndarray) -> None:
     """uint8 RGB [H, W, 3], or ids uint8 or uint16 [H, W]; the format is the path's ending."""
-    pixels = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    pixels = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     quality = [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix in (".jpg", ".jpeg") else []
     done, data = cv2.imencode(path.suffix, pixels, quality)
     if not done:
-        raise LightsegError(f"{path}: a picture of {picture.shape[1]}x{picture.shape[0]} cannot be encoded so")
+        raise LightsegError(f"{path}: an image of {image.shape[1]}x{image.shape[0]} cannot be encoded as {path.suffix}")
     write_bytes(path, data.tobytes())
 
 

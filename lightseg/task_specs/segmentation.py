@@ -20,11 +20,11 @@ from lightseg.data.datasets.segmentation import default_palette
 from lightseg.data.io.frame import Frame
 from lightseg.data.transforms.detection import eval_transform as resize_transform
 from lightseg.data.transforms.extra import with_extra
+from lightseg.data.transforms.phase_transform import Transform
 from lightseg.data.transforms.segmentation import DEFAULT_SCALE, train_transform
-from lightseg.data.transforms.stage_transform import Transform
 from lightseg.errors import DataError, LightsegError, one_line
 from lightseg.input_contract import InputContract
-from lightseg.result_files import GrowingList, write_bytes, write_picture
+from lightseg.result_files import GrowingList, write_bytes, write_image
 from lightseg.task_specs.base import Options, Outputs, Preprocessing, Results, Size, TaskExport, TaskSpec, class_names
 
 OPACITY = 0.6  # of class colors over the image
@@ -164,7 +164,7 @@ class MaskResults:
 
     def add(self, frame: Frame, prediction: np.ndarray) -> None:
         path = self.folder / "masks" / f"{frame.name}.png"
-        write_picture(path, prediction.astype(self.dtype))
+        write_image(path, prediction.astype(self.dtype))
         height, width = prediction.shape
         mask = path.relative_to(self.folder).as_posix()
         self.list.append({**frame.origin, "mask": mask, "height": height, "width": width})
