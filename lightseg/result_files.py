@@ -30,7 +30,7 @@ def write_image(path: Path, image: np.ndarray) -> None:
     quality = [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix in (".jpg", ".jpeg") else []
     done, data = cv2.imencode(path.suffix, pixels, quality)
     if not done:
-        raise LightsegError(f"{path}: an image of {image.shape[1]}x{image.shape[0]} cannot be written in this format")
+        raise LightsegError(f"{path}: an image of {image.shape[1]}x{image.shape[0]} cannot be encoded as {path.suffix}")
     write_bytes(path, data.tobytes())
 
 

@@ -8,8 +8,8 @@ from torch.utils.data import DataLoader
 
 from lightseg.catalog.tasks import formats, resolve
 from lightseg.data.io.integrity import verify
-from lightseg.data.io.sampling import EpochSampler, StageBatches
-from lightseg.data.transforms.stage_transform import StagedTransform
+from lightseg.data.io.sampling import EpochSampler, PhaseBatches
+from lightseg.data.transforms.phase_transform import PhaseTransform
 from lightseg.errors import DataError, LightsegError, nearest
 from lightseg.task_specs import task_spec
 
@@ -93,7 +93,7 @@ class DataModule(pl.LightningDataModule):
         if split == "train":
             # the key of a sample has the number of the phase, so that workers use the sizes and strengths of the phase
             at = self.progressive.at
-            transform = StagedTransform(lambda phase: self.spec.train_transform(self.options, at(phase)))
+            transform = PhaseTransform(lambda phase: self.spec.train_transform(self.options, at(phase)))
             for phase in range(self.progressive.phases):  # errors of later phases appear before training
                 transform.at(phase)
         return self.open(split, transform)
@@ -118,7 +118,7 @@ class DataModule(pl.LightningDataModule):
         sampler = self._sampler(samples, shuffle=True, part=part)
         if self.trainer is not None:
             sampler.set_epoch(self.trainer.current_epoch)  # with `images_per_step` the number of batches depends on it
-        batches = StageBatches(sampler, lambda phase: self.progressive.batch_size(phase, size))
+        batches = PhaseBatches(sampler, lambda phase: self.progressive.batch_size(phase, size))
         return self._loader(dataset, batch_sampler=batches)
 
     def val_dataloader(self) -> DataLoader:
@@ -137,7 +137,7 @@ class DataModule(pl.LightningDataModule):
             shuffle=shuffle,
             rank=rank,
             world_size=world_size,
-            stage_of=self.progressive.phase if shuffle else None,
+            phase_of=self.progressive.phase if shuffle else None,
             part=part,
         )
 

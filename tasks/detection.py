@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightseg.data.transforms.detection import factors, to_input, to_original
+from lightseg.data.transforms.checks import optional_range
+from lightseg.data.transforms.detection import to_input, to_original
 from lightseg.draw import detection_row
 from lightseg.metrics.detection import DetectionMetric
 
@@ -38,7 +39,7 @@ class DetectionTask(Task):
         super().__init__(model, *args, **options)
         self.metric = DetectionMetric(dataset.ground_truth(), self.class_names, dataset.category_ids)
         self.keep_aspect = bool(data["eval"]["keep_aspect"])
-        self.multi_scale = factors("data.augment.multi_scale", data["augment"]["multi_scale"], 0.1)
+        self.multi_scale = optional_range("data.augment.multi_scale", data["augment"]["multi_scale"], 0.1)
 
     def prepare_batch(self, batch: Batch) -> Batch:
         """Multi-scale training: resize the batch to a random size, seeded by the step."""

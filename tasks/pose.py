@@ -99,7 +99,7 @@ class PoseTask(Task):
         except LightsegError as error:  # a pure evaluation may have no training data
             print(f"no figures of the mean pose, which needs the training persons: {error}", flush=True)
             return {}
-        boxes, keypoints, visible = train.labelled_persons()
+        boxes, keypoints, visible = train.labeled_persons()
         evaluated = self.dataset.evaluated_boxes()
         figures = mean_pose_baseline(self.metric, to_box(keypoints, boxes), visible, *evaluated)
         return {f"{key}_mean_pose": figures[key] for key in ("AP", "PCK")}

@@ -1,4 +1,4 @@
-"""From samples to batches; the images of a batch are one tensor in channels_last memory."""
+"""Collate functions: samples to batches. The images of a batch are a tensor in channels_last memory."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,15 +12,15 @@ from lightseg.errors import DataError
 def collate(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A batch: image uint8 [B, 3, H, W] in channels_last memory, mask uint8 [B, H, W], name list[str], index int64 [B].
 
-    torch's default collate would write the images out channel by channel; kept as decoded, a batch is B plain copies
-    and the network need not turn it round again. Raises DataError for samples of different sizes.
+    torch's default collate would make the images contiguous, channel by channel. In the memory format of decoding, a
+    batch needs only B plain copies. Raises DataError for samples of different sizes.
     """
     for key in ("image", "mask"):
         sizes = {tuple(sample[key].shape[-2:]): sample["name"] for sample in samples if key in sample}
         if len(sizes) > 1:
-            of = ", ".join(f"{name} is {width}x{height}" for (height, width), name in list(sizes.items())[:3])
+            shown = ", ".join(f"{name} is {width}x{height}" for (height, width), name in list(sizes.items())[:3])
             raise DataError(
-                f"the {key}s of a batch differ in size ({of}): use batches of 1 or a transform with a fixed size"
+                f"the {key}s of a batch differ in size ({shown}): use batches of 1 or a transform with a fixed size"
             )
     batch = default_collate([{**sample, "image": sample["image"].permute(1, 2, 0)} for sample in samples])
     return {**batch, "image": batch["image"].permute(0, 3, 1, 2)}
@@ -41,9 +41,9 @@ def collate_pose(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Raises DataError for images of different sizes.
     """
-    names = {"keypoints": "keypoints", "visible": "visible", "area": "area", "matrix": "matrices", "box": "boxes"}
-    names["box_score"] = "box_scores"
-    stacked = {ours: torch.stack([sample[key] for sample in samples]) for key, ours in names.items()}
+    batch_keys = {"keypoints": "keypoints", "visible": "visible", "area": "area", "matrix": "matrices", "box": "boxes"}
+    batch_keys["box_score"] = "box_scores"
+    stacked = {batch_key: torch.stack([sample[key] for sample in samples]) for key, batch_key in batch_keys.items()}
     lists = {f"{key}s": [sample[key] for sample in samples] for key in ("image_id", "id", "name")}
     return {"images": _images(samples), **stacked, **lists}
 

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from lightseg.data.io.frame import Frame
-from lightseg.data.io.images import check_picture
+from lightseg.data.io.images import check_image
 from lightseg.data.io.lenient import read_image_leniently
 from lightseg.errors import DataError, LightsegError, one_line
 
@@ -193,7 +193,7 @@ def _is_image(path: Path) -> bool:
     if Image.registered_extensions().get(path.suffix.lower()) in Image.OPEN:
         return True
     try:
-        check_picture(path)
+        check_image(path)
     except DataError:
         return False
     return True

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lightseg.catalog.tasks import TaskInfo
 from lightseg.data.io.frame import Frame
-from lightseg.data.transforms.stage_transform import Transform
+from lightseg.data.transforms.phase_transform import Transform
 from lightseg.errors import LightsegError
 from lightseg.input_contract import InputContract
 

@@ -19,7 +19,7 @@ from lightseg.data.datasets.imagefolder import check_same_classes
 from lightseg.data.io.frame import Frame
 from lightseg.data.transforms.classification import eval_transform, train_transform
 from lightseg.data.transforms.extra import with_extra
-from lightseg.data.transforms.stage_transform import Transform
+from lightseg.data.transforms.phase_transform import Transform
 from lightseg.decoding.boxes import softmax
 from lightseg.errors import LightsegError
 from lightseg.input_contract import InputContract

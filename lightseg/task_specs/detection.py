@@ -16,7 +16,7 @@ from lightseg.data.datasets.coco import bright_palette, check_same_categories
 from lightseg.data.io.frame import Frame
 from lightseg.data.transforms.detection import eval_transform, to_original, train_transform
 from lightseg.data.transforms.extra import with_extra
-from lightseg.data.transforms.stage_transform import Transform
+from lightseg.data.transforms.phase_transform import Transform
 from lightseg.decoding.boxes import detections
 from lightseg.draw import draw_boxes
 from lightseg.errors import LightsegError

@@ -18,8 +18,8 @@ from lightseg.data.datasets.coco_keypoints import check_same_skeletons
 from lightseg.data.io.frame import Frame
 from lightseg.data.skeleton import DEFAULT_SIGMA
 from lightseg.data.transforms.extra import with_extra
-from lightseg.data.transforms.pose import crop_matrix, eval_transform, middle_and_sides, train_transform, window_width
-from lightseg.data.transforms.stage_transform import Transform
+from lightseg.data.transforms.phase_transform import Transform
+from lightseg.data.transforms.pose import center_and_sides, crop_matrix, eval_transform, train_transform, window_width
 from lightseg.decoding.keypoints import heatmap_keypoints, simcc_keypoints
 from lightseg.draw_pose import draw_pose
 from lightseg.errors import LightsegError
@@ -132,8 +132,8 @@ class PersonCrop:
     def restore(self, prediction: dict[str, np.ndarray], size: Size) -> dict[str, np.ndarray]:
         """One person's keypoints [K, 2] and scores [K] -> the prediction of an image with a single person."""
         box = self._full_box(size)
-        middle, sides = middle_and_sides(box)
-        matrix = cv2.invertAffineTransform(crop_matrix(middle, window_width(sides, self.size), self.size))
+        center, sides = center_and_sides(box)
+        matrix = cv2.invertAffineTransform(crop_matrix(center, window_width(sides, self.size), self.size))
         keypoints = prediction["keypoints"] @ matrix[:, :2].T + matrix[:, 2]
         person = {"boxes": box, "box_scores": np.float32(1), "keypoints": keypoints, "scores": prediction["scores"]}
         return {key: np.asarray(value)[None] for key, value in person.items()}

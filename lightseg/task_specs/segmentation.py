@@ -20,8 +20,8 @@ from lightseg.data.datasets.segmentation import default_palette
 from lightseg.data.io.frame import Frame
 from lightseg.data.transforms.detection import eval_transform as resize_transform
 from lightseg.data.transforms.extra import with_extra
+from lightseg.data.transforms.phase_transform import Transform
 from lightseg.data.transforms.segmentation import DEFAULT_SCALE, train_transform
-from lightseg.data.transforms.stage_transform import Transform
 from lightseg.errors import DataError, LightsegError, one_line
 from lightseg.input_contract import InputContract
 from lightseg.result_files import GrowingList, write_bytes, write_image

@@ -68,7 +68,7 @@ def check(task: str, extra: str) -> None:
         ("cls", "[RandomCrop3D]", "RandomCrop3D is for volumes, not for images"),
         ("cls", "[{MaskDropout: {}}]", "MaskDropout needs mask"),
         ("seg", "[{RandomCrop: {height: 32, width: 32}}]", "training images of 64x128 .* become 32x32"),
-        ("seg", "[RandomRotate90]", "become 128x64: turning needs a size of equal sides"),
+        ("seg", "[RandomRotate90]", "become 128x64: transposing needs a square size"),
         ("seg", "[D4]", "become 128x64"),
         ("seg", "[{Affine: {mask_interpolation: 1}}]", "leave mask_interpolation out"),
         ("seg", "[Morphological]", "Morphological takes mask for gray values"),

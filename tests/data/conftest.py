@@ -17,32 +17,32 @@ LABEL_IDS = np.array([0, 1, 3, 4, 7, 7, 8, 11, 17, 21, 23, 24, 26, 29, 33], np.u
 
 @pytest.fixture
 def cityscapes(tmp_path: Path) -> Path:
-    """Two cities, train 5 and val 2 pictures of 24x32, test 2 without labels."""
-    random = np.random.default_rng(0)
+    """Two cities, train 5 and val 2 images of 24x32, test 2 without labels."""
+    rng = np.random.default_rng(0)
     for split, city, count in (("train", "aachen", 3), ("train", "ulm", 2), ("val", "bonn", 2), ("test", "bern", 2)):
         for frame in range(count):
             name = f"{city}_{frame:06}_000019"
-            save(tmp_path / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png", noise(random, 24, 32, 3))
+            save(tmp_path / "leftImg8bit" / split / city / f"{name}_leftImg8bit.png", noise(rng, 24, 32, 3))
             if split != "test":
-                blocks = random.choice(LABEL_IDS, (6, 8)).repeat(4, 0).repeat(4, 1)
+                blocks = rng.choice(LABEL_IDS, (6, 8)).repeat(4, 0).repeat(4, 1)
                 save(tmp_path / "gtFine" / split / city / f"{name}_gtFine_labelIds.png", blocks)
-                save(tmp_path / "gtFine" / split / city / f"{name}_gtFine_color.png", noise(random, 24, 32, 3))
+                save(tmp_path / "gtFine" / split / city / f"{name}_gtFine_color.png", noise(rng, 24, 32, 3))
                 save(tmp_path / "gtCoarse" / split / city / f"{name}_gtCoarse_labelIds.png", blocks * 0 + 7)
     return tmp_path
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """images/ with 6 JPEGs (one in a folder of its own), masks/ with ids 0..2 and 11 as ignored, 24x32."""
-    random = np.random.default_rng(1)
+    """images/ with 6 JPEGs (one in a subfolder), masks/ with ids 0..2 and 11 as ignored, 24x32."""
+    rng = np.random.default_rng(1)
     for name in ("a", "b", "c", "d", "e", "more/f"):
-        save(tmp_path / "images" / f"{name}.jpg", noise(random, 24, 32, 3))
-        save(tmp_path / "masks" / f"{name}.png", random.choice(np.array([0, 1, 2, 11], np.uint8), (24, 32)))
+        save(tmp_path / "images" / f"{name}.jpg", noise(rng, 24, 32, 3))
+        save(tmp_path / "masks" / f"{name}.png", rng.choice(np.array([0, 1, 2, 11], np.uint8), (24, 32)))
     return tmp_path
 
 
-def noise(random: np.random.Generator, *shape: int) -> np.ndarray:
-    return random.integers(0, 256, shape, dtype=np.uint8)
+def noise(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.integers(0, 256, shape, dtype=np.uint8)
 
 
 def save(path: Path, array: np.ndarray) -> None:
@@ -51,14 +51,14 @@ def save(path: Path, array: np.ndarray) -> None:
 
 
 @pytest.fixture
-def save_picture() -> Callable[[Path, np.ndarray], None]:
-    """Writes uint8 [H, W] or RGB [H, W, 3] to a path, making its folders."""
+def save_image() -> Callable[[Path, np.ndarray], None]:
+    """Writes uint8 [H, W] or RGB [H, W, 3] to a path and creates its folders."""
     return save
 
 
 @pytest.fixture
 def robots() -> dict[str, Any]:
-    """Three pictures of 40x60 (height x width): two people, a crowd, one without points; nobody; one person."""
+    """Three images of 40x60 (height x width): two people, a crowd, a person without keypoints; nobody; one person."""
 
     def annotation(number: int, image: int, bbox: list[float], keypoints: list[float], **more: Any) -> dict[str, Any]:
         count = sum(visible > 0 for visible in keypoints[2::3])
@@ -86,13 +86,13 @@ def robots() -> dict[str, Any]:
 
 @pytest.fixture
 def write_robots(tmp_path: Path, robots: dict[str, Any]) -> Callable[..., CocoKeypoints]:
-    """Puts the pictures and the annotations (or others) down and reads them."""
-    draw = np.random.default_rng(0)
+    """Writes the images and the annotations (or others) and reads them."""
+    rng = np.random.default_rng(0)
     for file in ("a.png", "more/b.png", "c.png"):
-        save(tmp_path / "pictures" / file, noise(draw, 40, 60, 3))
+        save(tmp_path / "images" / file, noise(rng, 40, 60, 3))
 
     def make(content: Any = None, **options: Any) -> CocoKeypoints:
         (tmp_path / "points.json").write_text(json.dumps(robots if content is None else content))
-        return CocoKeypoints(tmp_path, images="pictures", annotations="points.json", **options)
+        return CocoKeypoints(tmp_path, images="images", annotations="points.json", **options)
 
     return make

@@ -1,4 +1,4 @@
-"""Skeletons out of COCO categories: mirror images found by name, sigmas by name, one line for what does not fit."""
+"""Skeletons of COCO categories: left/right pairs and sigmas by name, one line for contradictions."""
 
 import numpy as np
 import pytest
@@ -32,13 +32,13 @@ def test_cocos_skeleton():
         ("upper_left_arm", "upper_right_arm"), ("leftankle", "rightankle"), ("LEFT_HIP", "RIGHT_HIP"),
     ],
 )  # fmt: skip
-def test_mirror_images_are_found_in_the_names(left, right):
+def test_pairs_by_name(left, right):
     names = [right, "bright", "leg", "nose", left, "left_only"]
     assert mirrored_pairs(names) == ((4, 0),)
     assert read_skeleton({"keypoints": names}).swap == [4, 1, 2, 3, 0, 5]
 
 
-def test_options_go_before_the_file():
+def test_options_override_the_file():
     plain = read_skeleton(HAND)
     assert plain.edges == ((0, 3), (1, 3), (2, 3)) and plain.pairs == ((1, 2),)
     assert plain.sigmas == (DEFAULT_SIGMA,) * 4 and default_sigmas(plain) == HAND["keypoints"]
@@ -71,7 +71,7 @@ def test_options_go_before_the_file():
         ({"name": "car", "keypoints": ["a", "b", "a"]}, {}, "two keypoints of the same name: a"),
     ],
 )
-def test_what_does_not_fit_is_one_line(category, options, message):
+def test_contradictions_are_one_line(category, options, message):
     with pytest.raises(LightsegError, match=message) as raised:
         read_skeleton(category, options)
     assert "\n" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""What may be wrong with somebody's COCO data: one clear line, exit code 2; or left out, counted, and nothing lost."""
+"""Faults of COCO data: one line and exit code 2, or left out, counted, and the metrics of the rest unchanged."""
 
 import json
 from collections.abc import Callable
@@ -13,30 +13,30 @@ import train
 from tests.conftest import only_run
 
 
-def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    assert train.main(words) == 2
+def refused(overrides: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert train.main(overrides) == 2
     (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
     return line
 
 
 @pytest.fixture
-def own(own_boxes, det_words) -> tuple[Path, list[str]]:
+def dataset(own_boxes, det_words) -> tuple[Path, list[str]]:
     return own_boxes, det_words("data=coco", f"data.root={own_boxes}", "trainer.max_epochs=1", "optimizer.lr=1e-3")
 
 
-def change(file: Path, how: Callable[[dict[str, Any]], Any]) -> None:
-    """`how` changes the content in place, or gives another."""
+def change(file: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
+    """edit: changes the content in place, or returns another."""
     content = json.loads(file.read_text())
-    replaced = how(content)
+    replaced = edit(content)
     file.write_text(json.dumps(content if replaced is None else replaced))
 
 
-def elsewhere(words: list[str], runs: Path) -> list[str]:
-    return [word for word in words if not word.startswith("runs_dir=")] + [f"runs_dir={runs}"]
+def in_folder(overrides: list[str], runs: Path) -> list[str]:
+    return [override for override in overrides if not override.startswith("runs_dir=")] + [f"runs_dir={runs}"]
 
 
-def record_of(words: list[str], runs: Path) -> dict[str, Any]:
-    assert train.main(elsewhere(words, runs)) == 0
+def record_of(overrides: list[str], runs: Path) -> dict[str, Any]:
+    assert train.main(in_folder(overrides, runs)) == 0
     return json.loads((only_run(runs) / "record.json").read_text())
 
 
@@ -44,7 +44,7 @@ def record_of(words: list[str], runs: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("split", "how", "said"),
+    ("split", "edit", "message"),
     [
         ("train", lambda c: c.pop("images") and None, "the key `images` is missing"),
         ("val", lambda c: c.pop("annotations") and None, "the key `annotations` is missing"),
@@ -63,32 +63,32 @@ def record_of(words: list[str], runs: Path) -> dict[str, Any]:
         ("val", lambda c: c.update(categories=[]), "`categories` is empty"),
     ],
 )
-def test_json_that_is_not_coco_or_contradicts_itself(own, capsys, tmp_path, split, how, said):
-    root, words = own
-    change(root / f"{split}.json", how)
-    line = refused(words, capsys)
-    assert said in line and str(root / f"{split}.json") in line
+def test_json_that_is_not_coco_or_contradicts_itself(dataset, capsys, tmp_path, split, edit, message):
+    root, overrides = dataset
+    change(root / f"{split}.json", edit)
+    line = refused(overrides, capsys)
+    assert message in line and str(root / f"{split}.json") in line
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_file_that_is_no_json_or_not_there(own, capsys):
-    root, words = own
+def test_a_file_that_is_no_json_or_missing(dataset, capsys):
+    root, overrides = dataset
     (root / "val.json").write_text('{"images": [')
-    assert f"{root / 'val.json'}: not JSON" in refused(words, capsys)
+    assert f"{root / 'val.json'}: not JSON" in refused(overrides, capsys)
     (root / "val.json").unlink()
-    assert f"{root / 'val.json'}: no such file" in refused(words, capsys)
+    assert f"{root / 'val.json'}: no such file" in refused(overrides, capsys)
 
 
-def test_splits_of_other_categories(own, capsys):
-    root, words = own
+def test_splits_of_other_categories(dataset, capsys):
+    root, overrides = dataset
     change(root / "val.json", lambda content: content["categories"][0].update(name="blue hat"))
-    line = refused(words, capsys)
+    line = refused(overrides, capsys)
     assert "train.json" in line and "val.json" in line and "3 is red hat / blue hat" in line
 
 
 # -- annotations -------------------------------------------------------------------------------------------------------
 
-SPOILED = {  # what the report says -> annotations that say it
+SPOILED = {  # line of the report -> changes of annotations
     "2 of {n} annotations point to no image": [{"image_id": 5}, {"image_id": "1000"}],
     "1 of {n} annotations point to no category": [{"category_id": 7}],
     "3 of {n} annotations have a box with NaN or infinity": [
@@ -108,100 +108,100 @@ SPOILED = {  # what the report says -> annotations that say it
 }
 
 
-def test_annotations_that_cannot_be_used_are_counted_and_change_no_figure(own, capsys, tmp_path):
-    root, words = own
-    clean = record_of(words, tmp_path / "clean")
+def test_annotations_that_cannot_be_used_are_counted_and_change_no_figure(dataset, capsys, tmp_path):
+    root, overrides = dataset
+    clean = record_of(overrides, tmp_path / "clean")
     totals = {}
     for split in ("train", "val"):
         content = json.loads((root / f"{split}.json").read_text())
         good = content["annotations"]
-        for one in good:
-            del one["iscrowd"]  # which is 0 where nothing is said
+        for annotation in good:
+            del annotation["iscrowd"]  # default 0
         bad = [
             {**good[0], "image_id": 1000, "category_id": 90, **wrong} for group in SPOILED.values() for wrong in group
         ]
-        content["annotations"] = [{**one, "id": 7} for one in bad[:4] + good + bad[4:]]
+        content["annotations"] = [{**annotation, "id": 7} for annotation in bad[:4] + good + bad[4:]]
         totals[split] = len(good) + len(bad)
         (root / f"{split}.json").write_text(json.dumps(content))
     capsys.readouterr()
-    spoiled = record_of(words, tmp_path / "spoiled")
+    spoiled = record_of(overrides, tmp_path / "spoiled")
     printed, report = capsys.readouterr().out, spoiled["protocol"]["left_out"]
-    for said in (*SPOILED, "{n1} of {n} annotations have no id of their own"):
+    for message in (*SPOILED, "{n1} of {n} annotations have no id of their own"):
         for split, n in totals.items():
-            text = said.format(n=n, n1=n - 1)
+            text = message.format(n=n, n1=n - 1)
             assert any(line.strip().startswith(f"{split}: {text}") for line in printed.splitlines()), (split, text)
-        assert any(line.startswith(said.format(n=totals["val"], n1=totals["val"] - 1)) for line in report), said
+        assert any(line.startswith(message.format(n=totals["val"], n1=totals["val"] - 1)) for line in report), message
     assert len(report) == len(SPOILED) + 2  # the ids, and the class without a box
     assert spoiled["metrics"] == clean["metrics"] and clean["metrics"]["val/AR100"] > 0
 
 
-def test_boxes_that_reach_beyond_the_picture_are_clipped_and_counted(own, capsys, tmp_path):
-    root, words = own
+def test_boxes_that_reach_beyond_the_image_are_clipped_and_counted(dataset, capsys, tmp_path):
+    root, overrides = dataset
 
     def grow(content: dict[str, Any]) -> None:
-        content["annotations"][0]["bbox"] = [-30, -20, 65, 60]  # of a picture 60 wide and 90 high
+        content["annotations"][0]["bbox"] = [-30, -20, 65, 60]  # of an image 60 wide and 90 high
         content["annotations"][1]["bbox"] = [0, 0, 1000, 1000]
 
     change(root / "train.json", grow)
     change(root / "val.json", grow)
-    record = record_of(words, tmp_path / "runs")
+    record = record_of(overrides, tmp_path / "runs")
     (line,) = (line for line in record["protocol"]["left_out"] if "clipped" in line)
     assert line.startswith("2 of 4 boxes reach beyond their image and are clipped to it, the first: id 5")
     assert "train: 2 of 7 boxes reach beyond" in capsys.readouterr().out
 
 
-def test_a_validation_set_without_boxes_has_no_figures(own, capsys, tmp_path):
-    root, words = own
+def test_a_validation_set_without_boxes_has_no_figures(dataset, capsys, tmp_path):
+    root, overrides = dataset
     change(root / "val.json", lambda content: content.update(annotations=[]))
-    record = record_of(words, tmp_path / "runs")
+    record = record_of(overrides, tmp_path / "runs")
     assert record["metrics"]["val/mAP"] is None and record["metrics"]["val/AR100"] is None
     assert not [key for key in record["metrics"] if key.startswith("val/AP/")]
     assert record["protocol"]["left_out"] == ["3 of 3 classes have no box: red hat, unicorn, kite"]
     assert (only_run(tmp_path / "runs") / "checkpoints" / "best.ckpt").is_file()
 
 
-def test_a_training_set_without_boxes_is_refused(own, capsys, tmp_path):
-    root, words = own
+def test_a_training_set_without_boxes_is_refused(dataset, capsys, tmp_path):
+    root, overrides = dataset
     change(root / "train.json", lambda content: content.update(annotations=[]))
-    line = refused(words, capsys)
+    line = refused(overrides, capsys)
     assert f"{root / 'train.json'}: no box is left to train on" in line
     assert not (tmp_path / "runs").exists()
 
 
-# -- pictures ----------------------------------------------------------------------------------------------------------
+# -- images ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_missing_or_unreadable_picture_is_named_or_skipped_and_counted(own, capsys, tmp_path):
-    root, words = own
+def test_a_missing_or_unreadable_image_is_named_or_skipped_and_counted(dataset, capsys, tmp_path):
+    root, overrides = dataset
     (root / "train" / "4.jpg").unlink()
-    assert str(root / "train" / "4.jpg") in refused(words, capsys)
-    (root / "train" / "4.jpg").write_text("not a picture")
-    assert str(root / "train" / "4.jpg") in refused(words, capsys)
+    assert str(root / "train" / "4.jpg") in refused(overrides, capsys)
+    (root / "train" / "4.jpg").write_text("not an image")
+    assert str(root / "train" / "4.jpg") in refused(overrides, capsys)
     assert not (tmp_path / "runs").exists()
     (root / "train" / "4.jpg").unlink()
     path = root / "val" / "1.jpg"
     path.write_bytes(path.read_bytes()[:700])  # the header is whole
-    record = record_of([*words, "data.on_error=skip"], tmp_path / "skip")
+    record = record_of([*overrides, "data.on_error=skip"], tmp_path / "skip")
     assert "2 unreadable left out" in capsys.readouterr().out
     assert {skipped["path"] for skipped in record["protocol"]["skipped"]} == {str(path), str(root / "train" / "4.jpg")}
     assert record["protocol"]["images"] == 2
     # its objects are not counted as missed: the figures are those of a set without it
     change(root / "val.json", lambda content: content["images"].pop(1) and None)
     change(root / "train.json", lambda content: content["images"].pop(4) and None)
-    assert record_of(words, tmp_path / "without")["metrics"] == record["metrics"]
+    assert record_of(overrides, tmp_path / "without")["metrics"] == record["metrics"]
 
 
-def test_a_truncated_picture_that_training_comes_upon_is_named(own, capsys):
-    root, words = own
+def test_a_truncated_image_in_training_is_named(dataset, capsys):
+    root, overrides = dataset
     path = root / "train" / "2.jpg"
     path.write_bytes(path.read_bytes()[:700])
-    assert str(path) in refused(words, capsys)
+    assert str(path) in refused(overrides, capsys)
 
 
-def test_a_picture_of_another_size_than_the_annotations_say(own, capsys):
-    root, words = own
+def test_an_image_of_another_size_than_the_annotations_say(dataset, capsys):
+    root, overrides = dataset
     assert cv2.imwrite(str(root / "val" / "0.jpg"), np.zeros((60, 90, 3), np.uint8))
-    line = refused(words, capsys)
+    line = refused(overrides, capsys)
     assert str(root / "val" / "0.jpg") in line and "90x60" in line and "60x90" in line
 
 
@@ -209,7 +209,7 @@ def test_a_picture_of_another_size_than_the_annotations_say(own, capsys):
 
 
 @pytest.mark.parametrize(
-    ("option", "said"),
+    ("option", "message"),
     [
         ("evaluation.flip=true", "evaluation.flip is not for task=det"),
         ("evaluation.scales=[0.5,1.0]", "evaluation.scales is not for task=det"),
@@ -227,14 +227,14 @@ def test_a_picture_of_another_size_than_the_annotations_say(own, capsys):
         ("loss.iou_threshold=0", "iou_threshold"),
     ],
 )
-def test_settings_that_cannot_be(own, capsys, option, said):
-    _, words = own
+def test_invalid_settings(dataset, capsys, option, message):
+    _, overrides = dataset
     key = option.split("=")[0]
-    assert said in refused([word for word in words if word.split("=")[0] != key] + [option], capsys)
+    assert message in refused([override for override in overrides if override.split("=")[0] != key] + [option], capsys)
 
 
-def test_a_checkpoint_of_other_classes_or_another_task(own, det_words, words, capsys, tmp_path):
-    record_of(own[1], tmp_path / "first")
+def test_a_checkpoint_of_other_classes_or_another_task(dataset, det_words, words, capsys, tmp_path):
+    record_of(dataset[1], tmp_path / "first")
     folder = only_run(tmp_path / "first")
     checkpoint = folder / "checkpoints" / "last.ckpt"
     line = refused(det_words("mode=test", f"ckpt={checkpoint}", f"runs_dir={tmp_path}"), capsys)

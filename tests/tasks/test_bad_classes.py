@@ -1,4 +1,4 @@
-"""What may be wrong with class folders, weights and schedules: one clear line, exit code 2, nothing lost."""
+"""Faults of class folders, weights and schedules: one line and exit code 2."""
 
 import json
 import shutil
@@ -12,69 +12,68 @@ from tests.conftest import only_run
 from tests.tasks.conftest import NAMES
 
 
-def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    assert train.main(words) == 2
+def refused(overrides: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert train.main(overrides) == 2
     (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
     return line
 
 
 @pytest.fixture
-def own(own_classes, cls_words):
+def dataset(own_classes, cls_words):
     return own_classes, cls_words(f"data.root={own_classes}", "data.batch_size=2", "trainer.max_epochs=1")
 
 
-def test_an_empty_class_folder(own, capsys):
-    root, words = own
+def test_an_empty_class_folder(dataset, capsys):
+    root, overrides = dataset
     (root / "train" / "cat").mkdir()
-    assert "train/cat" in (line := refused(words, capsys)) and "holds no image" in line
+    assert "train/cat" in (line := refused(overrides, capsys)) and "holds no image" in line
 
 
-def test_a_single_class(own, capsys):
-    root, words = own
+def test_a_single_class(dataset, capsys):
+    root, overrides = dataset
     for split in ("train", "val"):
         shutil.rmtree(root / split / "bee")
-    assert "ant is the only class" in refused(words, capsys)
+    assert "ant is the only class" in refused(overrides, capsys)
 
 
-def test_classes_that_differ_between_the_splits(own, capsys, tmp_path):
-    root, words = own
+def test_classes_that_differ_between_the_splits(dataset, capsys, tmp_path):
+    root, overrides = dataset
     (root / "val" / "bee").rename(root / "val" / "wasp")
-    line = refused(words, capsys)
+    line = refused(overrides, capsys)
     assert "only train has bee" in line and "only val has wasp" in line
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_class_folder_that_is_missing_in_one_split(own, capsys):
-    root, words = own
+def test_a_class_folder_that_is_missing_in_one_split(dataset, capsys):
+    root, overrides = dataset
     shutil.copytree(root / "train" / "ant", root / "train" / "cat")
-    assert "only train has cat" in refused(words, capsys)
+    assert "only train has cat" in refused(overrides, capsys)
 
 
-def test_a_file_that_is_no_picture_is_named_or_skipped_and_counted(own, capsys, tmp_path):
-    root, words = own
+def test_a_file_that_is_no_image_is_named_or_skipped_and_counted(dataset, capsys, tmp_path):
+    root, overrides = dataset
     shutil.copy(root / "train" / "ant" / "0.jpg", root / "train" / "ant" / "2.jpg")
     (root / "train" / "ant" / "notes.txt").write_text("three ants on the left")
-    assert "train/ant/notes.txt" in refused(words, capsys)
-    assert train.main([*words, "data.on_error=skip"]) == 0
+    assert "train/ant/notes.txt" in refused(overrides, capsys)
+    assert train.main([*overrides, "data.on_error=skip"]) == 0
     assert "1 unreadable left out" in (out := capsys.readouterr().out) and "notes.txt" in out
     record = json.loads((only_run(tmp_path / "runs") / "record.json").read_text())
     (skipped,) = record["protocol"]["skipped"]
     assert skipped["path"].endswith("train/ant/notes.txt") and skipped["reason"]
 
 
-def test_a_class_whose_only_picture_is_broken(own, capsys):
-    root, words = own
+def test_a_class_whose_only_image_is_broken(dataset, capsys):
+    root, overrides = dataset
     path = root / "val" / "bee" / "0.jpg"
     path.write_bytes(path.read_bytes()[:300])
-    assert "val/bee" in (line := refused([*words, "data.on_error=skip"], capsys)) and "no usable image" in line
+    assert "val/bee" in (line := refused([*overrides, "data.on_error=skip"], capsys)) and "no usable image" in line
 
 
 def test_weights_for_other_classes_are_loaded_without_their_classifier(cls_words, tmp_path, caplog):
     net = timm.create_model("mobilenetv3_small_050", num_classes=10)
     torch.save(net.state_dict(), tmp_path / "ten.pth")
-    words = cls_words(f"pretrained={tmp_path / 'ten.pth'}", "trainer.max_epochs=1", "optimizer.lr=1e-12")
-    words += ["optimizer.weight_decay=0"]
-    assert train.main(words) == 0
+    overrides = cls_words(f"pretrained={tmp_path / 'ten.pth'}", "trainer.max_epochs=1", "optimizer.lr=1e-12")
+    assert train.main([*overrides, "optimizer.weight_decay=0"]) == 0
     assert "classifier is of other classes and was left out" in caplog.text and "classifier.weight" in caplog.text
     checkpoint = torch.load(only_run(tmp_path / "runs") / "checkpoints" / "last.ckpt", weights_only=True)
     state = checkpoint["state_dict"]
@@ -90,7 +89,7 @@ def test_weights_of_another_net(cls_words, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["schedule.image_size=[16,64]", "schedule.stages=2"], "has 16 pixels"),
         (["schedule.image_size=[32,64]", "schedule.stages=3"], "schedule.stages=3 is more than the 2 epochs"),
@@ -111,8 +110,8 @@ def test_weights_of_another_net(cls_words, tmp_path, capsys):
         (["optimizer.name=sgd", "optimizer.eps=0.001"], "takes no optimizer.eps"),
     ],
 )
-def test_what_cannot_be_is_refused_before_training(cls_words, capsys, tmp_path, options, said):
-    assert said in refused(cls_words(*options), capsys)
+def test_invalid_settings_are_refused_before_training(cls_words, capsys, tmp_path, options, message):
+    assert message in refused(cls_words(*options), capsys)
     assert not list((tmp_path / "runs").glob("*/*/*/*/checkpoints"))
 
 

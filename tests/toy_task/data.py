@@ -9,7 +9,7 @@ import numpy as np
 
 from lightseg.data.datasets.base import Arrays, ImageDataset
 from lightseg.data.io.images import read_size
-from lightseg.data.transforms.stage_transform import Transform
+from lightseg.data.transforms.phase_transform import Transform
 
 
 class DepthCSV(ImageDataset):

@@ -12,7 +12,7 @@ from lightseg.catalog.tasks import FormatInfo, HeadInfo, MetricInfo, TaskInfo
 from lightseg.data.collate import collate
 from lightseg.data.io.frame import Frame
 from lightseg.data.transforms.classification import eval_transform, train_transform
-from lightseg.data.transforms.stage_transform import Transform
+from lightseg.data.transforms.phase_transform import Transform
 from lightseg.input_contract import InputContract
 from lightseg.result_files import GrowingList
 from lightseg.task_specs.base import Options, Outputs, Size, TaskExport, TaskSpec

@@ -1,8 +1,8 @@
-"""What every data set shares: samples with one image each, read through a cache, checked, and augmented by their key.
+"""The base class of the data sets: samples of an image and targets, read through a cache, checked and augmented.
 
-A data set of a format tells where the image files are (`_path`), how one is decoded (`_decode`), what can be wrong with
-a sample (`check`) and which targets it has (`_targets`). Samples are numbered in the order of the files; `index` counts
-those that `keep_only` has left.
+The data set of a format defines the paths of the image files (`_path`), their decoding (`_decode`), the checks of a
+sample (`check`) and its targets (`_targets`). Samples are numbered in the order of the files; an `index` counts only
+those that `keep_only` has kept.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from lightseg.data.io.cache import DecodedCache
 from lightseg.data.io.images import read_image, read_size
 from lightseg.data.io.integrity import fingerprint
-from lightseg.data.transforms.stage_transform import Key, Transform, augment, index_of
+from lightseg.data.transforms.phase_transform import Key, Transform, augment, index_of
 from lightseg.errors import DataError
 
 Arrays = dict[str, Any]  # image uint8 [H, W, 3] and the format's targets
@@ -27,13 +27,13 @@ class ImageDataset(Dataset[dict[str, Any]]):
 
     names: of all samples, unique within the split.
     class_names, palette: the name and the RGB color of every class, in the order of the labels.
-    transform: a transform of `lightseg.data.transforms` or a StagedTransform; None gives whole images.
-    image_numbers: int64 [N], the image of every sample, where several samples share one; None: each has its own.
+    transform: a transform of `lightseg.data.transforms` or a PhaseTransform. None: images are not changed.
+    image_numbers: int64 [N], the image of every sample, if samples share images. None: an image per sample.
 
     Attributes:
         has_labels: whether the split has labels.
-        unit: what a sample is.
-        file_classes: int64 [C], the number that every class has in the files; 0..C-1 until `reorder_classes`.
+        unit: the name of the samples, in the plural.
+        file_classes: int64 [C], the number of every class in the files; 0..C-1 before `reorder_classes`.
     """
 
     has_labels = True
@@ -54,9 +54,9 @@ class ImageDataset(Dataset[dict[str, Any]]):
         self.file_classes = np.arange(len(self.class_names))
         self._names = names
         self._image_numbers = np.arange(len(names)) if image_numbers is None else image_numbers
-        self._kept = np.arange(len(names))  # the samples that are left
+        self._kept = np.arange(len(names))
         self._cache: DecodedCache | None = None
-        self._cached = np.zeros(0, np.int64)  # the images that the cache has room for, rising
+        self._cached = np.zeros(0, np.int64)  # the images of the cache, ascending
 
     @property
     def num_classes(self) -> int:
@@ -75,7 +75,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
         return len(self._kept)
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
-        """The sample `index`, `(index, seed)` or `(index, seed, stage)`, augmented with that seed's randomness."""
+        """The sample of a key `index`, `(index, seed)` or `(index, seed, phase)`, augmented with that seed."""
         index = index_of(key)
         sample = int(self._kept[index])
         original = self.read(index)
@@ -88,36 +88,36 @@ class ImageDataset(Dataset[dict[str, Any]]):
         }
 
     def read(self, index: int) -> Arrays:
-        """The arrays of a sample as they are on disk: image uint8 [H, W, 3] and the targets."""
+        """The arrays of a sample on disk: image uint8 [H, W, 3] and the targets."""
         return self._decoded(self._image_number(index))
 
     def check(self, index: int) -> None:
-        """DataError for what can be seen to be wrong with a sample without decoding it."""
+        """Raise DataError for errors in a sample that show without decoding it."""
         raise NotImplementedError
 
     def keep_decoded(self) -> None:
-        """Keep every image in memory once it has been read. Call it after `verify` and before workers start.
+        """Keep images in memory after their first reading. Call it after `verify` and before workers start.
 
-        An image takes 3 bytes a pixel, with a mask 4; raises LightsegError if the set does not fit.
+        An image takes 3 bytes a pixel, with a mask 4. Raises LightsegError if the data set does not fit.
         """
         self._cached = np.unique(self._image_numbers[self._kept])
         sizes = [read_size(self._path(image)) for image in self._cached.tolist()]
         self._cache = DecodedCache(sizes, masks=self._caches_masks)
 
     def keep_only(self, chosen: Sequence[bool]) -> None:
-        """Takes the samples that are not chosen out of the data set and its ground truth; the others move up."""
+        """Remove the samples that are not chosen from the data set and its ground truth, and renumber the others."""
         self._kept = self._kept[np.asarray(chosen, bool)]
         self._cache = None
 
     def fingerprint(self) -> str:
-        """12 hexadecimal digits that change with the names and sizes (not the contents) of the split's files."""
+        """12 hexadecimal digits that depend on the names and sizes (not the contents) of the split's files."""
         return fingerprint(self._files())
 
     def reorder_classes(self, names: Sequence[str]) -> None:
-        """Renumbers the labels into the order of `names`: the same names as `class_names`, as a checkpoint has them.
+        """Renumber the labels in the order of `names`, a checkpoint's permutation of `class_names`.
 
-        What is written for an evaluator keeps the ids of the files. Call it before workers start. Raises ValueError
-        where `names` is not a permutation of `class_names`.
+        Results for evaluators keep the ids of the files. Call it before workers start. Raises ValueError if `names` is
+        not a permutation of `class_names`.
         """
         if len(set(names)) < len(names) or set(names) != set(self.class_names):
             raise ValueError(f"{list(names)} is not a permutation of {self.class_names}")
@@ -127,30 +127,30 @@ class ImageDataset(Dataset[dict[str, Any]]):
         self.file_classes = self.file_classes[order]
         self._reorder(order)
         if self._cache is not None and self._caches_masks:
-            self.keep_decoded()  # anew: it held the labels
+            self.keep_decoded()  # a new cache: the old one has the old labels
 
-    # -- what a format adds ------------------------------------------------------------------------------------------
+    # -- methods of a format -------------------------------------------------------------------------------------------
 
     def _path(self, image: int) -> str | Path:
         raise NotImplementedError
 
     def _decode(self, image: int) -> Arrays:
-        """What the cache keeps of an image file: the image, and its mask where a mask belongs to it."""
+        """The arrays that the cache keeps: the image and, in segmentation, its mask."""
         return {"image": read_image(self._path(image))}
 
     def _transform_inputs(self, original: Arrays) -> Arrays:
         return original
 
     def _targets(self, arrays: Arrays, original: Arrays, sample: int) -> dict[str, Any]:
-        """A sample's entries besides image, name and index; `arrays` are transformed, `original` is as on disk."""
+        """A sample's entries besides image, name and index. arrays: transformed; original: as on disk."""
         raise NotImplementedError
 
     def _reorder(self, order: np.ndarray) -> None:
-        """The labels as `reorder_classes` wants them: the new class k is the class `order[k]`, int64 [C]."""
+        """Renumber the labels. order: int64 [C]; the new class k is the old class `order[k]`."""
         raise NotImplementedError
 
     def _files(self) -> Iterable[tuple[str, str | Path]]:
-        """(name, path) of the files that the fingerprint looks at."""
+        """(name, path) of the files of the fingerprint."""
         images = self._image_numbers[self._kept].tolist()
         return zip(self.names, map(self._path, images), strict=True)
 
@@ -168,8 +168,8 @@ class ImageDataset(Dataset[dict[str, Any]]):
         return arrays
 
 
-def find_folder(path: Path, what: str) -> Path:
-    """`path`, or a DataError that says which folder was looked for."""
+def find_folder(path: Path, contents: str) -> Path:
+    """`path`. Raises DataError, with the folder's contents in the text, if there is no such folder."""
     if not path.is_dir():
-        raise DataError(f"{path}: no such folder ({what}); check data.root; the mini data sets need none")
+        raise DataError(f"{path}: no such folder ({contents}); check data.root; the mini data sets need none")
     return path

@@ -1,8 +1,8 @@
 """Cityscapes as it is distributed: `leftImg8bit/<split>/<city>/` and `gtFine/<split>/<city>/*_labelIds.png`.
 
-The 34 label ids are mapped to the 19 training classes while loading, so the archive can be used as unpacked: no
-`labelTrainIds` files, no extra tools. Ids, names and colors are those of Cordts et al., "The Cityscapes Dataset"
-(CVPR 2016), Table "classes", as the benchmark publishes them; classes that the benchmark does not evaluate become 255.
+Label ids are mapped to the 19 train ids when read, so `labelTrainIds` files and cityscapesscripts are not needed. Ids,
+names and colors are those of Cordts et al., "The Cityscapes Dataset" (CVPR 2016), Table "classes", as published by the
+benchmark; classes that the benchmark does not evaluate become 255.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 
 from lightseg.data.datasets.base import find_folder
 from lightseg.data.datasets.segmentation import IGNORE, UNKNOWN, Pair, SegmentationDataset
-from lightseg.data.transforms.stage_transform import Transform
+from lightseg.data.transforms.phase_transform import Transform
 from lightseg.errors import DataError, LightsegError, nearest
 
 # label id, class name, color; the row of the table is the train id
@@ -39,7 +39,7 @@ CLASSES: tuple[tuple[int, str, tuple[int, int, int]], ...] = (
     (33, "bicycle", (119, 11, 32)),
 )
 # unlabeled, ego vehicle, rectification border, out of roi, static, dynamic, ground, parking, rail track, guard rail,
-# bridge, tunnel, polegroup, caravan, trailer; 255 is the license plate's -1 as a byte
+# bridge, tunnel, polegroup, caravan, trailer; 255: -1, the license plate, as a byte
 IGNORED_LABEL_IDS = (0, 1, 2, 3, 4, 5, 6, 9, 10, 14, 15, 16, 18, 29, 30, 255)
 
 SPLITS = ("train", "val", "test", "train_extra")
@@ -49,7 +49,7 @@ _LABEL_ID = np.array([label_id for label_id, _, _ in CLASSES], np.uint8)  # by t
 
 
 def train_id_to_label_id(train_ids: np.ndarray) -> np.ndarray:
-    """Train ids 0..18 (255 = unlabeled) as the label ids that the evaluator reads, uint8 of the same shape."""
+    """Train ids 0..18 (255 = unlabeled) -> label ids, which the evaluator reads, uint8 of the same shape."""
     table = np.full(256, UNKNOWN, np.uint8)
     table[: len(CLASSES)] = _LABEL_ID
     table[IGNORE] = 0
@@ -64,7 +64,7 @@ def train_id_to_label_id(train_ids: np.ndarray) -> np.ndarray:
 class Cityscapes(SegmentationDataset):
     """`<city>_<sequence>_<frame>_leftImg8bit.png` with label ids from gtFine or, `coarse`, from gtCoarse.
 
-    split: train, val, test (images only, unless every one has labels) or train_extra (coarse labels only).
+    split: train, val, test (without labels unless every image has them) or train_extra (coarse labels only).
     """
 
     def __init__(
@@ -92,14 +92,14 @@ class Cityscapes(SegmentationDataset):
         )
 
     def write_prediction(self, prediction: np.ndarray, name: str, folder: Path) -> Path:
-        """As label ids under the name that the benchmark's evaluator looks for: see `write_submission`."""
+        """Write label ids in the format of the benchmark's evaluator: see `write_submission`."""
         return write_submission(self.file_ids(prediction), name, folder)
 
 
 def write_submission(prediction_train_ids: np.ndarray, image: str | Path, folder: str | Path) -> Path:
-    """Writes a prediction [H, W] of train ids as a label id PNG that the benchmark's evaluator finds; returns its path.
+    """Write a prediction [H, W] of train ids as a PNG of label ids, named as the benchmark's evaluator expects.
 
-    image: the image's path or name, of which `<city>_<sequence>_<frame>` is kept.
+    image: the image's path or name, which begins with `<city>_<sequence>_<frame>`. Returns the path.
     """
     name = Path(image).name.removesuffix(_IMAGE_END)
     if len(name.split("_")) != 3:
@@ -110,10 +110,7 @@ def write_submission(prediction_train_ids: np.ndarray, image: str | Path, folder
         raise LightsegError(f"a prediction has the shape [H, W], not {list(prediction_train_ids.shape)}")
     path = Path(folder) / f"{name}_pred_labelIds.png"
     path.parent.mkdir(parents=True, exist_ok=True)
-    done, data = cv2.imencode(".png", train_id_to_label_id(prediction_train_ids))
-    if not done:
-        raise LightsegError(f"{path}: the PNG could not be encoded")
-    path.write_bytes(data.tobytes())
+    path.write_bytes(cv2.imencode(".png", train_id_to_label_id(prediction_train_ids))[1].tobytes())
     return path
 
 
@@ -125,7 +122,7 @@ def _table() -> np.ndarray:
 
 
 def from_options(options: dict[str, Any], split: str, transform: Transform | None) -> Cityscapes:
-    """Of the `data` options."""
+    """The data set of the `data` options."""
     return Cityscapes(
         options["root"], options["split"][split], coarse=options.get("coarse", False), transform=transform
     )

@@ -1,10 +1,10 @@
-"""Images with boxes from COCO's instances JSON (Lin et al., arXiv:1405.0312), official or anybody's own.
+"""Images with boxes from a file in the format of COCO's instances JSON (Lin et al., arXiv:1405.0312).
 
     root/train2017/000000000009.jpg   root/annotations/instances_train2017.json
 
-Category ids may have gaps and names may be any; classes are numbered 0..C-1 in the order of their ids. Crowds (regions
-too dense to box, `iscrowd`) are in the ground truth of the evaluation and not among the boxes to train on; images
-without boxes are samples like others.
+Category ids may have gaps; classes are numbered 0..C-1 in the order of their ids. Crowds (`iscrowd`, regions with too
+many objects for single boxes) are in the ground truth of the evaluation but not in training. Images without boxes are
+samples too.
 
 A sample is
     image:    uint8 [3, H, W] RGB, 0..255 (in channels_last memory)
@@ -27,20 +27,20 @@ import torch
 from lightseg.data.datasets.base import Arrays, ImageDataset, find_folder
 from lightseg.data.datasets.coco_json import CocoAnnotations, read_coco
 from lightseg.data.io.images import read_size
-from lightseg.data.transforms.stage_transform import Transform
+from lightseg.data.transforms.phase_transform import Transform
 from lightseg.errors import DataError
 from lightseg.text import shorten
 
 
 class CocoImages(ImageDataset):
-    """Images that a COCO annotation file lists, in its order; their sizes must be what the file says.
+    """The images of a COCO annotation file, in its order. Their sizes must equal those in the file.
 
     Attributes:
-        folder, file: of the images; the annotation file.
+        folder, file: the folder of the images; the annotation file.
         report: a line for every kind of annotation that was left out or changed, with its count.
     """
 
-    _labels_are = "boxes"
+    _annotation_kind = "boxes"
     report: list[str]
 
     def __init__(self, folder: Path, file: Path, annotations: CocoAnnotations, *args: Any, **options: Any) -> None:
@@ -51,11 +51,11 @@ class CocoImages(ImageDataset):
 
     @property
     def image_ids(self) -> list[int]:
-        """Of every sample."""
+        """The image id of every sample."""
         return [self._annotations.image_ids[image] for image in self._image_numbers[self._kept].tolist()]
 
     def check(self, index: int) -> None:
-        """Headers alone: DataError for an unreadable image, or one of another size than the annotations say."""
+        """Read the header: DataError for an unreadable image or another size than in the annotation file."""
         image = self._image_number(index)
         self._check_size(image, read_size(self._path(image)))
 
@@ -72,7 +72,7 @@ class CocoImages(ImageDataset):
         if all(annotated) and annotated != list(size):
             raise DataError(
                 f"{self._path(image)}: the image is {size[1]}x{size[0]} (width x height, turned as its EXIF data say), "
-                f"but {self.file.name} says {annotated[1]}x{annotated[0]}: the {self._labels_are} would not fit"
+                f"but {self.file.name} says {annotated[1]}x{annotated[0]}: the {self._annotation_kind} would not fit"
             )
 
     def _files(self) -> Iterable[tuple[str, str | Path]]:
@@ -83,7 +83,7 @@ class CocoDetection(CocoImages):
     """The images of one annotation file.
 
     images, annotations: the folder of the images and the JSON, below `root`.
-    transform: `lightseg.data.transforms.detection` or a StagedTransform; None gives whole images.
+    transform: of `lightseg.data.transforms.detection`, or a PhaseTransform. None: images are not changed.
     """
 
     def __init__(self, root: str | Path, *, images: str, annotations: str, transform: Transform | None = None) -> None:
@@ -96,11 +96,11 @@ class CocoDetection(CocoImages):
 
     @property
     def category_ids(self) -> list[int]:
-        """The file's id of each class."""
+        """The category id of each class in the file."""
         return self._annotations.category_ids
 
     def read(self, index: int) -> Arrays:
-        """Image uint8 [H, W, 3], boxes float32 [N, 4] xyxy and labels int64 [N], as on disk, without crowds."""
+        """Image uint8 [H, W, 3], boxes float32 [N, 4] xyxy and labels int64 [N], without crowds."""
         image = self._image_number(index)
         rows = slice(*self._annotations.starts[image : image + 2])
         single = ~self._annotations.crowd[rows]
@@ -113,8 +113,8 @@ class CocoDetection(CocoImages):
     def ground_truth(self) -> dict[str, Any]:
         """COCO's `images`, `annotations` and `categories` of the images in the data set, crowds included.
 
-        Boxes and areas are the file's own figures, as published scores ask for; annotations that were left out are
-        missing, and ids are numbered from 1 (to the evaluators, a match with id 0 is none).
+        Boxes and areas are those of the file, not clipped, as for published scores. Annotations that were left out are
+        missing, and ids are numbered from 1 (for the evaluators, id 0 means no match).
         """
         content = self._annotations
         images: list[dict[str, Any]] = []
@@ -158,26 +158,29 @@ class CocoDetection(CocoImages):
 
 
 def bright_palette(num_classes: int) -> list[list[int]]:
-    """Colors that thin lines can be seen in on any image: hues a golden section apart, all of them light."""
+    """Light colors, visible as thin lines on any image. Consecutive hues are a golden section apart."""
     hues = [(0.61803 * number) % 1 for number in range(num_classes)]
-    shades = [(1.0, 1.0), (0.6, 1.0), (1.0, 0.8)]  # saturation, value; in turn once the hues come close
+    shades = [(1.0, 1.0), (0.6, 1.0), (1.0, 0.8)]  # (saturation, value), the next every 10 classes
     colors = [colorsys.hsv_to_rgb(hue, *shades[number // 10 % 3]) for number, hue in enumerate(hues)]
     return [[round(255 * value) for value in color] for color in colors]
 
 
 def check_same_categories(train: CocoDetection, val: CocoDetection) -> None:
-    """DataError unless both splits have the same categories, and the one to train on has a box."""
-    ours, theirs = (dict(zip(split.category_ids, split.class_names, strict=True)) for split in (train, val))
-    if ours != theirs:
-        differ = [f"{i} is {ours.get(i, 'missing')} / {theirs.get(i, 'missing')}" for i in sorted({*ours, *theirs})
-                  if ours.get(i) != theirs.get(i)]  # fmt: skip
-        raise DataError(f"{train.file} and {val.file} differ in their categories: {shorten(differ, 4)}")
+    """Raise DataError unless both splits have the same categories and the training split has a box."""
+    of_train, of_val = (dict(zip(split.category_ids, split.class_names, strict=True)) for split in (train, val))
+    if of_train != of_val:
+        differences = [
+            f"{i} is {of_train.get(i, 'missing')} / {of_val.get(i, 'missing')}"
+            for i in sorted({*of_train, *of_val})
+            if of_train.get(i) != of_val.get(i)
+        ]
+        raise DataError(f"{train.file} and {val.file} differ in their categories: {shorten(differences, 4)}")
     crowd = train._annotations.crowd
     if crowd.all():
         raise DataError(f"{train.file}: no box is left to train on ({len(crowd)} annotations, all crowds)")
 
 
 def from_options(options: dict[str, Any], split: str, transform: Transform | None) -> CocoDetection:
-    """Of the `data` options."""
+    """The data set of the `data` options."""
     files = options["split"][split]
     return CocoDetection(options["root"], images=files["images"], annotations=files["annotations"], transform=transform)

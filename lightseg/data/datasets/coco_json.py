@@ -1,9 +1,10 @@
-"""COCO's annotation file as arrays: what is in it is checked once, counted, and kept compact.
+"""COCO's annotation file as arrays, checked once, with a report of what was left out.
 
 instances_train2017.json has 860,000 annotations; as Python dicts they would take gigabytes in every worker process.
 """
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,13 @@ ROUNDING = 1.0  # px; official boxes reach up to a hundredth of a pixel beyond t
 
 @dataclass
 class CocoAnnotations:
-    """Images in the file's order, their annotations one image after another, otherwise in the file's order.
+    """Images in the file's order; annotations grouped by image, and within an image in the file's order.
 
     starts: int64 [I + 1]; the annotations of image i are starts[i]:starts[i + 1].
-    sizes: int64 [I, 2] height and width; 0 where the file does not say.
+    sizes: int64 [I, 2] height and width; 0 if not in the file.
     bbox: float64 [A, 4] x, y, width, height as in the file. boxes: float32 [A, 4] xyxy, clipped to the image.
-    labels: int64 [A], places in `category_ids`, which is sorted in the file's reading.
-    rows: int64 [A], places in the file's list of annotations.
+    labels: int64 [A], indices of `category_ids`, which is sorted at first.
+    rows: int64 [A], indices in the file's list of annotations.
     """
 
     image_ids: list[int]
@@ -42,28 +43,30 @@ class CocoAnnotations:
     report: list[str] = field(default_factory=list)
 
     def image_names(self) -> list[str]:
-        """The images' names without ending, with it where two would be the same."""
+        """The images' names without suffix, or with it if two were the same."""
         stems = [str(Path(file).with_suffix("")) for file in self.files]
         return stems if len(set(stems)) == len(stems) else self.files
 
 
 def read_coco(path: Path) -> CocoAnnotations:
-    """Reads instances or person_keypoints JSON, for its boxes. `report` has a line for every kind of annotation that
-    was left out or changed; DataError, naming the path, for what is not COCO, has no images or contradicts itself.
+    """The boxes of an instances or person_keypoints JSON.
+
+    `report` has a line for every kind of annotation that was left out or changed. Raises DataError, with the path, for
+    a file that is not COCO, has no images or contradicts itself.
     """
     result = parse_coco(load_json(path), path)
-    found = np.bincount(result.labels[~result.crowd], minlength=len(result.category_ids))
-    absent = [name for name, count in zip(result.class_names, found.tolist(), strict=True) if not count]
+    counts = np.bincount(result.labels[~result.crowd], minlength=len(result.category_ids))
+    absent = [name for name, count in zip(result.class_names, counts.tolist(), strict=True) if not count]
     if absent:
-        result.report.append(f"{len(absent)} of {len(found)} classes have no box: {shorten(absent)}")
+        result.report.append(f"{len(absent)} of {len(counts)} classes have no box: {shorten(absent)}")
     return result
 
 
 def parse_coco(content: Any, path: Path) -> CocoAnnotations:
-    """As `read_coco`, of the file's content."""
+    """Like `read_coco`, from the parsed JSON."""
     images, annotations, categories = (records(content, key, path) for key in ("images", "annotations", "categories"))
     if not images:
-        raise DataError(f"{path}: `images` is empty: there is nothing to read")
+        raise DataError(f"{path}: `images` is empty: a data set needs at least one image")
     if not categories:
         raise DataError(f"{path}: `categories` is empty: a detector needs at least one class")
     image_ids = _ids(column(images, "id", "images", path), "image", path)
@@ -83,19 +86,19 @@ def parse_coco(content: Any, path: Path) -> CocoAnnotations:
 def _fill(result: CocoAnnotations, annotations: list[dict], path: Path) -> None:
     count, report = len(annotations), result.report
     bbox = box_column(annotations, path)
-    image, known_image = places(result.image_ids, column(annotations, "image_id", "annotations", path))
-    label, known_label = places(result.category_ids, column(annotations, "category_id", "annotations", path))
-    crowd = np.array([bool(one.get("iscrowd", 0)) for one in annotations])
-    area = np.array([_number(one.get("area")) for one in annotations])
-    ids = [one.get("id") for one in annotations]
+    image = indices_of(column(annotations, "image_id", "annotations", path), result.image_ids)
+    label = indices_of(column(annotations, "category_id", "annotations", path), result.category_ids)
+    crowd = np.array([bool(annotation.get("iscrowd", 0)) for annotation in annotations])
+    area = np.array([_number(annotation.get("area")) for annotation in annotations])
+    ids = [annotation.get("id") for annotation in annotations]
 
     finite = np.isfinite(bbox).all(1)
     positive = (bbox[:, 2:] > 0).all(1)
-    clipped, inside, beyond = clip_boxes(bbox, result.sizes[np.where(known_image, image, 0)])
+    clipped, inside, beyond = clip_boxes(bbox, result.sizes[np.maximum(image, 0)])
     keep = np.ones(count, bool)
-    for good, what in (
-        (known_image, "point to no image"),
-        (known_label, "point to no category"),
+    for good, fault in (
+        (image >= 0, "point to no image"),
+        (label >= 0, "point to no category"),
         (finite, "have a box with NaN or infinity"),
         (positive, "have a box of zero or negative size"),
         (inside, "have a box that lies wholly outside its image"),
@@ -103,7 +106,7 @@ def _fill(result: CocoAnnotations, annotations: list[dict], path: Path) -> None:
         bad = keep & ~good
         if bad.any():
             report.append(
-                f"{bad.sum()} of {count} annotations {what} and are left out, the first: id {_first(ids, bad)}"
+                f"{bad.sum()} of {count} annotations {fault} and are left out, the first: id {_first(ids, bad)}"
             )
         keep &= good
     if (keep & beyond).any():
@@ -127,8 +130,10 @@ def _fill(result: CocoAnnotations, annotations: list[dict], path: Path) -> None:
 
 
 def clip_boxes(bbox: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """x, y, width, height [N, 4] in images of height and width `sizes` [N, 2] (0: unknown) as corners xyxy clipped to
-    the images; which have an area there (bool [N]); which reached beyond the image by more than rounding.
+    """Boxes [N, 4] x, y, width, height in images of height and width `sizes` [N, 2] (0: unknown).
+
+    Returns corners xyxy [N, 4], clipped to the images; bool [N], boxes with an area inside; bool [N], boxes that reach
+    beyond the image by more than rounding.
     """
     height, width = np.where(sizes > 0, sizes, np.inf).T
     corners = np.concatenate([bbox[:, :2], bbox[:, :2] + bbox[:, 2:]], 1)
@@ -154,33 +159,31 @@ def records(content: Any, key: str, path: Path) -> list[dict[str, Any]]:
         raise DataError(f"{path}: not COCO: expected an object with images, annotations and categories, found a list")
     if key not in content:
         raise DataError(f"{path}: not COCO: the key `{key}` is missing; it has {shorten(list(content)) or 'none'}")
-    found = content[key]
-    if not isinstance(found, list) or not all(isinstance(record, dict) for record in found):
+    if not isinstance(content[key], list) or not all(isinstance(record, dict) for record in content[key]):
         raise DataError(f"{path}: not COCO: `{key}` is not a list of objects")
-    return found
+    return content[key]
 
 
-def column(records: list[dict], key: str, what: str, path: Path) -> list[Any]:
+def column(records: list[dict], key: str, list_name: str, path: Path) -> list[Any]:
     try:
         return [record[key] for record in records]
     except KeyError:
-        place = next(i for i, record in enumerate(records) if key not in record)
-        raise DataError(f"{path}: not COCO: `{what}` number {place} has no `{key}`") from None
+        index = next(i for i, record in enumerate(records) if key not in record)
+        raise DataError(f"{path}: not COCO: `{list_name}` number {index} has no `{key}`") from None
 
 
-def _ids(ids: list[Any], what: str, path: Path) -> list[int]:
-    wrong = next((one for one in ids if isinstance(one, bool) or not isinstance(one, int)), None)
+def _ids(ids: list[Any], kind: str, path: Path) -> list[int]:
+    wrong = next((id_ for id_ in ids if isinstance(id_, bool) or not isinstance(id_, int)), None)
     if wrong is not None:
-        raise DataError(f"{path}: the {what} id {wrong!r} is not a whole number")
-    if len(set(ids)) < len(ids):
-        seen: set[int] = set()
-        repeated = next(one for one in ids if one in seen or seen.add(one))  # type: ignore[func-returns-value]
-        raise DataError(f"{path}: the {what} id {repeated} occurs more than once")
+        raise DataError(f"{path}: the {kind} id {wrong!r} is not a whole number")
+    repeated = next((id_ for id_, count in Counter(ids).items() if count > 1), None)
+    if repeated is not None:
+        raise DataError(f"{path}: the {kind} id {repeated} occurs more than once")
     return ids
 
 
 def _names(categories: list[dict]) -> list[str]:
-    """Names that differ: an id stands in for a missing name and beside a repeated one."""
+    """Unique names: the id for a missing name, and with the id for a repeated name."""
     names = [str(category.get("name", category["id"])) for category in categories]
     return [
         name if names.count(name) == 1 else f"{name} ({category['id']})"
@@ -188,28 +191,28 @@ def _names(categories: list[dict]) -> list[str]:
     ]
 
 
-def box_column(annotations: list[dict], path: Path, what: str = "annotations") -> np.ndarray:
-    """float64 [A, 4] x, y, width, height; NaN where the file has null."""
-    given = column(annotations, "bbox", what, path)
+def box_column(annotations: list[dict], path: Path, list_name: str = "annotations") -> np.ndarray:
+    """float64 [A, 4] x, y, width, height; NaN for null."""
+    rows = column(annotations, "bbox", list_name, path)
     try:
-        boxes = np.array(given, np.float64)  # None becomes NaN
-        if boxes.shape == (len(given), 4):
+        boxes = np.array(rows, np.float64)  # None becomes NaN
+        if boxes.shape == (len(rows), 4):
             return boxes
     except (TypeError, ValueError):
         pass
-    for place, box in enumerate(given):
-        if not (isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float | None) for side in box)):
-            raise DataError(
-                f"{path}: the box of `{what}` number {place} is {str(box)[:60]}: expected [x, y, width, height]"
-            )
-    raise DataError(f"{path}: the boxes of `{what}` are not lists of [x, y, width, height]")
+    index, row = next(
+        (index, row) for index, row in enumerate(rows)
+        if not (isinstance(row, list) and len(row) == 4 and all(isinstance(side, int | float | None) for side in row))
+    )  # fmt: skip
+    raise DataError(
+        f"{path}: the box of `{list_name}` number {index} is {str(row)[:60]}: expected [x, y, width, height]"
+    )
 
 
-def places(ids: list[int], wanted: list[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Place of every wanted id in `ids`, and whether there is one."""
-    table = {one: place for place, one in enumerate(ids)}
-    found = np.array([table.get(one, -1) if isinstance(one, int) else -1 for one in wanted], np.int64)
-    return found, found >= 0
+def indices_of(values: list[Any], ids: list[int]) -> np.ndarray:
+    """int64: the index of every value in `ids`, or -1."""
+    table = {id_: index for index, id_ in enumerate(ids)}
+    return np.array([table.get(value, -1) if isinstance(value, int) else -1 for value in values], np.int64)
 
 
 def _number(value: Any) -> float:
@@ -223,7 +226,7 @@ def _first(ids: list[Any], chosen: np.ndarray) -> Any:
 def _empty(
     images: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """starts, bbox, boxes, labels, area, crowd, rows of a file without annotations."""
+    """starts, bbox, boxes, labels, area, crowd and rows of a file without annotations."""
     return (
         np.zeros(images + 1, np.int64), np.zeros((0, 4)), np.zeros((0, 4), np.float32), np.zeros(0, np.int64),
         np.zeros(0), np.zeros(0, bool), np.zeros(0, np.int64),

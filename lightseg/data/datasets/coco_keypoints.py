@@ -1,21 +1,21 @@
-"""People with keypoints from COCO's person_keypoints JSON, or anybody's own: a sample is one person.
+"""People with keypoints from a file in the format of COCO's person_keypoints JSON: a sample is one person.
 
     root/train2017/000000000036.jpg   root/annotations/person_keypoints_train2017.json
 
-Trained on are single people with labelled points; evaluated are the same, or the boxes that a detector found
-(`person_boxes`). `ground_truth` has everybody, as COCO's evaluation wants it.
+Samples for training are single people with labeled keypoints. Samples for evaluation are the same, or a detector's
+boxes (`person_boxes`). `ground_truth` has all annotations, for COCO's evaluation.
 
 A sample is
     image:     uint8 [3, H, W] RGB, the crop (in channels_last memory)
-    keypoints: float32 [K, 2] pixel indices of the crop (0 = centre of the first pixel); 0, 0 where not visible
-    visible:   int64 [K], 0 not labelled or outside the crop, 1 covered, 2 seen
+    keypoints: float32 [K, 2] pixel indices of the crop (0 = center of the first pixel); 0, 0 where not visible
+    visible:   int64 [K], 0 not labeled or outside the crop, 1 covered, 2 seen
     area:      float32, the annotation's area in square pixels of the crop (a detection's: its box's)
     matrix:    float32 [2, 3], pixel indices of the crop to those of the image
     image_id:  int, the file's own
     id:        int, of the annotation in `ground_truth()`; 0 for a detection
     box:       float32 [4] x1, y1, x2, y2 in the image
     box_score: float32, 1 for an annotated box
-    name:      str, the image's name without ending, "#" and the annotation's id (a detection's: "d" and its place in
+    name:      str, the image's name without suffix, "#" and the annotation's id (of a detection: "d" and its index in
                the file)
     index:     int
 """
@@ -32,7 +32,7 @@ from lightseg.data.datasets.base import Arrays, find_folder
 from lightseg.data.datasets.coco import CocoImages, bright_palette
 from lightseg.data.datasets.keypoints_json import read_persons
 from lightseg.data.person_boxes import read_person_boxes
-from lightseg.data.transforms.stage_transform import Transform
+from lightseg.data.transforms.phase_transform import Transform
 from lightseg.errors import DataError
 
 
@@ -40,19 +40,20 @@ class CocoKeypoints(CocoImages):
     """The people of one annotation file.
 
     images, annotations: the folder of the images and the JSON, below `root`.
-    transform: `lightseg.data.transforms.pose` or a StagedTransform; None gives whole images.
-    person_boxes: a JSON of COCO results; the samples are then its boxes with at least `least_score`, without keypoints.
-    category: the name of the category to read; needed where several have different keypoints.
-    skeleton: edges, pairs and sigmas to use instead of the file's (see `read_skeleton`).
+    transform: of `lightseg.data.transforms.pose`, or a PhaseTransform. None: images are not changed.
+    person_boxes: a JSON of COCO results. Its boxes with a score of at least `min_score` are the samples, without
+        keypoints.
+    category: the name of the category to read, needed if several have different keypoints.
+    skeleton: edges, pairs and sigmas instead of the file's (see `read_skeleton`).
 
     Attributes:
         report: a line for everything in the files that was left out, changed or odd, with its count.
-        skeleton: of the points, whose names are `class_names`.
-        category_id: the id that ground truth and results have.
+        skeleton: of the keypoints, whose names are `class_names`.
+        category_id: of ground truth and results.
     """
 
     unit = "persons"
-    _labels_are = "keypoints"
+    _annotation_kind = "keypoints"
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class CocoKeypoints(CocoImages):
         annotations: str,
         transform: Transform | None = None,
         person_boxes: str | Path | None = None,
-        least_score: float = 0.0,
+        min_score: float = 0.0,
         category: str | None = None,
         skeleton: Mapping[str, Any] | None = None,
     ) -> None:
@@ -71,7 +72,7 @@ class CocoKeypoints(CocoImages):
         self._persons = read_persons(file, category=category, skeleton=skeleton)
         self.report = list(self._persons.report)
         content = self._persons.boxes
-        # of every sample: the row of its annotation, or -1, and its image; its box and score
+        # for every sample: the row of its annotation, or -1, and its image; its box and score
         if self.person_boxes is None:
             self._rows = np.flatnonzero(self._persons.trained)
             image_numbers = np.repeat(np.arange(len(content.files)), np.diff(content.starts))[self._rows]
@@ -80,7 +81,7 @@ class CocoKeypoints(CocoImages):
             ends = [str(number) for number in self._persons.ids[self._rows].tolist()]
         else:
             detected = read_person_boxes(
-                self.person_boxes, content.image_ids, content.sizes, set(content.category_ids), least_score
+                self.person_boxes, content.image_ids, content.sizes, set(content.category_ids), min_score
             )
             self.report += detected.report
             self._rows = np.full(len(detected.rows), -1)
@@ -93,7 +94,7 @@ class CocoKeypoints(CocoImages):
         points = self._persons.skeleton.names
         super().__init__(folder, file, content, names, points, bright_palette(len(points)), transform, image_numbers)
         self.category_id = self._persons.category_id
-        self._last: tuple[int, np.ndarray | None] = (-1, None)  # people of one image come one after another
+        self._last: tuple[int, np.ndarray | None] = (-1, None)  # consecutive samples often share their image
         self._set_skeleton()
 
     def _set_skeleton(self) -> None:
@@ -101,8 +102,8 @@ class CocoKeypoints(CocoImages):
         self._swap, self._lower = np.array(self.skeleton.swap), np.array(self.skeleton.lower)
 
     def read(self, index: int) -> Arrays:
-        """Image uint8 [H, W, 3] (not to be written to), box float32 [4] xyxy, keypoints float32 [K, 2], visible int64
-        [K] and area, all of the image on disk. Points outside the image are not visible.
+        """Image uint8 [H, W, 3] (read-only), box float32 [4] xyxy, keypoints float32 [K, 2], visible int64 [K] and
+        area, in pixels of the image on disk. Keypoints outside the image are not visible.
         """
         sample = int(self._kept[index])
         row, image = self._rows[sample], self._image(int(self._image_numbers[sample]))
@@ -116,35 +117,36 @@ class CocoKeypoints(CocoImages):
         return {"image": image, "box": box, "keypoints": keypoints, "visible": visible, "area": area}
 
     def check(self, index: int) -> None:
-        """Headers alone, once an image: DataError for an unreadable one or one of another size than the file says."""
+        """Like the base class, once per image."""
         if index == 0 or self._image_number(index) != self._image_number(index - 1):
             super().check(index)
 
     def ground_truth(self) -> dict[str, Any]:
-        """COCO's `images`, `annotations` and `categories`, with crowds and people without points, which COCO ignores.
+        """COCO's `images`, `annotations` and `categories`, with crowds and people without keypoints, which COCO
+        ignores, images without people, and keypoints outside their image.
 
-        Images without people stay, and so do points outside their image: figures are the file's own. Annotations
-        that were left out are missing, and ids are new, from 1 (to the evaluators, a match with id 0 is none).
+        Annotations that were left out are missing, and ids are numbered from 1 (for the evaluators, id 0 means no
+        match).
         """
         content = self._persons.boxes
         dropped = np.setdiff1d(np.arange(len(self._names)), self._kept)
-        gone = set(self._image_numbers[dropped].tolist()) - set(self._image_numbers[self._kept].tolist())
-        gone_rows = set(self._rows[dropped].tolist())
+        dropped_images = set(self._image_numbers[dropped].tolist()) - set(self._image_numbers[self._kept].tolist())
+        dropped_rows = set(self._rows[dropped].tolist())
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         for image, image_id in enumerate(content.image_ids):
-            if image in gone:
+            if image in dropped_images:
                 continue
             height, width = content.sizes[image].tolist()
             images.append({"id": image_id, "file_name": content.files[image], "height": height, "width": width})
             for row in range(*content.starts[image : image + 2].tolist()):
-                if row not in gone_rows:
+                if row not in dropped_rows:
                     annotations.append({"id": row + 1, "image_id": image_id, **self._persons.annotation(row)})
         return {"images": images, "annotations": annotations, "categories": [self._persons.category()]}
 
-    def labelled_persons(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Of the samples: boxes float32 [N, 4] xyxy, keypoints float32 [N, K, 2], both in px of their images, and
-        visible int64 [N, K]. Of a detector's boxes no point is labelled: all are 0, 0 and not visible."""
+    def labeled_persons(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Boxes float32 [N, 4] xyxy and keypoints float32 [N, K, 2] of the samples, in px of their images, and visible
+        int64 [N, K]. The keypoints of a detector's boxes are 0, 0 and not visible."""
         rows = self._rows[self._kept]
         annotated, shape = rows >= 0, (len(rows), self.num_classes)
         keypoints, visible = np.zeros((*shape, 2), np.float32), np.zeros(shape, np.int64)
@@ -153,7 +155,7 @@ class CocoKeypoints(CocoImages):
         return torch.from_numpy(self._boxes[self._kept]), torch.from_numpy(keypoints), torch.from_numpy(visible)
 
     def evaluated_boxes(self) -> tuple[Tensor, Tensor, list[int], list[int]]:
-        """Of the samples: boxes float32 [N, 4] xyxy px, their scores float32 [N], image_ids, and ids as in a sample."""
+        """Boxes float32 [N, 4] xyxy px of the samples, their scores float32 [N], image_ids, and ids as in a sample."""
         boxes, scores = torch.from_numpy(self._boxes[self._kept]), torch.from_numpy(self._scores[self._kept])
         return boxes, scores, self.image_ids, (self._rows[self._kept] + 1).tolist()
 
@@ -193,14 +195,14 @@ class CocoKeypoints(CocoImages):
 
 
 def check_same_skeletons(train: CocoKeypoints, val: CocoKeypoints) -> None:
-    """DataError unless both splits have the same points in the same order, and the same left/right pairs."""
-    what = train.skeleton.difference(val.skeleton)
-    if what:
-        raise DataError(f"{train.file} and {val.file} differ in their {what}")
+    """Raise DataError unless both splits have the same keypoints, in the same order, and the same left/right pairs."""
+    difference = train.skeleton.difference(val.skeleton)
+    if difference:
+        raise DataError(f"{train.file} and {val.file} differ in their {difference}")
 
 
 def from_options(options: dict[str, Any], split: str, transform: Transform | None) -> CocoKeypoints:
-    """Of the `data` options. A detector's boxes serve evaluation alone."""
+    """The data set of the `data` options. A detector's boxes are for evaluation only."""
     files = options["split"][split]
     return CocoKeypoints(
         options["root"],
@@ -208,7 +210,7 @@ def from_options(options: dict[str, Any], split: str, transform: Transform | Non
         annotations=files["annotations"],
         transform=transform,
         person_boxes=None if split == "train" else options["person_boxes"],
-        least_score=options["least_box_score"],
+        min_score=options["least_box_score"],
         category=options["category"],
         skeleton=options["skeleton"],
     )

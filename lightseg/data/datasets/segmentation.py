@@ -1,10 +1,10 @@
-"""What every segmentation data set shares: pairs of image and label files in, checked samples out.
+"""The base class of the segmentation data sets, made from pairs of image and label files.
 
 A sample is
-    image: uint8 [3, H, W] RGB, 0..255 (in channels_last memory: the image as it was decoded, not copied)
-    mask:  uint8 [H, W] class ids, 255 = ignore (one byte a pixel through loader and bus; cast it where the loss
-           wants int64). Missing where the split has no labels
-    name:  str, the image's name without folder and ending, unique within the split
+    image: uint8 [3, H, W] RGB, 0..255 (in channels_last memory: as decoded, not copied)
+    mask:  uint8 [H, W] class ids, 255 = ignore (a byte a pixel; losses cast it to int64). Missing if the split has no
+           labels
+    name:  str, the image's name without folder and suffix, unique within the split
     index: int
 `lightseg.data.collate.collate` makes batches of them.
 """
@@ -21,17 +21,17 @@ from PIL import Image
 
 from lightseg.data.datasets.base import Arrays, ImageDataset
 from lightseg.data.io.images import read_image, read_mask, read_size
-from lightseg.data.transforms.stage_transform import Transform
+from lightseg.data.transforms.phase_transform import Transform
 from lightseg.errors import DataError
 from lightseg.text import shorten
 
 IGNORE = 255
-UNKNOWN = 254  # in a table of ids: an id that the class list does not speak of
+UNKNOWN = 254  # in a table of ids: an id without a class
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An image and its label file (None where the split has no labels)."""
+    """An image and its label file (None if the split has no labels)."""
 
     name: str
     image: Path
@@ -39,10 +39,10 @@ class Pair:
 
 
 class SegmentationDataset(ImageDataset):
-    """Samples of `pairs`, which subclasses find in their layout.
+    """Samples of `pairs`, which subclasses read from their folder layout.
 
-    table: uint8 [256], id in a label file -> class id, IGNORE, or UNKNOWN for an id that may not occur.
-    transform: see `lightseg.data.transforms.segmentation`; None gives whole images at full resolution.
+    table: uint8 [256], id in a label file -> class id, IGNORE, or UNKNOWN for an id that must not occur.
+    transform: see `lightseg.data.transforms.segmentation`. None: images are not changed.
     """
 
     ignore_index = IGNORE
@@ -66,7 +66,7 @@ class SegmentationDataset(ImageDataset):
         return [self._pairs[sample] for sample in self._kept.tolist()]
 
     def check(self, index: int) -> None:
-        """Headers alone: DataError for an unreadable image, a missing label or one of another size."""
+        """Read the headers: DataError for an unreadable image, a missing label or a label of another size."""
         pair = self._pairs[self._image_number(index)]
         size = read_size(pair.image)
         if pair.label is None:
@@ -78,26 +78,26 @@ class SegmentationDataset(ImageDataset):
             raise _other_size(pair, size, label_size)
 
     def read_label(self, path: Path) -> np.ndarray:
-        """A label file as class ids, uint8 [H, W]. Raises DataError for ids outside the map, naming them."""
+        """A label file as class ids, uint8 [H, W]. Raises DataError for ids without a class."""
         ids = read_mask(path)
         mask = cv2.LUT(ids, self.table)
         if mask.size and (mask == UNKNOWN).any():
             unknown = np.unique(ids[mask == UNKNOWN]).tolist()
-            known = np.flatnonzero(self.table < UNKNOWN).tolist()
+            mapped = np.flatnonzero(self.table < UNKNOWN).tolist()
             raise DataError(
-                f"{path}: label id {shorten(unknown, 12)} is not in the class map, which knows {shorten(known, 12)}"
+                f"{path}: label id {shorten(unknown, 12)} is not in the class map, which has {shorten(mapped, 12)}"
             )
         return mask
 
     def write_prediction(self, prediction: np.ndarray, name: str, folder: Path) -> Path:
-        """A prediction [H, W] of class ids as a PNG of the files' class numbers, one channel, named after its image."""
+        """Write a prediction [H, W] of class ids as a grayscale PNG of the files' ids, `<name>.png`."""
         path = folder / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(self.file_ids(prediction).astype(np.uint8)).save(path)
         return path
 
     def file_ids(self, prediction: np.ndarray) -> np.ndarray:
-        """Class ids as the files number the classes, whatever `reorder_classes` has made of them; 255 stays."""
+        """Class ids -> the ids before `reorder_classes`; 255 stays 255."""
         table = np.arange(256)
         table[: self.num_classes] = self.file_classes
         return table[prediction]
@@ -130,7 +130,7 @@ class SegmentationDataset(ImageDataset):
 
 
 def default_palette(num_classes: int) -> list[list[int]]:
-    """Well separated colors for classes that come without: Pascal VOC's bit-spreading color map, black left out."""
+    """Well separated colors: Pascal VOC's color map, without black."""
     colors = []
     for number in range(1, num_classes + 1):
         color = [0, 0, 0]

@@ -1,7 +1,7 @@
-"""Decoded images kept in memory, once for all worker processes.
+"""A cache of decoded images in memory, shared by all worker processes.
 
-The memory is an anonymous shared mapping: forked workers see and fill the same pages (no limit of /dev/shm applies,
-and a page takes memory only once it is written). Where workers are spawned instead, each builds its own.
+The memory is an anonymous shared mapping: forked workers read and write the same pages (without the limit of /dev/shm;
+a page takes memory only after it is written). Spawned workers have a cache each.
 """
 
 import mmap
@@ -15,15 +15,15 @@ from lightseg.errors import LightsegError
 
 
 class DecodedCache:
-    """Room for uint8 image [H, W, 3] and, with `masks`, mask [H, W] per sample; sizes: (H, W) of each.
+    """Memory for a uint8 image [H, W, 3] and, with `masks`, a mask [H, W] per sample; sizes: (H, W) of each.
 
-    Raises LightsegError where it would not fit into 80 % of the memory that is free now.
+    Raises LightsegError if it does not fit in 80 % of the free memory.
     """
 
     def __init__(self, sizes: Sequence[tuple[int, int]], *, masks: bool = True) -> None:
         self.masks = masks
         self.sizes = [(int(height), int(width)) for height, width in sizes]
-        # one byte a sample says what it holds, then the samples one after another
+        # a byte per sample for its number of arrays, then the arrays of the samples
         ends = len(self.sizes) + np.cumsum([(3 + masks) * height * width for height, width in self.sizes])
         self.starts = [len(self.sizes), *ends[:-1].tolist()]
         free = psutil.virtual_memory().available
@@ -36,17 +36,15 @@ class DecodedCache:
         return partial(DecodedCache, masks=self.masks), (self.sizes,)
 
     def get(self, index: int) -> dict[str, np.ndarray] | None:
-        """The sample's arrays (copies, so that nobody can change what the others see), or None if it is not there
-        yet.
-        """
-        holds = self.memory[index]
-        if not holds:
+        """Copies of the sample's arrays, or None before the first `put`."""
+        num_arrays = self.memory[index]
+        if not num_arrays:
             return None
         views = self._views(index)
-        return {key: views[key].copy() for key in list(views)[:holds]}
+        return {key: views[key].copy() for key in list(views)[:num_arrays]}
 
     def put(self, index: int, arrays: dict[str, np.ndarray]) -> None:
-        """Two workers that store the same sample at once write the same bytes, so no lock is needed."""
+        """Store the sample's arrays. No lock is needed: workers that store the same sample write the same bytes."""
         for key, view in list(self._views(index).items())[: len(arrays)]:
             view[:] = arrays[key]
         self.memory[index] = len(arrays)

@@ -1,4 +1,4 @@
-"""One image of a file, video or camera, with where it comes from."""
+"""An image of a file, video or camera, with its origin."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +10,11 @@ import numpy as np
 class Frame:
     """
     Attributes:
-        name: of its results, relative, without ending, unique in a run.
+        name: of its results: a relative path without suffix, unique in a run.
         file_name: of its image file or video, relative to the source.
-        image: uint8 RGB [H, W, 3] as displayed; None where it cannot be read.
-        note: what is odd about it, or why there is no image.
-        index: frame number in a video, from 0; None for image files.
+        image: uint8 RGB [H, W, 3] as displayed. None: it cannot be read.
+        note: a remark on the image, or why it cannot be read.
+        index: frame number in a video, from 0. None: an image file.
     """
 
     name: str
@@ -25,5 +25,5 @@ class Frame:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """What every entry of the results says of where it comes from."""
+        """The keys of the origin in each entry of the results."""
         return {"file_name": self.file_name} | ({} if self.index is None else {"frame": self.index})

@@ -1,4 +1,4 @@
-"""What every kind of data set shares around its files: a look for broken ones before training, and a fingerprint."""
+"""Checks of a data set's files before training, and a fingerprint of the files."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from lightseg.errors import DataError, LightsegError
 
-_AT_ONCE = 16  # samples a thread looks at in one go; ImageNet has 1.3 million, and a task for each takes 1 GB
+_CHUNK = 16  # samples per task of a thread; with a task per sample, ImageNet's 1.3 million would take 1 GB
 
 
 class BadFile(NamedTuple):
@@ -18,7 +18,7 @@ class BadFile(NamedTuple):
 
 
 class Checked(Protocol):
-    """A data set that `verify` can look through."""
+    """A data set that `verify` can check."""
 
     @property
     def paths(self) -> Sequence[Path]:
@@ -27,19 +27,19 @@ class Checked(Protocol):
     def __len__(self) -> int: ...
 
     def check(self, index: int) -> None:
-        """DataError for what can be seen to be wrong with a sample without decoding it."""
+        """Raise DataError for errors in a sample that show without decoding it."""
 
     def read(self, index: int) -> Any:
-        """The sample, decoded as training would; DataError for a broken one."""
+        """The sample, decoded as in training. Raises DataError for a broken sample."""
 
     def keep_only(self, chosen: Sequence[bool]) -> None: ...
 
 
 def verify(dataset: Checked, on_error: str = "raise") -> list[BadFile]:
-    """Looks for broken files before training does. Threads do the reading; the result is in the data set's order.
+    """Check all files, in threads, before training.
 
-    `raise`: nothing is decoded; a missing label, an unreadable header, a label of another size is a DataError at once.
-    `skip`: every file is decoded as training would; the bad samples are taken out of the data set and returned.
+    `raise`: without decoding. Raises DataError for a missing label, an unreadable header or a label of another size.
+    `skip`: with decoding. Broken samples are removed from the data set and returned, in the data set's order.
     """
     if on_error not in ("raise", "skip"):
         raise LightsegError(f"on_error is {on_error!r}: choose raise or skip")
@@ -47,7 +47,7 @@ def verify(dataset: Checked, on_error: str = "raise") -> list[BadFile]:
 
     def check(start: int) -> dict[int, str]:
         reasons = {}
-        for index in range(start, min(start + _AT_ONCE, count)):
+        for index in range(start, min(start + _CHUNK, count)):
             try:
                 if on_error == "raise":
                     dataset.check(index)
@@ -61,8 +61,8 @@ def verify(dataset: Checked, on_error: str = "raise") -> list[BadFile]:
 
     reasons: dict[int, str] = {}
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for found in pool.map(check, range(0, count, _AT_ONCE)):
-            reasons |= found
+        for chunk in pool.map(check, range(0, count, _CHUNK)):
+            reasons |= chunk
     if not reasons:
         return []
     if len(reasons) == count:
@@ -73,7 +73,7 @@ def verify(dataset: Checked, on_error: str = "raise") -> list[BadFile]:
 
 
 def fingerprint(files: Iterable[tuple[str, str | Path]]) -> str:
-    """12 hexadecimal digits that change with the names and sizes (not the contents) of (name, file)."""
+    """12 hexadecimal digits that depend on the names and sizes (not the contents) of (name, file)."""
     digest = hashlib.sha256()
     for name, file in files:
         try:

@@ -1,8 +1,7 @@
-"""Reading a stranger's image: as in training where it is whole, as far as it goes where it is not.
+"""Lenient decoding of images for prediction.
 
-`lightseg.data.io.images.read_image` reads for training and refuses whatever is cut or damaged. Here it comes first, so
-that a sound file gives the same pixels. What it refuses is decoded as far as it goes (Pillow fills the rest), with a
-note. A file of several images also gets a note: the first one counts.
+Intact files give the same pixels as in training (`lightseg.data.io.images.read_image`). Of a truncated or damaged file,
+the readable part is decoded (Pillow fills the rest). That, and several images in a file, gives a note.
 """
 
 import io
@@ -18,32 +17,32 @@ ANIMATED = (b"GIF8", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*")  # GIF, APNG, WebP
 
 
 def read_image_leniently(path: Path) -> tuple[np.ndarray, str | None]:
-    """uint8 RGB [H, W, 3], upright as its EXIF data say, and a note on what is not as it should be, or None.
+    """uint8 RGB [H, W, 3] with the EXIF orientation applied, and a note on faults of the file, or None.
 
     Raises:
-        DataError: missing, empty, no image, or so damaged that nothing can be seen.
+        DataError: the file is missing, empty, no image, or has no readable part.
     """
     try:
         return read_image(path), _animation(path)
     except DataError as error:
-        refused = error
+        strict_error = error
     try:
         data = path.read_bytes()
     except OSError:
-        raise refused from None
-    image = _as_far_as_it_goes(data)
+        raise strict_error from None
+    image = _decode_truncated(data)
     if image is not None:
-        return image, "cut short or damaged: read as far as it goes"
-    raise refused
+        return image, "truncated or damaged: the readable part is used"
+    raise strict_error
 
 
-def _as_far_as_it_goes(data: bytes) -> np.ndarray | None:
-    """None where nothing can be decoded, or what could be is one single color: the filling."""
+def _decode_truncated(data: bytes) -> np.ndarray | None:
+    """None if nothing can be decoded, or all of it has a single color: Pillow's filling."""
     strict = ImageFile.LOAD_TRUNCATED_IMAGES
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            image = np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+        with Image.open(io.BytesIO(data)) as decoded:
+            image = np.array(ImageOps.exif_transpose(decoded).convert("RGB"))
     except MemoryError:
         raise
     except Exception:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
@@ -58,8 +57,8 @@ def _animation(path: Path) -> str | None:
         if not file.read(4).startswith(ANIMATED):
             return None
     try:
-        with Image.open(path) as picture:
-            frames = getattr(picture, "n_frames", 1)
-    except Exception:  # it was decoded: a header that Pillow stumbles over is no loss
+        with Image.open(path) as decoded:
+            frames = getattr(decoded, "n_frames", 1)
+    except Exception:  # the image itself was decoded
         return None
-    return f"animated or of several pages: the first of {frames} is taken" if frames > 1 else None
+    return f"animated or of several pages: the first of {frames} is used" if frames > 1 else None

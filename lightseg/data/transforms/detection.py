@@ -1,14 +1,14 @@
-"""Augmentation for detection: photometric distortion, expansion, IoU crop, flip, resize; mosaic as an option.
+"""Augmentation for detection: photometric distortion, expansion, IoU crop, flip, resize and, as an option, mosaic.
 
     transform(seed, image=uint8 [H, W, 3], boxes=float32 [N, 4] xyxy, labels=int64 [N], read=..., count=...)
 
-gives image, boxes and labels back, changed with the randomness of that seed and no other; `read(index)` and `count`
-are the data set's, for the mosaic. The recipe is SSD's (Liu et al., arXiv:1512.02325, section 2.2) with the values of
-the reference training scripts (IoUs 0, .1, .3, .5, .7, .9, 1; sides of 0.3 to 1; up to 40 trials each); SSDLite's own
-(torchvision) is crop and flip alone.
+returns image, boxes and labels, random by that seed alone; `read(index)` and `count` are the data set's, for the
+mosaic. The recipe is SSD's (Liu et al., arXiv:1512.02325, section 2.2) with the values of the reference training
+scripts (IoUs 0, .1, .3, .5, .7, .9, 1; sides of 0.3 to 1; up to 40 trials each). torchvision's SSDLite recipe has crop
+and flip only.
 
-Expansion and crop only choose a window, which may reach beyond the picture; one resize then draws what it shows, so no
-sixteenfold canvas is ever painted. Boxes follow the whole pixels that the picture really covers.
+Expansion and crop only choose a window, which may reach beyond the image; a single resize then renders it, so the
+canvas of up to sixteen times the area is never built. Boxes follow the whole pixels that the image covers.
 """
 
 import random
@@ -20,16 +20,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightseg.data.transforms.color import MEAN_COLOUR, photometric_matrix
-from lightseg.errors import LightsegError
+from lightseg.data.transforms.checks import Size, check_probabilities, check_strength, checked_size, optional_range
+from lightseg.data.transforms.color import MEAN_COLOR, photometric_matrix
 
-LEAST_IOUS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)  # 1: no crop
+MIN_IOUS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)  # 1: no crop
 CROP_SIDES, CROP_ASPECT, CROP_TRIALS = (0.3, 1.0), (0.5, 2.0), 40
-LEAST_SIDE = 1.0  # px of the result; what a crop leaves smaller is dropped
-MOSAIC_MIDDLE = (0.3, 0.7)  # where four pictures meet, as a share of each side
+MIN_SIDE = 1.0  # px of the result; smaller boxes are dropped in training
+MOSAIC_CENTER = (0.3, 0.7)  # where the four images meet, as a fraction of each side
 
-Size = tuple[int, int]  # height, width
-Window = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the picture; may reach beyond it
+Window = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the image; may reach beyond it
 Boxes = TypeVar("Boxes", np.ndarray, Tensor)
 
 
@@ -59,41 +58,40 @@ class TrainTransform:
         read: Callable[[int], dict[str, np.ndarray]] | None = None,
         count: int = 0,
     ) -> dict[str, np.ndarray]:
-        draw = random.Random(seed)
-        one = {"image": image, "boxes": boxes, "labels": labels}
-        if self.mosaic and draw.random() < self.mosaic and read is not None:
-            four = [one, *(read(draw.randrange(count)) for _ in range(3))]
-            return self._mosaic(draw, four)
-        return self._single(draw, one, self.size, self.expand)
+        rng = random.Random(seed)
+        sample = {"image": image, "boxes": boxes, "labels": labels}
+        if self.mosaic and rng.random() < self.mosaic and read is not None:
+            return self._mosaic(rng, [sample, *(read(rng.randrange(count)) for _ in range(3))])
+        return self._single(rng, sample, self.size, self.expand)
 
     def _single(
-        self, draw: random.Random, one: dict[str, np.ndarray], size: Size, expand: tuple[float, float] | None
+        self, rng: random.Random, sample: dict[str, np.ndarray], size: Size, expand: tuple[float, float] | None
     ) -> dict[str, np.ndarray]:
-        boxes, labels = one["boxes"], one["labels"]
-        height, width = one["image"].shape[:2]
+        image, boxes, labels = sample["image"], sample["boxes"], sample["labels"]
+        height, width = image.shape[:2]
         window: Window = (0, 0, width, height)
-        if expand and draw.random() < 0.5:
-            window = expanded(draw, window, expand)
+        if expand and rng.random() < 0.5:
+            window = expanded(rng, window, expand)
         if self.iou_crop:
-            window, kept = iou_cropped(draw, window, boxes)
+            window, kept = iou_cropped(rng, window, boxes)
             boxes, labels = boxes[kept], labels[kept]
-        colours = photometric_matrix(draw, self.photometric, one["image"]) if self.photometric else None
-        image, boxes = show(one["image"], boxes, window, size, self.keep_aspect, colours)
-        if draw.random() < self.hflip:
+        colors = photometric_matrix(rng, self.photometric, image) if self.photometric else None
+        image, boxes = render(image, boxes, window, size, self.keep_aspect, colors)
+        if rng.random() < self.hflip:
             image, boxes = cv2.flip(image, 1), flipped(boxes, size[1])
-        large = (boxes[:, 2:] - boxes[:, :2] >= LEAST_SIDE).all(1)
+        large = (boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE).all(1)
         return {"image": image, "boxes": boxes[large], "labels": labels[large]}
 
-    def _mosaic(self, draw: random.Random, four: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-        """Four pictures (YOLOv4: Bochkovskiy et al., arXiv:2004.10934), each filling its corner, none expanded."""
+    def _mosaic(self, rng: random.Random, samples: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Four images (YOLOv4: Bochkovskiy et al., arXiv:2004.10934), one per corner, without expansion."""
         height, width = self.size
-        y, x = (min(max(1, round(draw.uniform(*MOSAIC_MIDDLE) * side)), side - 1) for side in self.size)
+        y, x = (min(max(1, round(rng.uniform(*MOSAIC_CENTER) * side)), side - 1) for side in self.size)
         image = np.empty((height, width, 3), np.uint8)
         boxes, labels = [], []
-        for one, top, left, bottom, right in zip(
-            four, (0, 0, y, y), (0, x, 0, x), (y, y, height, height), (x, width, x, width), strict=True
+        for sample, top, left, bottom, right in zip(
+            samples, (0, 0, y, y), (0, x, 0, x), (y, y, height, height), (x, width, x, width), strict=True
         ):
-            part = self._single(draw, one, (bottom - top, right - left), None)
+            part = self._single(rng, sample, (bottom - top, right - left), None)
             image[top:bottom, left:right] = part["image"]
             boxes.append(part["boxes"] + np.array([left, top, left, top], np.float32))
             labels.append(part["labels"])
@@ -110,39 +108,24 @@ def train_transform(
     keep_aspect: bool = False,
     mosaic: float = 0.0,
 ) -> TrainTransform:
-    """What a training picture goes through to (height, width) `size`.
+    """The augmentation of training images to (height, width) `size`.
 
     hflip, mosaic: probabilities. iou_crop: SSD's random crop.
-    expand: lowest and highest side of the canvas that every other picture is laid on, as a multiple of its own.
-    photometric: contrast and saturation change by up to this share, brightness by a quarter of it, hue by a tenth of
-        it of the colour circle, each in every other picture: 0.5 are SSD's own values. 0 = off.
-    keep_aspect: fit the picture in and fill the rest with the mean colour; otherwise it is stretched, as SSD does.
+    expand: smallest and largest side of the canvas, as a multiple of the image's. Every other image is expanded.
+    photometric: contrast and saturation change by up to this fraction, brightness by a quarter of it, hue by a tenth of
+        it of the color circle, each in every other image. 0.5: SSD's values. 0: off.
+    keep_aspect: fit the image in and fill the rest with the mean color. False: stretch it, as SSD does.
 
-    Raises LightsegError for values that cannot be.
+    Raises LightsegError for values out of range.
     """
-    for name, value in (("hflip", hflip), ("mosaic", mosaic)):
-        if not 0 <= value <= 1:
-            raise LightsegError(f"{name} is {value}: a probability lies in 0..1")
-    if not 0 <= photometric < 1:
-        raise LightsegError(f"photometric is {photometric}: the strength lies in 0..1, 1 excluded")
-    return TrainTransform(
-        whole_size(size), hflip, iou_crop, factors("expand", expand, 1), photometric, keep_aspect, mosaic
-    )
-
-
-def factors(name: str, given: Any, least: float) -> tuple[float, float] | None:
-    """[lowest, highest] as a pair, nothing as None. LightsegError for anything else."""
-    if not given:
-        return None
-    pair = isinstance(given, list | tuple) and len(given) == 2 and all(isinstance(one, int | float) for one in given)
-    if not pair or not least <= given[0] <= given[1]:
-        shown = list(given) if isinstance(given, tuple) else given
-        raise LightsegError(f"{name} is {shown}: give two numbers, lowest and highest, from {least} on, or null")
-    return float(given[0]), float(given[1])
+    check_probabilities(hflip=hflip, mosaic=mosaic)
+    check_strength("photometric", photometric)
+    expand = optional_range("expand", expand, 1)
+    return TrainTransform(checked_size(size), hflip, iou_crop, expand, photometric, keep_aspect, mosaic)
 
 
 class EvalTransform:
-    """The whole picture at `size`; no box is dropped. `to_original` is the way back."""
+    """The uncropped image at `size`; no box is dropped. `to_original` is the inverse."""
 
     def __init__(self, size: Size, keep_aspect: bool) -> None:
         self.size, self.keep_aspect = size, keep_aspect
@@ -151,23 +134,23 @@ class EvalTransform:
         self, seed: int, *, image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, **_: Any
     ) -> dict[str, np.ndarray]:
         height, width = image.shape[:2]
-        image, boxes = show(image, boxes, (0, 0, width, height), self.size, self.keep_aspect)
+        image, boxes = render(image, boxes, (0, 0, width, height), self.size, self.keep_aspect)
         return {"image": image, "boxes": boxes, "labels": labels}
 
 
 def eval_transform(size: Sequence[int], keep_aspect: bool = False) -> EvalTransform:
-    return EvalTransform(whole_size(size), keep_aspect)
+    return EvalTransform(checked_size(size), keep_aspect)
 
 
 def to_input(boxes: Boxes, size: Size, input_size: Size, keep_aspect: bool = False) -> Boxes:
-    """Boxes [N, 4] xyxy of a picture of `size` (height, width) in the network's input, as `eval_transform` has them."""
+    """Boxes [N, 4] xyxy of an image of `size` (height, width) -> in the network's input, as in `eval_transform`."""
     top, left, height, width = placement(size, input_size, keep_aspect)
     sx, sy = width / size[1], height / size[0]
     return boxes * _like(boxes, (sx, sy, sx, sy)) + _like(boxes, (left, top, left, top))
 
 
 def to_original(boxes: Boxes, size: Size, input_size: Size, keep_aspect: bool = False) -> Boxes:
-    """Boxes [N, 4] xyxy of the network's input in the picture of `size` (height, width), clipped to it."""
+    """Boxes [N, 4] xyxy of the network's input -> in the image of `size` (height, width), clipped to it."""
     top, left, height, width = placement(size, input_size, keep_aspect)
     sx, sy = size[1] / width, size[0] / height
     back = (boxes - _like(boxes, (left, top, left, top))) * _like(boxes, (sx, sy, sx, sy))
@@ -175,101 +158,101 @@ def to_original(boxes: Boxes, size: Size, input_size: Size, keep_aspect: bool = 
 
 
 def placement(size: Size, input_size: Size, keep_aspect: bool) -> tuple[int, int, int, int]:
-    """(top, left, height, width) of a picture of `size` in the input: all of it, or in its middle."""
+    """(top, left, height, width) of an image of `size` in the input: the full input, or centered (letterbox)."""
     if not keep_aspect:
         return 0, 0, *input_size
     scale = min(input_size[0] / size[0], input_size[1] / size[1])
-    height, width = (min(most, max(1, round(side * scale))) for side, most in zip(size, input_size, strict=True))
+    height, width = (min(limit, max(1, round(side * scale))) for side, limit in zip(size, input_size, strict=True))
     return (input_size[0] - height) // 2, (input_size[1] - width) // 2, height, width
 
 
-def expanded(draw: random.Random, window: Window, ratios: tuple[float, float]) -> Window:
-    """A canvas `ratios` times as large with the picture at a random place on it."""
+def expanded(rng: random.Random, window: Window, ratios: tuple[float, float]) -> Window:
+    """A canvas with sides `ratios` times as long and the image at a random position on it."""
     left, top, right, bottom = window
-    ratio = draw.uniform(*ratios)
+    ratio = rng.uniform(*ratios)
     width, height = int((right - left) * ratio), int((bottom - top) * ratio)
-    x, y = (int((new - old) * draw.random()) for new, old in ((width, right - left), (height, bottom - top)))
+    x, y = (int((new - old) * rng.random()) for new, old in ((width, right - left), (height, bottom - top)))
     return left - x, top - y, left - x + width, top - y + height
 
 
-def iou_cropped(draw: random.Random, window: Window, boxes: np.ndarray) -> tuple[Window, np.ndarray]:
-    """A window within `window` that some box overlaps by a drawn least IoU, and which boxes have their centres in it.
-
-    A picture without boxes stays whole.
+def iou_cropped(rng: random.Random, window: Window, boxes: np.ndarray) -> tuple[Window, np.ndarray]:
+    """A crop of `window` with at least a sampled IoU with one of the boxes, and a bool [N]: boxes with their center
+    in it. Images without boxes are not cropped.
     """
-    everything = np.ones(len(boxes), bool)
     left, top, right, bottom = window
     while len(boxes):
-        least = draw.choice(LEAST_IOUS)
-        if least >= 1:
+        min_iou = rng.choice(MIN_IOUS)
+        if min_iou >= 1:
             break
         for _ in range(CROP_TRIALS):
-            width, height = (int(side * draw.uniform(*CROP_SIDES)) for side in (right - left, bottom - top))
+            width, height = (int(side * rng.uniform(*CROP_SIDES)) for side in (right - left, bottom - top))
             x, y = (
-                left + int((right - left - width) * draw.random()),
-                top + int((bottom - top - height) * draw.random()),
+                left + int((right - left - width) * rng.random()),
+                top + int((bottom - top - height) * rng.random()),
             )
             if not (width and height and CROP_ASPECT[0] <= width / height <= CROP_ASPECT[1]):
                 continue
             crop = (x, y, x + width, y + height)
-            centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-            kept = ((centres > crop[:2]) & (centres < crop[2:])).all(1)
-            if kept.any() and _iou(boxes[kept], crop).max() >= least:
+            centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+            kept = ((centers > crop[:2]) & (centers < crop[2:])).all(1)
+            if kept.any() and _iou(boxes[kept], crop).max() >= min_iou:
                 return crop, kept
-    return window, everything
+    return window, np.ones(len(boxes), bool)
 
 
-def show(
+def render(
     image: np.ndarray,
     boxes: np.ndarray,
     window: Window,
     size: Size,
     keep_aspect: bool,
-    colours: np.ndarray | None = None,
+    colors: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the window shows at `size`, its colours changed by a [3, 4] matrix, mean colour where there is no picture;
-    boxes clipped to the window.
+    """The window at `size`, the mean color where it is beyond the image, and the boxes in it, clipped.
+
+    colors: a [3, 4] color matrix for the image.
     """
     left, top, right, bottom = window
     y, x, height, width = placement((bottom - top, right - left), size, keep_aspect)
-    # along each side: the part of the picture in the window, and the pixels that it covers
-    x0, x1, place_x, place_width = _side(left, right, image.shape[1], x, width)
-    y0, y1, place_y, place_height = _side(top, bottom, image.shape[0], y, height)
+    # along each side: the part of the image in the window, and the pixels of the result that it covers
+    x0, x1, part_x, part_width = _side(left, right, image.shape[1], x, width)
+    y0, y1, part_y, part_height = _side(top, bottom, image.shape[0], y, height)
     part = image[y0:y1, x0:x1]
-    # Bilinear takes 2x2 neighbours, which is enough down to half the size; below, it would skip pixels.
-    shrinks = 2 * place_height < y1 - y0 or 2 * place_width < x1 - x0
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    part = cv2.resize(part, (place_width, place_height), interpolation=how)
-    if colours is not None:  # after the resize: there are fewer pixels
-        part = cv2.transform(part, colours)
-    if (place_height, place_width) == size:
+    # Bilinear interpolation reads 2x2 neighbors: enough down to half the size; below, it would skip pixels.
+    shrinks = 2 * part_height < y1 - y0 or 2 * part_width < x1 - x0
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    part = cv2.resize(part, (part_width, part_height), interpolation=interpolation)
+    if colors is not None:  # after the resize: there are fewer pixels
+        part = cv2.transform(part, colors)
+    if (part_height, part_width) == size:
         result = part
     else:
         result = np.empty((*size, 3), np.uint8)
-        result[0] = MEAN_COLOUR
+        result[0] = MEAN_COLOR
         result[1:] = result[0]  # rows of bytes: fifty times faster than filling pixel by pixel
-        result[place_y : place_y + place_height, place_x : place_x + place_width] = part
-    sx, sy = place_width / (x1 - x0), place_height / (y1 - y0)
-    moved = (boxes - np.array([x0, y0, x0, y0])) * (sx, sy, sx, sy) + (place_x, place_y, place_x, place_y)
-    limits = (place_x, place_y, place_x + place_width, place_y + place_height)
+        result[part_y : part_y + part_height, part_x : part_x + part_width] = part
+    sx, sy = part_width / (x1 - x0), part_height / (y1 - y0)
+    moved = (boxes - np.array([x0, y0, x0, y0])) * (sx, sy, sx, sy) + (part_x, part_y, part_x, part_y)
+    limits = (part_x, part_y, part_x + part_width, part_y + part_height)
     return result, np.clip(moved, limits[:2] * 2, limits[2:] * 2).astype(np.float32)
 
 
 def flipped(boxes: np.ndarray, width: int) -> np.ndarray:
-    """Left and right exchanged in a picture `width` pixels wide."""
+    """Boxes of the mirrored image, `width` pixels wide."""
     mirrored = boxes.copy()
     mirrored[:, [0, 2]] = width - boxes[:, [2, 0]]
     return mirrored
 
 
-def _side(start: int, end: int, length: int, place: int, covers: int) -> tuple[int, int, int, int]:
-    """Along one side, a window start..end drawn onto `covers` pixels from `place`: the part of a picture of `length`
-    pixels that it shows (start, end), and the pixels of that part (start, number), at least one.
+def _side(start: int, end: int, length: int, position: int, pixels: int) -> tuple[int, int, int, int]:
+    """Along a side, a window start..end of an image of `length` pixels is rendered to `pixels` pixels from `position`.
+
+    Returns the part of the image in the window (start, end) and its pixels in the result (start, number >= 1).
     """
     low, high = max(start, 0), min(end, length)
-    scale = covers / (end - start)
-    first = min(max(place + round((low - start) * scale), place), place + covers - 1)
-    last = min(max(place + round((high - start) * scale), first + 1), place + covers)
+    scale = pixels / (end - start)
+    first = min(max(position + round((low - start) * scale), position), position + pixels - 1)
+    last = min(max(position + round((high - start) * scale), first + 1), position + pixels)
     return low, high, first, last - first
 
 
@@ -283,9 +266,3 @@ def _like(boxes: Any, values: Sequence[float]) -> Any:
     if isinstance(boxes, Tensor):
         return torch.tensor(values, dtype=boxes.dtype, device=boxes.device)
     return np.array(values, boxes.dtype)
-
-
-def whole_size(size: Sequence[int]) -> Size:
-    if len(size) != 2 or any(not isinstance(side, int | float) or int(side) != side or side < 1 for side in size):
-        raise LightsegError(f"size is {list(size)}: give two whole numbers, height and width in pixels")
-    return int(size[0]), int(size[1])

@@ -1,19 +1,19 @@
-"""albumentations' transforms on top of our own: `data.augment.extra`, for all four tasks.
+"""albumentations' transforms after lightseg's: `data.augment.extra`, for all four tasks.
 
-They come after ours, on the uint8 image at the training size: there are the fewest pixels, mosaic and crop are done,
-every image has its final shape, and the value of a pixel still is what albumentations expects, because normalization
-is the network's. Mask, boxes and keypoints go through the same change:
+They run after lightseg's transform, on the uint8 image at the training size: it has the fewest pixels, mosaic and crop
+are done, every image has its final shape, and pixels are in the range that albumentations expects, because the network
+normalizes them. Mask, boxes and keypoints are transformed with the image:
 
-    mask        nearest neighbor; new area is 255 (ignore), in the image the mean color, unless `fill_mask` and `fill`
-                say otherwise
-    boxes       float32 xyxy, clipped; one of which a transform leaves less than a quarter goes with its label, as one
-                does whose center our own crop cuts off, and so does one with a side under a pixel
-    keypoints   tracked through the change (`tracked_points`), not by albumentations; a point that leaves the image is
-                no longer visible and at 0, 0; where left and right are exchanged, so are their points
+    mask        nearest neighbor. New area is 255 (ignore), in the image the mean color, unless `fill_mask` and `fill`
+                are set
+    boxes       float32 xyxy, clipped. Dropped with their label: boxes of which less than a quarter is left, and boxes
+                with a side under a pixel
+    keypoints   tracked (`tracked_points`), not transformed by albumentations. Points outside the image are at 0, 0 and
+                not visible. Where left and right are exchanged, so are their points
 
-All randomness is the sample's seed's: the steps share a Python and a NumPy generator that are set before each sample,
-to another stream than our transforms'. albumentations' own reseeding would give each step the same stream. So order,
-number of workers and a resume do not matter. Not for several threads at once; processes are fine.
+Everything random depends on the sample's seed: the steps share a Python and a NumPy generator that are seeded before
+each sample, with another stream than lightseg's transforms. (albumentations' own seeding gives each step the same
+stream.) So order, number of workers and resumes make no difference. Safe for processes, not for threads.
 """
 
 import random
@@ -23,20 +23,20 @@ from typing import Any
 import numpy as np
 
 from lightseg.data.transforms.extra_steps import Entry, Target, build, chain, library, resizes, singles_of, try_out
-from lightseg.data.transforms.stage_transform import Transform
+from lightseg.data.transforms.phase_transform import Transform
 from lightseg.data.transforms.tracked_points import position_grid, track
 from lightseg.errors import LightsegError
 
-LEAST_SIDE = 1.0  # px of a box, as in `detection`
-STREAM = 0x5DEECE66D1CE4E5B  # any number: tells the numbers drawn here from those of our own transforms
+MIN_SIDE = 1.0  # px of a box, as in `detection`
+STREAM = 0x5DEECE66D1CE4E5B  # arbitrary: makes the random numbers differ from those of lightseg's transform
 
 Sample = dict[str, Any]
 
 
 def with_extra(train_transform: Callable[..., Transform], augment: Mapping[str, Any], target: Target) -> Transform:
-    """Our transform of `data.augment`, followed by its `extra` where there are any.
+    """lightseg's transform of `data.augment`, followed by the transforms of `extra`, if any.
 
-    Raises LightsegError for a transform that cannot be built, or that fails on samples of the training size.
+    Raises LightsegError for a transform that cannot be built or that fails on samples of the training size.
     """
     options = dict(augment)
     entries = options.pop("extra", None)
@@ -45,7 +45,7 @@ def with_extra(train_transform: Callable[..., Transform], augment: Mapping[str, 
 
 
 def training_size(augment: Mapping[str, Any]) -> tuple[int, int]:
-    """(height, width) of the images that `data.augment` makes. LightsegError for what is no size."""
+    """(height, width) of the images that `data.augment` makes. Raises LightsegError for an invalid size."""
     key = "crop_size" if "crop_size" in augment else "size"
     size = augment[key]
     sides = [size, size] if isinstance(size, int) else list(size)
@@ -55,7 +55,7 @@ def training_size(augment: Mapping[str, Any]) -> tuple[int, int]:
 
 
 class Extra:
-    """`transform`, then the transforms of `entries` on what it gives at `size` (height, width). See the module."""
+    """`transform`, then the transforms of `entries` on its results of `size` (height, width). See the module."""
 
     def __init__(
         self, transform: Transform, entries: Sequence[Entry], size: tuple[int, int], target: Target = None
@@ -94,11 +94,11 @@ class Extra:
         return {"image": result["image"], "mask": result["mask"] - np.uint8(1)}
 
     def _with_boxes(self, sample: Sample) -> Sample:
-        numbers = np.arange(len(sample["boxes"]))  # not to lose which is which where some are dropped
+        numbers = np.arange(len(sample["boxes"]))  # tell which boxes are left where some are dropped
         boxes = np.column_stack([sample["boxes"], sample["labels"], numbers]).astype(np.float32)
         result = self.compose(image=sample["image"], bboxes=boxes)
-        moved = np.asarray(result["bboxes"], np.float32).reshape(-1, 6)  # without boxes it may come with 4 columns
-        moved = moved[(moved[:, 2:4] - moved[:, :2] >= LEAST_SIDE).all(1)]
+        moved = np.asarray(result["bboxes"], np.float32).reshape(-1, 6)  # without boxes it may have 4 columns
+        moved = moved[(moved[:, 2:4] - moved[:, :2] >= MIN_SIDE).all(1)]
         labels = sample["labels"][moved[:, 5].astype(int)]
         return {"image": result["image"], "boxes": moved[:, :4].copy(), "labels": labels}
 

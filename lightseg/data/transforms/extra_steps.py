@@ -1,4 +1,4 @@
-"""albumentations' transforms by name: built, chained and tried out on one sample before the first epoch."""
+"""albumentations' transforms by name: built, composed and tried on a sample before the first epoch."""
 
 import inspect
 import os
@@ -10,23 +10,23 @@ from typing import Any
 import cv2
 import numpy as np
 
-from lightseg.data.transforms.color import MEAN_COLOUR
+from lightseg.data.transforms.color import MEAN_COLOR
 from lightseg.data.transforms.tracked_points import position_grid
 from lightseg.errors import LightsegError
 from lightseg.optional_imports import quiet
 
 COMPOSITIONS = ("OneOf", "SomeOf", "Sequential")
-CLASS_IDS = ("fill_mask", "mask_drop_value", "mask_indices", "ignore_values")  # arguments that hold some
-VISIBILITY = 0.25  # a box whose center is inside shows at least half of each side
-TRIES = 8  # seeds; enough to meet both shapes of what transposes by chance
+CLASS_ID_ARGUMENTS = ("fill_mask", "mask_drop_value", "mask_indices", "ignore_values")
+MIN_VISIBILITY = 0.25  # a box whose center is inside shows at least half of each side
+TRIES = 8  # seeds; enough for both shapes of a transform that transposes at random
 
 Entry = str | Mapping[str, Any]  # `RandomRain` or `{RandomRain: {p: 0.2}}`
-Target = str | None  # what moves with the image: "mask", "bboxes", "keypoints" or nothing
+Target = str | None  # transformed with the image: "mask", "bboxes", "keypoints" or nothing
 
 
 def library() -> Any:
-    """albumentations, imported when it is needed: it takes a second. LightsegError where it is not installed."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # importing it would ask the network for a newer version
+    """albumentations, imported late because that takes a second. Raises LightsegError if it is not installed."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # the import would look for a newer version on the network
     try:
         import albumentations
     except ImportError as error:
@@ -37,7 +37,7 @@ def library() -> Any:
 
 
 def parameters_of(cls: type) -> Mapping[str, inspect.Parameter]:
-    """The arguments of a transform's class by name."""
+    """The arguments of a transform class, by name."""
     return dict(list(inspect.signature(cls.__init__).parameters.items())[1:])  # type: ignore[misc]
 
 
@@ -49,31 +49,31 @@ def name_and_arguments(entry: Entry) -> tuple[str, dict[str, Any]]:
 
 
 def build(entry: Entry, target: Target) -> Any:
-    """The transform of an entry of `data.augment.extra`, which names one that there is.
+    """The transform of an entry of `data.augment.extra` with an existing name.
 
-    Masks go through it with all ids one higher and 255 (ignore) as 0, see `shifted_ids`: so new area, which the library
-    fills with 0 unless told otherwise, is ignored. Raises LightsegError, one line, with the library's own complaint
-    about the arguments.
+    It gets masks with all ids plus 1, and 255 (ignore) as 0 (see `shifted_ids`): so new area, which albumentations
+    fills with 0 by default, is ignored. Raises LightsegError, one line, with albumentations' message about wrong
+    arguments.
     """
     name, arguments = name_and_arguments(entry)
     cls = getattr(library(), name)
     if name in COMPOSITIONS:
         arguments["transforms"] = [build(inner, target) for inner in arguments["transforms"]]
     if "border_mode" in parameters_of(cls):
-        arguments.setdefault("fill", MEAN_COLOUR)
+        arguments.setdefault("fill", MEAN_COLOR)
     if target == "mask":
-        arguments |= {key: shifted_ids(arguments[key]) for key in CLASS_IDS if key in arguments}
-    if hasattr(cls.__init__, "__signature__"):  # validates: without `strict` it may warn and take its defaults
+        arguments |= {key: shifted_ids(arguments[key]) for key in CLASS_ID_ARGUMENTS if key in arguments}
+    if hasattr(cls.__init__, "__signature__"):  # without `strict`, wrong arguments may only warn
         arguments["strict"] = True
     try:
         with quiet():
             return cls(**arguments)
-    except Exception as error:  # pydantic's, TypeError and whatever an __init__ raises
+    except Exception as error:  # pydantic's errors, TypeError and any other of an __init__
         raise LightsegError(f"data.augment.extra: {name}: {_complaint(error)}") from error
 
 
 def shifted_ids(ids: Any) -> Any:
-    """One higher, and 255 as 0: class ids of a mask, or of an argument. Words stay."""
+    """Class ids of a mask or an argument plus 1, and 255 as 0. Strings and None are unchanged."""
     if isinstance(ids, list | tuple):
         return [shifted_ids(inner) for inner in ids]
     return ids if ids is None or isinstance(ids, str) else (ids + 1) % 256
@@ -84,22 +84,22 @@ def chain(steps: list[Any], target: Target) -> Any:
     albumentations = library()
     options: dict[str, Any] = {"is_check_shapes": False, "mask_interpolation": cv2.INTER_NEAREST}
     if target == "bboxes":
-        options["bbox_params"] = albumentations.BboxParams("pascal_voc", min_visibility=VISIBILITY, clip=True)
+        options["bbox_params"] = albumentations.BboxParams("pascal_voc", min_visibility=MIN_VISIBILITY, clip=True)
     elif target == "keypoints":
         options |= {"additional_targets": {"position": "mask"}, "mask_interpolation": cv2.INTER_LINEAR}
-    with quiet():  # it warns of boxes where all steps change pixels alone
+    with quiet():  # it warns about boxes where all steps change only pixels
         return albumentations.Compose(steps, **options)
 
 
 def singles_of(steps: Sequence[Any]) -> list[Any]:
-    """The transforms of steps, those inside compositions too."""
+    """The transforms of steps, including those inside compositions."""
     composition = library().BaseCompose
     inner = [singles_of(step.transforms) if isinstance(step, composition) else [step] for step in steps]
     return [single for group in inner for single in group]
 
 
 def try_out(single: Any, size: tuple[int, int], target: Target) -> None:
-    """LightsegError, one line, for a transform that cannot do with samples of this size and target."""
+    """Raise LightsegError, one line, for a transform that fails on samples of this size and target."""
     name = type(single).__name__
     sample: dict[str, np.ndarray] = {"image": np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)}
     if target == "mask":
@@ -117,7 +117,7 @@ def try_out(single: Any, size: tuple[int, int], target: Target) -> None:
         for seed in range(TRIES):
             compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
             with warnings.catch_warnings():
-                warnings.simplefilter("error", UserWarning)  # of what it lacks, where it would do nothing
+                warnings.simplefilter("error", UserWarning)  # a transform that lacks an input and would do nothing
                 result = compose(**{key: array.copy() for key, array in sample.items()})
             for key in sorted(sample.keys() - {"bboxes"}):
                 before, after = sample[key], result[key]
@@ -129,7 +129,7 @@ def try_out(single: Any, size: tuple[int, int], target: Target) -> None:
                 raise LightsegError(f"data.augment.extra: {name} gives {key} as {kind}: it must stay {needed}")
     except LightsegError:
         raise
-    except Exception as error:  # whatever a transform raises on an image
+    except Exception as error:  # any error of a transform
         raise LightsegError(
             f"data.augment.extra: {name} fails on an image of the training size: {_complaint(error)}"
         ) from error
@@ -138,15 +138,15 @@ def try_out(single: Any, size: tuple[int, int], target: Target) -> None:
 
 
 def resizes(result: Sequence[int], size: tuple[int, int]) -> str:
-    """Why images of another size are no use, and what to do."""
+    """Error text for a transform that changes the size of images."""
     sides = f"training images of {size[0]}x{size[1]} (height x width) become {result[0]}x{result[1]}"
     if tuple(result) == size[::-1]:
-        return f"{sides}: turning needs a size of equal sides in data.augment"
+        return f"{sides}: transposing needs a square size in data.augment"
     return f"{sides}: the size is set by data.augment; to zoom, use Affine (scale) or RandomResizedCrop of that size"
 
 
 def _complaint(error: BaseException) -> str:
-    """One line of an error of albumentations, without pydantic's frame."""
+    """An error of albumentations as one line, without pydantic's frame."""
     cause: Any = error.__cause__
     if hasattr(cause, "errors"):
         parts = []

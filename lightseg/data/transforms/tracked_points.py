@@ -1,12 +1,12 @@
-"""Where keypoints go under any change of an image: read off an image of positions that went through the same change.
+"""Keypoints under any geometric transform of an image, read from a grid of positions that is transformed with it.
 
     grid = position_grid((height, width))      float32 [H, W, 3]: x, y and 1 at every pixel
-    moved = change(grid)                       with linear interpolation, 0 (or anything but 1) where nothing is shown
+    moved = transform(grid)                    with linear interpolation; 0 (not 1) in the last channel of new area
     tracked = track(moved, points)
 
-A library's own keypoint code is not needed then. albumentations 2.0.8 is half a pixel off where it resizes, and a whole
-one, with points lost, where it distorts; here flips, rotations and resizes are exact and distortions within 0.1 px.
-Whether left and right are exchanged follows from the same positions, for a mirroring of any kind and name.
+So a library's keypoint code is not needed. That of albumentations 2.0.8 is half a pixel off for resizes, and a pixel
+off, with lost points, for distortions; here flips, rotations and resizes are exact and distortions within 0.1 px. The
+positions also tell whether left and right are exchanged.
 """
 
 import math
@@ -16,15 +16,15 @@ from functools import cache
 import numpy as np
 
 SAMPLES = 16  # along the shorter side, for the affine fit
-COARSE = 4  # px: every 4th pixel is looked at first
+COARSE = 4  # px: every 4th pixel is searched first
 STEPS = 8
-AFFINE = 0.1  # px: what is nearer to an affine map than this is taken for one (OpenCV interpolates in 1/32 px)
+AFFINE = 0.1  # px: largest error of the affine fit of an affine map (OpenCV interpolates in 1/32 px)
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """points: float64 [N, 2], pixel indices in the changed image. shown: bool [N], whether the change has kept them.
-    affine: float64 [2, 3], from the changed image back to the original, the best fit where the change is not affine.
+    """points: float64 [N, 2], pixel indices in the transformed image. shown: bool [N], whether they are in it.
+    affine: float64 [2, 3], from the transformed image to the original; the best fit if the transform is not affine.
     mirrored: whether left and right are exchanged.
     """
 
@@ -36,7 +36,7 @@ class Tracked:
 
 @cache
 def position_grid(size: tuple[int, int]) -> np.ndarray:
-    """float32 [H, W, 3] with x, y, 1. Shared: not to be written to."""
+    """float32 [H, W, 3] with x, y, 1. Shared and read-only."""
     rows, columns = np.mgrid[: size[0], : size[1]]
     grid = np.stack([columns, rows, np.ones_like(rows)], -1).astype(np.float32)
     grid.flags.writeable = False
@@ -44,9 +44,9 @@ def position_grid(size: tuple[int, int]) -> np.ndarray:
 
 
 def track(moved: np.ndarray, points: np.ndarray) -> Tracked:
-    """Where `points` [N, 2] (pixel indices) of the original are in the changed image.
+    """The positions of `points` [N, 2] (pixel indices) of the original in the transformed image.
 
-    moved: float32 [H, W, 3], `position_grid` after the change.
+    moved: float32 [H, W, 3], the transformed `position_grid`.
     """
     points = points.astype(np.float64)
     affine, error = _fit(moved)
@@ -71,8 +71,8 @@ def track(moved: np.ndarray, points: np.ndarray) -> Tracked:
 
 
 def _fit(moved: np.ndarray) -> tuple[np.ndarray, float]:
-    """float64 [2, 3], the affine map from pixels to the positions in them, and its largest error in px (inf if it has
-    no inverse, and then the identity)."""
+    """float64 [2, 3], the affine map from pixels to their positions, and its largest error in px. Without an inverse:
+    the identity and inf."""
     step = max(1, min(moved.shape[:2]) // SAMPLES)
     rows, columns = np.mgrid[: moved.shape[0] : step, : moved.shape[1] : step]
     sampled = moved[::step, ::step].reshape(-1, 3).astype(np.float64)
@@ -86,7 +86,7 @@ def _fit(moved: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _nearest(moved: np.ndarray, points: np.ndarray, step: int) -> list[tuple[int, int]]:
-    """Of every `step`-th pixel, the one (y, x) with the position nearest to each point."""
+    """For each point, the pixel (y, x), of every `step`-th, with the nearest position."""
     sampled = moved[::step, ::step]
     positions = np.where(_valid(sampled)[..., None], sampled[..., :2], np.float32(1e9))
     starts = []
@@ -98,8 +98,8 @@ def _nearest(moved: np.ndarray, points: np.ndarray, step: int) -> list[tuple[int
 
 
 def _newton(moved: np.ndarray, point: np.ndarray, start: tuple[int, int]) -> tuple[tuple[float, float], float] | None:
-    """Pixel indices x, y of the point, in steps from the pixel `start` (y, x), and the sign of the change around it;
-    None where it is not shown, or not found from there.
+    """Pixel indices x, y of the point by Newton's method from the pixel `start` (y, x), and the sign of the Jacobian's
+    determinant there; None if the point is not in the image or the method does not converge.
     """
     y, x = start
     for _ in range(STEPS):
@@ -120,7 +120,7 @@ def _newton(moved: np.ndarray, point: np.ndarray, start: tuple[int, int]) -> tup
 
 
 def _slope(moved: np.ndarray, here: tuple[float, float], *neighbors: tuple[int, int]) -> tuple[float, float]:
-    """Change of the position a pixel further: the smaller of both sides, which does not reach over a cut."""
+    """Difference of the position to a neighbor, the smaller of both sides, which does not cross a cut."""
     changes = []
     for sign, pixel in zip((1, -1), neighbors, strict=True):
         there = _position(moved, *pixel)
@@ -130,11 +130,11 @@ def _slope(moved: np.ndarray, here: tuple[float, float], *neighbors: tuple[int, 
 
 
 def _position(moved: np.ndarray, y: int, x: int) -> tuple[float, float] | None:
-    """What the pixel shows; None where it is none or shows nothing."""
+    """The pixel's position; None outside the image and in new area."""
     if not (0 <= y < moved.shape[0] and 0 <= x < moved.shape[1]):
         return None
-    position_x, position_y, one = moved[y, x].tolist()
-    return (position_x, position_y) if abs(one - 1) < 1e-3 else None
+    position_x, position_y, validity = moved[y, x].tolist()
+    return (position_x, position_y) if abs(validity - 1) < 1e-3 else None
 
 
 def _valid(positions: np.ndarray) -> np.ndarray:

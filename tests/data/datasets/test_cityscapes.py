@@ -1,4 +1,4 @@
-"""The raw Cityscapes layout: found, mapped, refused where broken, written back for the evaluator."""
+"""The Cityscapes layout: label ids are mapped, errors are refused, and predictions are written for the evaluator."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from lightseg.data.io.images import read_mask
 from lightseg.errors import DataError, LightsegError
 
 
-def test_classes_and_ids_are_the_benchmarks_own() -> None:
+def test_classes_and_ids_are_the_benchmarks() -> None:
     evaluated = [label for label in official.labels if not label.ignoreInEval]
     assert [(label.id, label.name, label.color) for label in evaluated] == list(CLASSES)
     assert [label.trainId for label in evaluated] == list(range(19))
@@ -50,17 +50,17 @@ def test_coarse_labels_and_test_without_labels(cityscapes: Path) -> None:
         Cityscapes(cityscapes, "train_extra")
 
 
-def test_an_id_outside_the_map_is_named_with_its_file(cityscapes: Path, save_picture) -> None:
+def test_an_id_outside_the_map_is_named_with_its_file(cityscapes: Path, save_image) -> None:
     dataset = Cityscapes(cityscapes, "val")
     ids = np.full((24, 32), 7, np.uint8)
     ids[0, 0], ids[1] = 57, 99
-    save_picture(dataset.pairs[1].label, ids)
+    save_image(dataset.pairs[1].label, ids)
     dataset[0]
     with pytest.raises(DataError, match=f"{dataset.pairs[1].label}: label id 57, 99 "):
         dataset[1]
 
 
-def test_missing_folders_say_what_was_looked_for(cityscapes: Path) -> None:
+def test_errors_of_missing_folders_name_the_folder(cityscapes: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere/leftImg8bit/train: no such folder.*check data.root"):
         Cityscapes("nowhere", "train")
     with pytest.raises(LightsegError, match="unknown Cityscapes split 'trian': did you mean train"):
@@ -85,7 +85,7 @@ def test_submissions_hold_label_ids_under_the_evaluators_name(cityscapes: Path, 
     expected = np.vectorize(lambda id_: official.trainId2label[id_].id)(prediction)
     np.testing.assert_array_equal(read_mask(path), expected)
     with pytest.raises(LightsegError, match="not a Cityscapes name"):
-        write_submission(prediction, "picture.png", tmp_path)
+        write_submission(prediction, "image.png", tmp_path)
 
 
 def test_predictions_outside_the_classes_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""Class folders: what is found, what is refused, and samples that depend on their key alone."""
+"""Class folders: classes, files, errors, and samples that depend on their key alone."""
 
 import json
 import pickle
@@ -11,20 +11,20 @@ from torch.utils.data import DataLoader
 
 from lightseg.data.collate import collate
 from lightseg.data.datasets.imagefolder import ClassificationFolder, check_same_classes
-from lightseg.data.io.images import check_picture
+from lightseg.data.io.images import check_image
 from lightseg.data.io.integrity import verify
 from lightseg.data.transforms.classification import train_transform
-from lightseg.data.transforms.stage_transform import StagedTransform
+from lightseg.data.transforms.phase_transform import PhaseTransform
 from lightseg.errors import DataError, LightsegError
 
 
 @pytest.fixture
-def classes(tmp_path: Path, save_picture) -> Path:
-    """train: 2 ants, 3 bees (one in a folder of its own), 1 wasp; val: 1 each. JPEG and PNG, 24x32 and larger."""
-    random = np.random.default_rng(0)
+def classes(tmp_path: Path, save_image) -> Path:
+    """train: 2 ants, 3 bees (one in a subfolder), 1 wasp; val: 1 each. JPEG and PNG, 24x32 and larger."""
+    rng = np.random.default_rng(0)
 
     def save(name: str, *size: int) -> None:
-        save_picture(tmp_path / name, random.integers(0, 256, (*size, 3), dtype=np.uint8))
+        save_image(tmp_path / name, rng.integers(0, 256, (*size, 3), dtype=np.uint8))
 
     for name in ("ant/1.jpg", "ant/2.JPEG", "bee/b.png", "bee/a.jpg", "bee/more/c.png", "wasp/x.webp"):
         save(f"train/{name}", 24, 32)
@@ -58,10 +58,10 @@ def test_named_classes_are_taken_in_their_order(classes: Path) -> None:
         ClassificationFolder(classes, "train", class_names=["ant", "ant"])
 
 
-def test_both_splits_have_the_same_classes(classes: Path, save_picture) -> None:
+def test_both_splits_have_the_same_classes(classes: Path, save_image) -> None:
     train, val = ClassificationFolder(classes, "train"), ClassificationFolder(classes, "val")
     check_same_classes(train, val)
-    save_picture(classes / "val/fly/1.png", np.zeros((8, 8, 3), np.uint8))
+    save_image(classes / "val/fly/1.png", np.zeros((8, 8, 3), np.uint8))
     (classes / "val/wasp").rename(classes / "val/hornet")
     with pytest.raises(DataError, match=r"train and .*val differ.*only train has wasp; only val has fly, hornet$"):
         check_same_classes(train, ClassificationFolder(classes, "val"))
@@ -77,7 +77,7 @@ def test_a_batch_has_labels(classes: Path) -> None:
     assert torch.equal(batch["image"][1], dataset[3]["image"])
 
 
-def test_missing_folders_and_classes_are_one_clear_line(classes: Path, save_picture) -> None:
+def test_missing_folders_and_classes_are_one_clear_line(classes: Path, save_image) -> None:
     with pytest.raises(DataError, match="no such folder"):
         ClassificationFolder(classes, "test")
     with pytest.raises(DataError, match=r"train/wasp: the folder of class 'wasp' holds no image"):
@@ -87,19 +87,18 @@ def test_missing_folders_and_classes_are_one_clear_line(classes: Path, save_pict
         ClassificationFolder(classes, "train/ant")
     with pytest.raises(DataError, match=r"bee: more is the only class"):
         ClassificationFolder(classes / "train", "bee")
-    save_picture(classes / "flat/ILSVRC2012_val_00000001.png", np.zeros((8, 8, 3), np.uint8))
+    save_image(classes / "flat/ILSVRC2012_val_00000001.png", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(DataError, match=r"flat: ImageNet's validation images must be moved into a folder for each"):
         ClassificationFolder(classes, "flat")
 
 
 def damage(classes: Path) -> None:
-    (classes / "train/ant/notes.txt").write_text("not a picture")
+    (classes / "train/ant/notes.txt").write_text("not an image")
     (classes / "train/bee/empty.jpg").write_bytes(b"")
-    whole = (classes / "train/bee/b.png").read_bytes()
-    (classes / "train/bee/cut.png").write_bytes(whole[:-40])
+    (classes / "train/bee/cut.png").write_bytes((classes / "train/bee/b.png").read_bytes()[:-40])
 
 
-def test_a_file_that_is_no_picture_is_named(classes: Path) -> None:
+def test_a_file_that_is_no_image_is_named(classes: Path) -> None:
     assert verify(ClassificationFolder(classes, "train")) == []
     damage(classes)
     dataset = ClassificationFolder(classes, "train")
@@ -110,7 +109,7 @@ def test_a_file_that_is_no_picture_is_named(classes: Path) -> None:
         verify(ClassificationFolder(classes, "train"))
 
 
-def test_skip_takes_the_broken_ones_out(classes: Path) -> None:
+def test_skip_removes_broken_files(classes: Path) -> None:
     before = ClassificationFolder(classes, "train")
     damage(classes)
     dataset = ClassificationFolder(classes, "train")
@@ -122,55 +121,55 @@ def test_skip_takes_the_broken_ones_out(classes: Path) -> None:
     assert dataset.fingerprint() == before.fingerprint()
 
 
-def test_a_class_that_loses_its_last_picture_is_an_error(classes: Path) -> None:
+def test_a_class_that_loses_its_last_image_is_an_error(classes: Path) -> None:
     (classes / "train/wasp/x.webp").write_bytes(b"x")
     with pytest.raises(DataError, match=r"train/wasp: no usable image of this class is left"):
         verify(ClassificationFolder(classes, "train"), "skip")
 
 
-@pytest.mark.parametrize("kind", [".jpg", ".png", ".webp", ".bmp", ".tif", ".gif", ".ppm"])
-def test_pictures_are_known_by_how_they_begin(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tif", ".gif", ".ppm"])
+def test_images_are_recognized_by_their_signature(tmp_path: Path, suffix: str) -> None:
     from PIL import Image
 
-    path = tmp_path / f"picture{kind}"
+    path = tmp_path / f"image{suffix}"
     Image.new("RGB", (8, 8)).save(path)
-    check_picture(path)
+    check_image(path)
     path.write_bytes(b"\0\0" + path.read_bytes())
     with pytest.raises(DataError, match="not readable as an image"):
-        check_picture(path)
+        check_image(path)
     path.unlink()
     with pytest.raises(DataError, match="no such file"):
-        check_picture(path)
+        check_image(path)
 
 
-def by_stage(stage: int):
-    return train_transform(8 * (stage + 1))
+def by_phase(phase: int):
+    return train_transform(8 * (phase + 1))
 
 
-def test_a_key_has_index_seed_and_stage(classes: Path) -> None:
-    dataset = ClassificationFolder(classes, "train", transform=StagedTransform(by_stage))
+def test_a_key_has_index_seed_and_phase(classes: Path) -> None:
+    dataset = ClassificationFolder(classes, "train", transform=PhaseTransform(by_phase))
     assert dataset[1]["image"].shape == dataset[1, 7]["image"].shape == (3, 8, 8)
     assert dataset[1, 7, 2]["image"].shape == (3, 24, 24)
     assert torch.equal(dataset[1]["image"], dataset[1, 0, 0]["image"])
     assert torch.equal(dataset[1, 7, 1]["image"], dataset[1, 7, 1]["image"])
     assert not torch.equal(dataset[1, 7, 1]["image"], dataset[1, 8, 1]["image"])
-    plain = ClassificationFolder(classes, "train", transform=by_stage(1))
+    plain = ClassificationFolder(classes, "train", transform=by_phase(1))
     assert torch.equal(plain[1, 7]["image"], dataset[1, 7, 1]["image"])
     copy = pickle.loads(pickle.dumps(dataset))  # as for spawned workers
     assert torch.equal(copy[1, 7, 2]["image"], dataset[1, 7, 2]["image"])
 
 
-def test_a_stage_is_built_once_and_when_it_is_asked_for() -> None:
+def test_the_transform_of_a_phase_is_built_once_on_first_use() -> None:
     built = []
-    staged = StagedTransform(lambda stage: built.append(stage) or by_stage(stage))
+    transform = PhaseTransform(lambda phase: built.append(phase) or by_phase(phase))
     assert built == []
-    assert staged.at(3) is staged.at(3) and built == [3]
-    staged(0, image=np.zeros((9, 9, 3), np.uint8))
+    assert transform.at(3) is transform.at(3) and built == [3]
+    transform(0, image=np.zeros((9, 9, 3), np.uint8))
     assert built == [3, 0]
 
 
-def test_stages_reach_worker_processes(classes: Path) -> None:
-    dataset = ClassificationFolder(classes, "train", transform=StagedTransform(by_stage))
+def test_phases_reach_worker_processes(classes: Path) -> None:
+    dataset = ClassificationFolder(classes, "train", transform=PhaseTransform(by_phase))
     keys = [(0, 1, 0), (3, 2, 0), (5, 3, 2), (1, 4, 2)]
     loader = DataLoader(dataset, batch_size=2, sampler=keys, num_workers=2, collate_fn=collate)
     small, large = list(loader)
@@ -178,7 +177,7 @@ def test_stages_reach_worker_processes(classes: Path) -> None:
     assert torch.equal(large["image"][0], dataset[5, 3, 2]["image"])
 
 
-def test_decoded_pictures_are_kept(classes: Path) -> None:
+def test_decoded_images_are_kept(classes: Path) -> None:
     dataset = ClassificationFolder(classes, "train")
     expected = [dataset[i]["image"] for i in range(6)]
     dataset.keep_decoded()

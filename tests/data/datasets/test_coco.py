@@ -1,4 +1,4 @@
-"""COCO files in: arrays that say the same, one clear line for each thing that is wrong with them."""
+"""COCO files: samples and ground truth equal the file, and a line of report or error for every fault."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ SHARED = Path(__file__).parents[4] / "shared" / "data"
 
 
 def content() -> dict[str, Any]:
-    """Three pictures of 40x60 (height x width): two boxes and a crowd, none, one. Ids with gaps, out of order."""
+    """Three images of 40x60 (height x width): two boxes and a crowd, none, one. Ids with gaps, out of order."""
 
     def annotation(number: int, image: int, category: int, bbox: list[float], **more: Any) -> dict[str, Any]:
         area = bbox[2] * bbox[3] / 2
@@ -39,15 +39,15 @@ def content() -> dict[str, Any]:
 
 
 @pytest.fixture
-def write(tmp_path, save_picture):
-    """Puts the pictures and a changed annotation file down and reads them."""
-    random = np.random.default_rng(0)
+def write(tmp_path, save_image):
+    """Writes the images and a changed annotation file and reads them."""
+    rng = np.random.default_rng(0)
     for file in ("a.png", "more/b.png", "c.png"):
-        save_picture(tmp_path / "pictures" / file, random.integers(0, 256, (40, 60, 3), dtype=np.uint8))
+        save_image(tmp_path / "images" / file, rng.integers(0, 256, (40, 60, 3), dtype=np.uint8))
 
     def make(changed: Any = None, **more: Any) -> CocoDetection:
         (tmp_path / "boxes.json").write_text(json.dumps(content() if changed is None else changed))
-        return CocoDetection(tmp_path, images="pictures", annotations="boxes.json", **more)
+        return CocoDetection(tmp_path, images="images", annotations="boxes.json", **more)
 
     return make
 
@@ -112,7 +112,7 @@ def test_kept_in_memory(write, tmp_path):
     expected = [plain[i] for i in range(3)]
     for _ in range(2):
         assert all(torch.equal(data[i][key], expected[i][key]) for i in range(3) for key in ("image", "boxes"))
-        (tmp_path / "pictures" / "a.png").unlink(missing_ok=True)  # the second round comes from memory
+        (tmp_path / "images" / "a.png").unlink(missing_ok=True)  # the second round comes from memory
 
 
 def test_the_fingerprint_follows_files_and_annotations(write, tmp_path):
@@ -144,7 +144,7 @@ NAN = float("nan")
         ({"area": None}, "1 of 4 annotations have no area: width x height of the box is taken", 3),
     ],
 )
-def test_odd_annotations_are_left_out_or_mended_and_reported(write, change, line, left):
+def test_odd_annotations_are_left_out_or_repaired_and_reported(write, change, line, left):
     changed = content()
     changed["annotations"][2] |= change
     data = write(changed)
@@ -156,12 +156,12 @@ def test_odd_annotations_are_left_out_or_mended_and_reported(write, change, line
     assert all(a["area"] > 0 for a in data.ground_truth()["annotations"])
 
 
-def test_rounding_beyond_the_border_is_clipped_without_a_word(write):
+def test_rounding_beyond_the_border_is_clipped_without_a_report(write):
     changed = content()
     changed["annotations"][2]["bbox"] = [50, 3, 10.4, 5]
     data = write(changed)
     assert len(data.report) == 1 and data[0]["boxes"][0].tolist() == [50, 3, 60, 8]
-    assert [50, 3, 10.4, 5] in [a["bbox"] for a in data.ground_truth()["annotations"]]  # what published scores are of
+    assert [50, 3, 10.4, 5] in [a["bbox"] for a in data.ground_truth()["annotations"]]  # as for published scores
 
 
 def test_names_may_be_anything(write):
@@ -171,16 +171,16 @@ def test_names_may_be_anything(write):
 
 
 def broken(path: str, value: Any = None) -> dict[str, Any]:
-    """The content with a value (or nothing) at `annotations.0.bbox` or the like."""
+    """The content with a changed (or without the) value at a path such as `annotations.0.bbox`."""
     changed = content()
-    *way, last = (int(part) if part.isdigit() else part for part in path.split("."))
-    place: Any = changed
-    for part in way:
-        place = place[part]
+    *parents, last = (int(part) if part.isdigit() else part for part in path.split("."))
+    node: Any = changed
+    for part in parents:
+        node = node[part]
     if value is None:
-        del place[last]
+        del node[last]
     else:
-        place[last] = value
+        node[last] = value
     return changed
 
 
@@ -206,30 +206,30 @@ def broken(path: str, value: Any = None) -> dict[str, Any]:
         (content() | {"categories": []}, "`categories` is empty"),
     ],
 )
-def test_what_is_not_coco_is_refused_in_one_line(write, changed, message):
+def test_files_that_are_not_coco_are_refused_in_one_line(write, changed, message):
     with pytest.raises(DataError, match=message) as error:
         write(changed)
     assert "boxes.json" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_files_that_are_not_there_or_not_whole(write, tmp_path):
+def test_missing_and_truncated_files(write, tmp_path):
     data = write()
     with pytest.raises(DataError, match=r"none\.json: no such file"):
-        CocoDetection(tmp_path, images="pictures", annotations="none.json")
+        CocoDetection(tmp_path, images="images", annotations="none.json")
     with pytest.raises(DataError, match="elsewhere: no such folder"):
         CocoDetection(tmp_path, images="elsewhere", annotations="boxes.json")
     (tmp_path / "broken.json").write_text('{"images": [')
     with pytest.raises(DataError, match=r"broken\.json: not JSON"):
-        CocoDetection(tmp_path, images="pictures", annotations="broken.json")
-    (tmp_path / "pictures" / "more" / "b.png").write_bytes(b"no image")
-    (tmp_path / "pictures" / "c.png").unlink()
-    with pytest.raises(DataError, match=r"pictures/(more/b|c)\.png: "):
+        CocoDetection(tmp_path, images="images", annotations="broken.json")
+    (tmp_path / "images" / "more" / "b.png").write_bytes(b"no image")
+    (tmp_path / "images" / "c.png").unlink()
+    with pytest.raises(DataError, match=r"images/(more/b|c)\.png: "):
         verify(data)
     assert [bad.path.name for bad in verify(data, "skip")] == ["b.png", "c.png"]
     assert data.names == ["a"] and [image["id"] for image in data.ground_truth()["images"]] == [900]
 
 
-def test_a_picture_of_another_size_than_annotated(write):
+def test_an_image_of_another_size_than_annotated(write):
     data = write(broken("images.0.width", 61))
     for look in (verify, lambda data: data[0]):
         with pytest.raises(DataError, match=r"a\.png: the image is 60x40 .* says 61x40"):

@@ -1,4 +1,4 @@
-"""Any folder of pictures and labels, described by plain values."""
+"""Folders of images and labels, described by options."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from lightseg.errors import DataError, LightsegError
 CLASSES = ["sky", "road", "car"]
 
 
-def test_pictures_and_labels_are_paired_below_their_folders(folder: Path) -> None:
+def test_images_and_labels_are_paired_below_their_folders(folder: Path) -> None:
     dataset = SegmentationFolder(folder, images="images", labels="masks", classes=CLASSES, ignore=[11])
     assert dataset.names == ["a", "b", "c", "d", "e", "more/f"]
     assert dataset.class_names == CLASSES and len(dataset.palette) == 3
@@ -33,38 +33,38 @@ def test_classes_may_name_ids_and_join_them(folder: Path) -> None:
     np.testing.assert_array_equal(dataset[0]["mask"].numpy(), expected)
 
 
-def test_an_id_that_no_class_speaks_of_is_an_error(folder: Path) -> None:
+def test_an_id_without_a_class_is_an_error(folder: Path) -> None:
     dataset = SegmentationFolder(folder, images="images", labels="masks", classes=CLASSES)
-    with pytest.raises(DataError, match=r"a\.png: label id 11 is not in the class map, which knows 0, 1, 2"):
+    with pytest.raises(DataError, match=r"a\.png: label id 11 is not in the class map, which has 0, 1, 2"):
         dataset[0]
 
 
-def test_endings_tell_pictures_from_labels_in_one_folder(tmp_path: Path, save_picture) -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (8, 10, 3), dtype=np.uint8)
+def test_suffixes_tell_images_from_labels_in_the_same_folder(tmp_path: Path, save_image) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (8, 10, 3), dtype=np.uint8)
     for name in ("x", "y"):
-        save_picture(tmp_path / f"{name}_rgb.png", picture)
-        save_picture(tmp_path / f"{name}_mask.png", picture[..., 0] % 3)
-    (tmp_path / ".x_rgb.png").write_bytes(b"a ghost that macOS leaves")
+        save_image(tmp_path / f"{name}_rgb.png", image)
+        save_image(tmp_path / f"{name}_mask.png", image[..., 0] % 3)
+    (tmp_path / ".x_rgb.png").write_bytes(b"a hidden file of macOS")
     dataset = SegmentationFolder(
         tmp_path, images=".", labels=".", image_end="_rgb.png", label_end="_mask.png", classes=CLASSES
     )
     assert dataset.names == ["x", "y"]
-    np.testing.assert_array_equal(dataset[1]["image"].permute(1, 2, 0).numpy(), picture)
-    np.testing.assert_array_equal(dataset[1]["mask"].numpy(), picture[..., 0] % 3)
+    np.testing.assert_array_equal(dataset[1]["image"].permute(1, 2, 0).numpy(), image)
+    np.testing.assert_array_equal(dataset[1]["mask"].numpy(), image[..., 0] % 3)
 
 
-def test_pictures_alone_can_be_predicted(folder: Path) -> None:
+def test_images_without_labels(folder: Path) -> None:
     dataset = SegmentationFolder(folder, images="images", labels=None, classes=CLASSES)
     assert not dataset.has_labels and "mask" not in dataset[0]
 
 
-def test_colour_labels(tmp_path: Path, save_picture) -> None:
+def test_color_labels(tmp_path: Path, save_image) -> None:
     colors = [[128, 64, 128], [0, 0, 142], [70, 70, 70]]
     ids = np.random.default_rng(0).integers(0, 3, (8, 10))
     label = np.array(colors, np.uint8)[ids]
-    label[0] = 0  # black: unlabelled
-    save_picture(tmp_path / "images" / "a.png", label)
-    save_picture(tmp_path / "labels" / "a.png", label)
+    label[0] = 0  # black: unlabeled
+    save_image(tmp_path / "images" / "a.png", label)
+    save_image(tmp_path / "labels" / "a.png", label)
     options = {"images": "images", "labels": "labels", "classes": CLASSES}
     dataset = SegmentationFolder(tmp_path, colors=colors, **options)
     assert dataset.palette == colors
@@ -72,7 +72,7 @@ def test_colour_labels(tmp_path: Path, save_picture) -> None:
     expected[0] = 255
     np.testing.assert_array_equal(dataset[0]["mask"].numpy(), expected)
     label[3, 3] = (1, 2, 3)
-    save_picture(tmp_path / "labels" / "a.png", label)
+    save_image(tmp_path / "labels" / "a.png", label)
     with pytest.raises(DataError, match=r"a\.png: no class has the color #010203"):
         dataset[0]
     with pytest.raises(DataError, match="one class id a pixel"):
@@ -105,7 +105,7 @@ def test_every_id_of_the_table_is_a_class_ignored_or_unknown() -> None:
     assert class_table({"last": 255, "first": 0})[1][255] == 0  # 255 may be claimed
 
 
-def test_wrong_colours_and_empty_folders_are_refused(folder: Path) -> None:
+def test_wrong_colors_and_empty_folders_are_refused(folder: Path) -> None:
     options = {"images": "images", "labels": "masks", "classes": CLASSES}
     with pytest.raises(LightsegError, match="palette holds 1 colors for 3 classes"):
         SegmentationFolder(folder, palette=[[0, 0, 0]], **options)
@@ -115,5 +115,5 @@ def test_wrong_colours_and_empty_folders_are_refused(folder: Path) -> None:
         SegmentationFolder(folder, **{**options, "labels": "nothing"})
 
 
-def test_default_colours_differ() -> None:
-    assert len({tuple(colour) for colour in default_palette(254)}) == 254
+def test_default_colors_differ() -> None:
+    assert len({tuple(color) for color in default_palette(254)}) == 254

@@ -1,4 +1,4 @@
-"""The keypoint data set on photographs, held against pycocotools."""
+"""The keypoint data set on photographs, compared with pycocotools."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ SHARED = Path(__file__).parents[4] / "shared" / "data"
     ],
 )
 def test_real_photographs(folder, split, people):
-    """Against pycocotools: the annotations, brought into crops and back, are worth 1."""
+    """The annotations, transformed to crops and back, have AP 1 in pycocotools."""
     root, name = SHARED / folder, f"annotations/person_keypoints_{split}2017.json"
     if not root.is_dir():
         pytest.skip("the photographs are not on this machine")
@@ -42,15 +42,15 @@ def test_real_photographs(folder, split, people):
     points = to_image_pixels(points, batch["matrices"])
     results = [
         {"image_id": image, "category_id": data.category_id, "score": 1.0,
-         "keypoints": torch.cat([one, torch.ones(17, 1)], 1).flatten().tolist()}
-        for image, one in zip(batch["image_ids"], points, strict=True)
+         "keypoints": torch.cat([keypoints, torch.ones(17, 1)], 1).flatten().tolist()}
+        for image, keypoints in zip(batch["image_ids"], points, strict=True)
     ]  # fmt: skip
     official, ours = COCO(str(root / name)), COCO()
     ours.dataset = data.ground_truth()
     ours.createIndex()
     scores = []
     for truth in (official, ours):
-        evaluation = cocoeval.COCOeval(truth, truth.loadRes([dict(one) for one in results]), "keypoints")
+        evaluation = cocoeval.COCOeval(truth, truth.loadRes([dict(result) for result in results]), "keypoints")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

@@ -1,4 +1,4 @@
-"""Person keypoints in: samples and ground truth that say what the files say, one clear line for each odd thing."""
+"""Person keypoints: samples and ground truth equal the file, and a line of report or error for every fault."""
 
 import json
 import multiprocessing
@@ -9,8 +9,8 @@ import torch
 from lightseg.data.collate import collate_pose
 from lightseg.data.datasets.coco_keypoints import check_same_skeletons
 from lightseg.data.io.integrity import verify
+from lightseg.data.transforms.phase_transform import PhaseTransform
 from lightseg.data.transforms.pose import eval_transform, train_transform
-from lightseg.data.transforms.stage_transform import StagedTransform
 from lightseg.errors import DataError
 from tasks.pose import to_image_pixels
 
@@ -36,12 +36,12 @@ def test_samples(write_robots):
     assert last["visible"].tolist() == [2, 2, 0] and last["image_id"] == 33 and last["index"] == 2
     assert data.report == USUAL
     assert verify(data) == verify(data, "skip") == []
-    first["image"].zero_()  # a sample is nobody else's
+    first["image"].zero_()  # samples do not share their image
     assert data[1]["image"].any()
 
 
 def test_crops_and_batches(write_robots):
-    data = write_robots(transform=StagedTransform(lambda stage: eval_transform((48 >> stage, 32 >> stage))))
+    data = write_robots(transform=PhaseTransform(lambda phase: eval_transform((48 >> phase, 32 >> phase))))
     batch = collate_pose([data[i, 0] for i in range(3)])
     assert batch["images"].shape == (3, 3, 48, 32) and batch["images"].dtype == torch.uint8
     assert batch["images"].is_contiguous(memory_format=torch.channels_last)
@@ -50,21 +50,21 @@ def test_crops_and_batches(write_robots):
     assert all(batch[key].dtype == torch.float32 for key in ("keypoints", "area", "matrices", "boxes", "box_scores"))
     assert batch["image_ids"] == [900, 900, 33] and batch["names"] == data.names
     back = to_image_pixels(batch["keypoints"], batch["matrices"])
-    labelled = batch["visible"] > 0
+    labeled = batch["visible"] > 0
     expected = torch.stack([write_robots()[i]["keypoints"] for i in range(3)])
-    assert labelled.sum() == 8 and torch.allclose(back[labelled], expected[labelled], atol=1e-3)
-    assert data[0, 9, 1]["image"].shape == (3, 24, 16)  # the key's stage
+    assert labeled.sum() == 8 and torch.allclose(back[labeled], expected[labeled], atol=1e-3)
+    assert data[0, 9, 1]["image"].shape == (3, 24, 16)  # the key's phase
     with pytest.raises(DataError, match="differ in size"):
         collate_pose([data[0, 0, 0], data[0, 0, 1]])
 
 
-def test_the_key_decides_what_a_sample_looks_like(write_robots):
+def test_a_sample_depends_on_its_key_alone(write_robots):
     data = write_robots(transform=train_transform((48, 32)))
     data_too = write_robots(transform=train_transform((48, 32)))
     for seed in range(4):
-        one, same, other = data[2, seed], data_too[2, seed], data[2, seed + 100]
-        assert all(torch.equal(one[key], same[key]) for key in ("image", "keypoints", "visible", "matrix", "area"))
-        assert not torch.equal(one["matrix"], other["matrix"])
+        sample, same, other = data[2, seed], data_too[2, seed], data[2, seed + 100]
+        assert all(torch.equal(sample[key], same[key]) for key in ("image", "keypoints", "visible", "matrix", "area"))
+        assert not torch.equal(sample["matrix"], other["matrix"])
 
 
 def test_a_flip_exchanges_the_skeletons_pairs(write_robots):
@@ -100,19 +100,19 @@ def test_kept_in_memory(write_robots, tmp_path):
     expected = [plain[i] for i in range(3)]
     for _ in range(2):
         assert all(torch.equal(data[i][key], expected[i][key]) for i in range(3) for key in ("image", "keypoints"))
-        (tmp_path / "pictures" / "a.png").unlink(missing_ok=True)  # the second round comes from memory
+        (tmp_path / "images" / "a.png").unlink(missing_ok=True)  # the second round comes from memory
     with pytest.raises(DataError, match="no such file"):
         verify(write_robots())
 
 
-def test_an_unreadable_picture_takes_its_people_with_it(write_robots, robots, tmp_path):
+def test_the_people_of_an_unreadable_image_are_removed(write_robots, robots, tmp_path):
     data = write_robots()
-    (tmp_path / "pictures" / "a.png").write_bytes(b"")
+    (tmp_path / "images" / "a.png").write_bytes(b"")
     bad = verify(data, "skip")
     assert len(bad) == 2 and "the file is empty" in bad[0].reason and data.names == ["c#50"]
     assert [image["id"] for image in data.ground_truth()["images"]] == [7, 33]
     robots["images"][2]["width"] = 61
-    (tmp_path / "pictures" / "a.png").write_bytes((tmp_path / "pictures" / "c.png").read_bytes())
+    (tmp_path / "images" / "a.png").write_bytes((tmp_path / "images" / "c.png").read_bytes())
     with pytest.raises(DataError, match=r"60x40 .* but points.json says 61x40: the keypoints would not fit"):
         verify(write_robots())
 
@@ -151,10 +151,10 @@ def write_boxes(path, rows):
     return path
 
 
-def test_labelled_persons_and_evaluated_boxes_are_those_of_the_samples(write_robots, robots):
-    robots["annotations"][2]["keypoints"][3] = -20  # outside the picture
+def test_labeled_persons_and_evaluated_boxes_are_those_of_the_samples(write_robots, robots):
+    robots["annotations"][2]["keypoints"][3] = -20  # outside the image
     data = write_robots()
-    boxes, keypoints, visible = data.labelled_persons()
+    boxes, keypoints, visible = data.labeled_persons()
     assert boxes.dtype == keypoints.dtype == torch.float32 and visible.dtype == torch.int64
     assert boxes.tolist() == [[1.25, 2, 9.25, 21], [30, 10, 50, 35], [10, 5, 30.5, 35]]
     assert visible.tolist() == [[2, 0, 2], [2, 2, 1], [2, 2, 0]]
@@ -165,21 +165,21 @@ def test_labelled_persons_and_evaluated_boxes_are_those_of_the_samples(write_rob
     same, scores, image_ids, ids = data.evaluated_boxes()
     assert torch.equal(same, boxes) and scores.tolist() == [1, 1, 1] and image_ids == [900, 900, 33]
     # ids are those of the ground truth, whose keypoints are the file's
-    truth = {one["id"]: one for one in data.ground_truth()["annotations"]}
+    truth = {annotation["id"]: annotation for annotation in data.ground_truth()["annotations"]}
     assert [data[index]["id"] for index in range(3)] == ids
-    assert [truth[one]["image_id"] for one in ids] == image_ids
-    assert [truth[one]["bbox"][:2] for one in ids] == boxes[:, :2].tolist()
+    assert [truth[id_]["image_id"] for id_ in ids] == image_ids
+    assert [truth[id_]["bbox"][:2] for id_ in ids] == boxes[:, :2].tolist()
     data.keep_only([False, True, True])
     assert data.evaluated_boxes()[3] == ids[1:] and [data[index]["id"] for index in range(2)] == ids[1:]
-    assert torch.equal(data.labelled_persons()[1], keypoints[1:]) and data.unit == "persons"
+    assert torch.equal(data.labeled_persons()[1], keypoints[1:]) and data.unit == "persons"
 
 
 def test_persons_of_a_detector_have_boxes_and_no_points(write_robots, robots, tmp_path):
     rows = [(33, 4, [10, 5, 20, 30], 0.9), (900, 4, [1, 2, 8, 19], 0.4), (900, 4, [30, 10, 90, 25], 0.7)]
-    file = write_boxes(tmp_path / "found.json", rows)
+    file = write_boxes(tmp_path / "detections.json", rows)
     data = write_robots(person_boxes=file)
-    expected = [[1, 2, 9, 21], [30, 10, 60, 35], [10, 5, 30, 35]]  # clipped to the picture
-    boxes, keypoints, visible = data.labelled_persons()
+    expected = [[1, 2, 9, 21], [30, 10, 60, 35], [10, 5, 30, 35]]  # clipped to the image
+    boxes, keypoints, visible = data.labeled_persons()
     assert boxes.tolist() == expected and keypoints.shape == (3, 3, 2) and visible.shape == (3, 3)
     assert not keypoints.any() and not visible.any()
     same, scores, image_ids, ids = data.evaluated_boxes()
@@ -187,10 +187,10 @@ def test_persons_of_a_detector_have_boxes_and_no_points(write_robots, robots, tm
     assert image_ids == [900, 900, 33] and ids == [0, 0, 0] and data.names == ["a#d1", "a#d2", "c#d0"]
     sample = data[1]
     assert sample["id"] == 0 and sample["box_score"] == pytest.approx(0.7) and not sample["visible"].any()
-    assert [one["id"] for one in data.ground_truth()["annotations"]] == [1, 2, 3, 4, 5]
+    assert [annotation["id"] for annotation in data.ground_truth()["annotations"]] == [1, 2, 3, 4, 5]
     data.keep_only([True, False, False])  # c.png goes with its only detection, and its person with it
-    assert [one["image_id"] for one in data.ground_truth()["annotations"]] == [900] * 4
-    assert data.evaluated_boxes()[2] == [900] and len(data.labelled_persons()[0]) == 1
-    # nobody is annotated at all: the detections are still there
+    assert [annotation["image_id"] for annotation in data.ground_truth()["annotations"]] == [900] * 4
+    assert data.evaluated_boxes()[2] == [900] and len(data.labeled_persons()[0]) == 1
+    # without annotations, the detections are still samples
     robots["annotations"] = []
-    assert write_robots(person_boxes=file).labelled_persons()[1].shape == (3, 3, 2)
+    assert write_robots(person_boxes=file).labeled_persons()[1].shape == (3, 3, 2)

@@ -1,4 +1,4 @@
-"""Keypoint files that are odd: what can be mended is counted, what cannot is one line that names the file."""
+"""Odd keypoint files: repaired faults are counted, others are one line that names the file."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ NAN = float("nan")
 
 
 @pytest.mark.parametrize(
-    ("change", "line", "people", "labelled"),
+    ("change", "line", "people", "labeled"),
     [
         ({"keypoints": [0] * 9, "num_keypoints": 0}, "2 annotations have no keypoints: not trained on", 2, 0),
         ({"keypoints": None, "num_keypoints": 0}, "2 annotations have no keypoints: not trained on", 2, 0),
@@ -37,16 +37,16 @@ NAN = float("nan")
         ({"id": 11}, "1 of 5 annotations have no id of their own; all are kept and numbered anew", 3, 3),
     ],
 )
-def test_odd_annotations_are_left_out_or_mended_and_counted(write_robots, robots, change, line, people, labelled):
+def test_odd_annotations_are_left_out_or_repaired_and_counted(write_robots, robots, change, line, people, labeled):
     robots["annotations"][2] |= change
     data = write_robots()
-    assert any(line in told for told in data.report), data.report
+    assert any(line in reported for reported in data.report), data.report
     assert len(data) == people and len(set(data.names)) == people
     if people == 3:
-        assert (data[0]["visible"] > 0).sum() == labelled
+        assert (data[0]["visible"] > 0).sum() == labeled
     for sample in (data[i] for i in range(people)):
         assert (sample["keypoints"].isfinite().all() and (sample["keypoints"][sample["visible"] == 0] == 0).all()) or (
-            "image" in line  # the file's figure stays
+            "image" in line  # the file's value stays
         )
     assert all(np.isfinite(a["keypoints"]).all() for a in data.ground_truth()["annotations"])
 
@@ -59,38 +59,44 @@ CAR = {"id": 4, "name": "car"}
     ("change", "message"),
     [
         (
-            lambda it: it["annotations"][2].update(keypoints=[1] * 12),
+            lambda c: c["annotations"][2].update(keypoints=[1] * 12),
             "annotation 31 has 4 .* its category names 3",
         ),
-        (lambda it: it["annotations"][2].update(keypoints=[1] * 8), "annotation 31 has 2.66667 keypoints"),
-        (lambda it: it["annotations"][2].update(keypoints="none"), "annotation 31 has none"),
+        (lambda c: c["annotations"][2].update(keypoints=[1] * 8), "annotation 31 has 2.66667 keypoints"),
+        (lambda c: c["annotations"][2].update(keypoints="none"), "annotation 31 has none"),
         (
-            lambda it: it["annotations"][2].update(keypoints=[1, 2, "x"] * 3),
+            lambda c: c["annotations"][2].update(keypoints=[1, 2, "x"] * 3),
             "its keypoints are not all numbers",
         ),
-        (lambda it: it["annotations"][2].update(bbox=[1, 2]), "the box of `annotations` number 2 is"),
-        (lambda it: it.update(categories=[CAR]), "no category has `keypoints`: pose needs a person_keypoints file"),
+        (lambda c: c["annotations"][2].update(bbox=[1, 2]), "the box of `annotations` number 2 is"),
         (
-            lambda it: it["categories"].append(CAT),
+            lambda c: c.update(categories=[CAR]),
+            "no category has `keypoints`: give a person_keypoints file",
+        ),
+        (
+            lambda c: c["categories"].append(CAT),
             "different keypoints; choose category from robot, cat",
         ),
         (
-            lambda it: it["categories"][0].update(skeleton=[[1, 9]]),
+            lambda c: c["categories"][0].update(skeleton=[[1, 9]]),
             r"skeleton's edge \[1, 9\] names an unknown",
         ),
-        (lambda it: it["annotations"].clear(), "nobody in it has keypoints"),
-        (lambda it: it.update(annotations=it["annotations"][1:2]), "nobody in it has keypoints .*1 annotations are"),
-        (lambda it: it.pop("categories"), "the key `categories` is missing"),
+        (lambda c: c["annotations"].clear(), "nobody in it has keypoints"),
+        (
+            lambda c: c.update(annotations=c["annotations"][1:2]),
+            "nobody in it has keypoints .*1 annotations are",
+        ),
+        (lambda c: c.pop("categories"), "the key `categories` is missing"),
     ],
 )
-def test_what_cannot_be_is_one_line_that_names_the_file(write_robots, robots, change, message):
+def test_contradictions_are_one_line_that_names_the_file(write_robots, robots, change, message):
     change(robots)
     with pytest.raises(DataError, match=message) as raised:
         write_robots()
     assert "points.json" in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_categories_are_chosen_or_taken_together(write_robots, robots):
+def test_categories_are_chosen_or_joined(write_robots, robots):
     robots["categories"].append(CAT)
     assert len(write_robots(category="robot")) == 3
     with pytest.raises(DataError, match="no category 'dog' has keypoints; choose category from robot, cat"):
@@ -107,46 +113,49 @@ def detection(image: int, bbox: list[float], score: Any, category: int = 4) -> d
     return {"image_id": image, "category_id": category, "bbox": bbox, "score": score}
 
 
-FOUND = [
+DETECTIONS = [
     detection(33, [10, 5, 20, 30], 0.75), detection(900, [2, 2, 8, 20], 0.5), detection(33, [40, 30, 40, 20], 0.25),
     detection(900, [2, 2, 8, 20], 0.9, category=2), detection(33, [10, 5, 0, 30], 0.9),
 ]  # fmt: skip
 
 
-def test_people_whom_a_detector_found(write_robots, tmp_path):
-    (tmp_path / "found.json").write_text(json.dumps(FOUND))
-    data = write_robots(person_boxes=tmp_path / "found.json", transform=eval_transform((48, 32)))
+def test_the_persons_of_a_detector(write_robots, tmp_path):
+    (tmp_path / "detections.json").write_text(json.dumps(DETECTIONS))
+    data = write_robots(person_boxes=tmp_path / "detections.json", transform=eval_transform((48, 32)))
     assert data.names == ["a#d1", "c#d0", "c#d2"] and data.image_ids == [900, 33, 33]
     batch = collate_pose([data[i] for i in range(3)])
     assert batch["box_scores"].tolist() == [0.5, 0.75, 0.25] and not batch["visible"].any()
-    assert batch["boxes"][2].tolist() == [40, 30, 60, 40]  # clipped to the picture
+    assert batch["boxes"][2].tolist() == [40, 30, 60, 40]  # clipped to the image
     assert batch["area"][0] == pytest.approx(160 * (48 / 25) ** 2, rel=1e-5)
     assert data.report[-3:] == [
         "1 of 5 detections are of other categories and are left out",
         "1 of 5 detections have no area in their image, or NaN, and are left out",
-        "1 of 3 images have no detection: whoever is there counts as missed",
+        "1 of 3 images have no detection: their persons count as missed",
     ]
     assert data.ground_truth() == write_robots().ground_truth() and verify(data, "skip") == []
     assert data.fingerprint() != write_robots().fingerprint()
-    sure = write_robots(person_boxes=tmp_path / "found.json", least_score=0.5)
-    assert sure.names == ["a#d1", "c#d0"] and "1 of 5 detections have a score under 0.5 and are left out" in sure.report
+    confident = write_robots(person_boxes=tmp_path / "detections.json", min_score=0.5)
+    assert (
+        confident.names == ["a#d1", "c#d0"]
+        and "1 of 5 detections have a score under 0.5 and are left out" in confident.report
+    )
 
 
 @pytest.mark.parametrize(
-    ("found", "options", "message"),
+    ("detections", "options", "message"),
     [
-        ([*FOUND, detection(901, [1, 1, 2, 2], 1)], {}, r"1 of 6 detections are of images .* image_id 901\)"),
+        ([*DETECTIONS, detection(901, [1, 1, 2, 2], 1)], {}, r"1 of 6 detections are of images .* image_id 901\)"),
         ([detection(900, [1, 1, 2, 2], 1, 2)], {}, "no detection is of category 4, only of 2"),
         ({"annotations": []}, {}, "expected a list of image_id"),
         ([], {}, "the list of detections is empty"),
         ([{"image_id": 900, "bbox": [1, 1, 2, 2]}], {}, "`detections` number 0 has no `score`"),
         ([detection(900, [1, 1, 2], 1)], {}, "the box of `detections` number 0 is"),
         ([detection(900, [1, 1, 2, 2], "high")], {}, "score and category_id must be numbers"),
-        (FOUND, {"least_score": 0.8}, "no detection is left of 5: .*3 of 5 detections have a score under 0.8"),
-        (FOUND, {"least_score": 2}, "it lies in 0..1"),
+        (DETECTIONS, {"min_score": 0.8}, "no detection is left of 5: .*3 of 5 detections have a score under 0.8"),
+        (DETECTIONS, {"min_score": 2}, "data.least_box_score is 2: a score lies in 0..1"),
     ],
 )
-def test_detections_that_do_not_fit_are_one_line(write_robots, tmp_path, found, options, message):
-    (tmp_path / "found.json").write_text(json.dumps(found))
+def test_detections_that_do_not_fit_are_one_line(write_robots, tmp_path, detections, options, message):
+    (tmp_path / "detections.json").write_text(json.dumps(detections))
     with pytest.raises(DataError, match=message):
-        write_robots(person_boxes=tmp_path / "found.json", **options)
+        write_robots(person_boxes=tmp_path / "detections.json", **options)

@@ -1,5 +1,5 @@
-"""Labels in the order of a checkpoint's classes: the same images, the same labels under other numbers, and for the
-evaluators the same ground truth and results as before.
+"""Labels in the order of a checkpoint's classes: the same images, the same labels with other numbers, and for the
+evaluators the same ground truth and results.
 """
 
 import json
@@ -22,7 +22,7 @@ COLORS = [[128, 64, 128], [0, 0, 142], [70, 70, 70]]
 
 
 def old_labels(before, after) -> np.ndarray:
-    """Of every label of `after`, the label of the same class in `before`; ids that are no class stay."""
+    """For every label of `after`, the label of the same class in `before`; ids without a class stay."""
     table = np.arange(256)
     table[: after.num_classes] = [before.class_names.index(name) for name in after.class_names]
     return table
@@ -58,7 +58,7 @@ def test_masks_of_ids(folder: Path, tmp_path: Path) -> None:
     after.reorder_classes(names)
     assert_masks(before, after, names)
     assert (before[0]["mask"] == 255).sum() == (after[0]["mask"] == 255).sum() > 0
-    # what is written has the files' own numbers, so that it can be held against the label files
+    # predictions are written with the files' ids, so that they can be compared with the label files
     mask = after[0]["mask"].numpy()
     path = after.write_prediction(np.where(mask == 255, 0, mask), "a", tmp_path / "out")
     stored = read_mask(folder / "masks" / "a.png")
@@ -73,12 +73,12 @@ def test_twice_and_back(folder: Path) -> None:
     assert all(torch.equal(before[index]["mask"], after[index]["mask"]) for index in range(len(before)))
 
 
-def test_masks_of_colors(tmp_path: Path, save_picture) -> None:
+def test_masks_of_colors(tmp_path: Path, save_image) -> None:
     ids = np.random.default_rng(0).integers(0, 3, (8, 10))
     label = np.array(COLORS, np.uint8)[ids]
     label[0] = 0  # black: not labeled
     for kind in ("images", "labels"):
-        save_picture(tmp_path / kind / "a.png", label)
+        save_image(tmp_path / kind / "a.png", label)
     options = {"images": "images", "labels": "labels", "classes": ["sky", "road", "car"], "colors": COLORS}
     before, after = SegmentationFolder(tmp_path, **options), SegmentationFolder(tmp_path, **options)
     after.reorder_classes(["road", "car", "sky"])
@@ -96,10 +96,10 @@ def test_a_submission_to_cityscapes_keeps_the_benchmarks_ids(cityscapes: Path, t
     np.testing.assert_array_equal(read_mask(ours), read_mask(theirs))
 
 
-def test_class_folders(tmp_path: Path, save_picture) -> None:
-    random = np.random.default_rng(0)
+def test_class_folders(tmp_path: Path, save_image) -> None:
+    rng = np.random.default_rng(0)
     for number, name in enumerate(("ant", "bee", "bee", "wasp")):
-        save_picture(tmp_path / "train" / name / f"{number}.png", random.integers(0, 256, (8, 9, 3), dtype=np.uint8))
+        save_image(tmp_path / "train" / name / f"{number}.png", rng.integers(0, 256, (8, 9, 3), dtype=np.uint8))
     before, after = ClassificationFolder(tmp_path, "train"), ClassificationFolder(tmp_path, "train")
     names = ["wasp", "ant", "bee"]
     after.reorder_classes(names)
@@ -111,18 +111,18 @@ def test_class_folders(tmp_path: Path, save_picture) -> None:
 
 
 @pytest.fixture
-def boxes(tmp_path: Path, save_picture):
-    """40 images of 60x40 with 200 boxes of three categories, whose ids have gaps; reads them anew at each call."""
-    random = np.random.default_rng(0)
+def boxes(tmp_path: Path, save_image):
+    """40 images of 60x40 with 200 boxes of three categories, whose ids have gaps. Each call reads them again."""
+    rng = np.random.default_rng(0)
     images = [{"id": 3 * i + 2, "file_name": f"{i}.png", "height": 40, "width": 60} for i in range(40)]
     for image in images:
-        save_picture(tmp_path / "images" / image["file_name"], random.integers(0, 256, (40, 60, 3), dtype=np.uint8))
+        save_image(tmp_path / "images" / image["file_name"], rng.integers(0, 256, (40, 60, 3), dtype=np.uint8))
     annotations = []
     for number in range(200):
-        x, y, width, height = random.integers(0, 20, 4).tolist()
+        x, y, width, height = rng.integers(0, 20, 4).tolist()
         annotations.append(
             {
-                "id": number + 1, "image_id": 3 * int(random.integers(40)) + 2, "bbox": [x, y, width + 4, height + 4],
+                "id": number + 1, "image_id": 3 * int(rng.integers(40)) + 2, "bbox": [x, y, width + 4, height + 4],
                 "category_id": [90, 3, 44][number % 3], "area": (width + 4) * (height + 4),
                 "iscrowd": int(number % 17 == 0),
             }
@@ -144,15 +144,15 @@ def test_boxes(boxes) -> None:
     table = torch.from_numpy(old_labels(before, after))
     new_of = torch.argsort(table[:3])
     metrics = [DetectionMetric(data.ground_truth(), data.class_names, data.category_ids) for data in (before, after)]
-    random = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     for index in range(len(before)):
         old, new = before[index], after[index]
         assert torch.equal(old["image"], new["image"]) and torch.equal(old["boxes"], new["boxes"])
         assert torch.equal(table[new["labels"]], old["labels"])
-        shift = torch.randn(old["boxes"].shape, generator=random)
-        guess = torch.randint(3, (len(shift),), generator=random)
-        labels = torch.where(torch.rand(len(shift), generator=random) < 0.7, old["labels"], guess)
-        shared = {"boxes": old["boxes"] + shift, "scores": torch.rand(len(shift), generator=random)}
+        shift = torch.randn(old["boxes"].shape, generator=generator)
+        guess = torch.randint(3, (len(shift),), generator=generator)
+        labels = torch.where(torch.rand(len(shift), generator=generator) < 0.7, old["labels"], guess)
+        shared = {"boxes": old["boxes"] + shift, "scores": torch.rand(len(shift), generator=generator)}
         metrics[0].update([{**shared, "labels": labels}], [old["image_id"]])
         metrics[1].update([{**shared, "labels": new_of[labels]}], [old["image_id"]])
     figures = [metric.compute() for metric in metrics]
@@ -184,8 +184,8 @@ def test_keypoints(write_robots) -> None:
                 assert np.array_equal(ours[key], theirs[key]), key
             for key in ("keypoints", "visible"):
                 assert torch.equal(ours[key], theirs[key][order])
-    assert torch.equal(after.labelled_persons()[1], before.labelled_persons()[1][:, order])
-    assert torch.equal(after.labelled_persons()[2], before.labelled_persons()[2][:, order])
+    assert torch.equal(after.labeled_persons()[1], before.labeled_persons()[1][:, order])
+    assert torch.equal(after.labeled_persons()[2], before.labeled_persons()[2][:, order])
 
 
 def test_the_evaluation_of_keypoints(write_robots) -> None:
@@ -197,7 +197,7 @@ def test_the_evaluation_of_keypoints(write_robots) -> None:
     for ours, theirs in zip(truth["annotations"], before.ground_truth()["annotations"], strict=True):
         points = np.array(theirs["keypoints"]).reshape(-1, 3)[order]
         assert ours == {**theirs, "keypoints": points.ravel().tolist()}
-    _, keypoints, visible = before.labelled_persons()
+    _, keypoints, visible = before.labeled_persons()
     boxes, scores, image_ids, ids = before.evaluated_boxes()
     guess = keypoints + 2 * torch.randn(keypoints.shape, generator=torch.Generator().manual_seed(1))
     sure = torch.rand(visible.shape, generator=torch.Generator().manual_seed(2))
@@ -216,8 +216,8 @@ def test_the_evaluation_of_keypoints(write_robots) -> None:
     assert figures[0] == pytest.approx(figures[1], nan_ok=True)
     assert 0 < figures[0]["AP"] < 1 and 0 < figures[0]["PCK"] < 1
     results = [metric.results() for metric in metrics]  # the file's order of keypoints in both
-    assert [one["keypoints"] for one in results[0]] == [one["keypoints"] for one in results[1]]
-    assert [one["score"] for one in results[0]] == pytest.approx([one["score"] for one in results[1]])
+    assert [person["keypoints"] for person in results[0]] == [person["keypoints"] for person in results[1]]
+    assert [person["score"] for person in results[0]] == pytest.approx([person["score"] for person in results[1]])
 
 
 @pytest.mark.parametrize("names", [["sky", "road"], ["sky", "road", "bus"], ["sky", "road", "road", "car"]])
@@ -228,7 +228,7 @@ def test_other_names_are_refused(folder: Path, names: list[str]) -> None:
     assert dataset.class_names == ["sky", "road", "car"]
 
 
-def test_what_was_kept_in_memory_is_read_again(folder: Path) -> None:
+def test_the_cache_is_filled_again(folder: Path) -> None:
     before, after = segmentation(folder), segmentation(folder)
     after.keep_decoded()
     assert torch.equal(after[0]["mask"], before[0]["mask"])

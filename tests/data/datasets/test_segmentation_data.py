@@ -1,4 +1,4 @@
-"""What all segmentation data sets share: checks, batches, the cache, and samples that depend on their seed alone."""
+"""The base class of segmentation data sets: checks, batches, the cache, and samples that depend on their seed alone."""
 
 import pickle
 from pathlib import Path
@@ -24,17 +24,17 @@ def make(folder: Path, transform=None) -> SegmentationFolder:
     )
 
 
-def damage(folder: Path, save_picture) -> None:
-    """Four broken samples of six: a cut picture, an unknown id, a label of another size, a missing label."""
+def damage(folder: Path, save_image) -> None:
+    """Four broken samples of six: a truncated image, an unknown id, a label of another size, a missing label."""
     cut = folder / "images" / "a.jpg"
     cut.write_bytes(cut.read_bytes()[:-300])
-    save_picture(folder / "masks" / "b.png", np.full((24, 32), 57, np.uint8))
-    save_picture(folder / "masks" / "c.png", np.zeros((24, 33), np.uint8))
+    save_image(folder / "masks" / "b.png", np.full((24, 32), 57, np.uint8))
+    save_image(folder / "masks" / "c.png", np.zeros((24, 33), np.uint8))
     (folder / "masks" / "d.png").unlink()
 
 
-def test_skip_takes_the_broken_samples_out_and_reports_them(folder: Path, save_picture) -> None:
-    damage(folder, save_picture)
+def test_skip_removes_and_reports_broken_samples(folder: Path, save_image) -> None:
+    damage(folder, save_image)
     dataset = make(folder)
     before = dataset.fingerprint()
     bad = verify(dataset, "skip")
@@ -54,8 +54,8 @@ def test_skip_takes_the_broken_samples_out_and_reports_them(folder: Path, save_p
     ("name", "message"),
     [("c", r"c\.png: the label is 33x24 .* its image .*c\.jpg is 32x24"), ("d", r"d\.jpg: .*d\.png")],
 )
-def test_raise_checks_pairs_and_headers_without_decoding(folder: Path, save_picture, name: str, message: str) -> None:
-    damage(folder, save_picture)
+def test_raise_checks_pairs_and_headers_without_decoding(folder: Path, save_image, name: str, message: str) -> None:
+    damage(folder, save_image)
     dataset = make(folder)
     dataset.keep_only([pair.name in (name, "e") for pair in dataset.pairs])
     with pytest.raises(DataError, match=message):
@@ -64,8 +64,8 @@ def test_raise_checks_pairs_and_headers_without_decoding(folder: Path, save_pict
         dataset[0]
 
 
-def test_a_set_without_one_good_sample_is_an_error(folder: Path, save_picture) -> None:
-    damage(folder, save_picture)
+def test_a_data_set_without_a_usable_sample_is_an_error(folder: Path, save_image) -> None:
+    damage(folder, save_image)
     dataset = make(folder)
     dataset.keep_only([True, True, False, False, False, False])
     with pytest.raises(DataError, match="all 2 images"):
@@ -93,9 +93,9 @@ def test_a_batch_is_channels_last_and_complete(folder: Path) -> None:
         assert torch.equal(batch["image"][index], sample["image"]) and torch.equal(batch["mask"][index], sample["mask"])
 
 
-def test_a_batch_of_different_sizes_is_refused(folder: Path, save_picture) -> None:
-    save_picture(folder / "images" / "b.jpg", np.zeros((30, 40, 3), np.uint8))
-    save_picture(folder / "masks" / "b.png", np.zeros((30, 40), np.uint8))
+def test_a_batch_of_different_sizes_is_refused(folder: Path, save_image) -> None:
+    save_image(folder / "images" / "b.jpg", np.zeros((30, 40, 3), np.uint8))
+    save_image(folder / "masks" / "b.png", np.zeros((30, 40), np.uint8))
     dataset = make(folder)
     with pytest.raises(DataError, match="a is 32x24, b is 40x30"):
         collate([dataset[0], dataset[1]])
@@ -132,11 +132,11 @@ def test_a_sample_depends_on_seed_epoch_and_index_alone(folder: Path) -> None:
     assert not all(torch.equal(image, later[name][0]) for name, (image, _) in alone.items())
 
 
-def test_decoded_pictures_are_kept_and_shared_between_workers(folder: Path) -> None:
+def test_decoded_images_are_kept_and_shared_between_workers(folder: Path) -> None:
     plain, kept = make(folder, train_transform((16, 24))), make(folder, train_transform((16, 24)))
     kept.keep_decoded()
     expected = read_all(plain, workers=0, epoch=0)
-    filled = read_all(kept, workers=2, epoch=0)  # the workers read the files, this process sees what they read
+    filled = read_all(kept, workers=2, epoch=0)  # the workers read the files, and this process shares their cache
     for path in folder.glob("images/**/*.jpg"):
         path.unlink()
     from_memory = read_all(kept, workers=0, epoch=0)
@@ -145,7 +145,7 @@ def test_decoded_pictures_are_kept_and_shared_between_workers(folder: Path) -> N
             assert torch.equal(image, other[name][0]) and torch.equal(mask, other[name][1])
 
 
-def test_what_a_caller_does_to_a_sample_stays_out_of_the_cache(folder: Path) -> None:
+def test_changing_a_sample_does_not_change_the_cache(folder: Path) -> None:
     dataset = make(folder)
     dataset.keep_decoded()
     original = dataset[0]["image"].clone()
@@ -164,7 +164,7 @@ def test_a_cache_that_does_not_fit_is_refused(folder: Path, monkeypatch: pytest.
         dataset.keep_decoded()
 
 
-def test_pictures_without_labels_are_kept_too(cityscapes: Path) -> None:
+def test_images_without_labels_are_kept_too(cityscapes: Path) -> None:
     dataset = Cityscapes(cityscapes, "test")
     dataset.keep_decoded()
     first = dataset[1]

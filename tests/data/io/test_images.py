@@ -1,4 +1,4 @@
-"""Files as they come: every kind of picture reads as PIL reads it, every broken one is named."""
+"""Decoding of every kind of image equals PIL's, and errors name the broken file."""
 
 import io
 import struct
@@ -15,8 +15,8 @@ from lightseg.errors import DataError
 
 
 @pytest.fixture(scope="module")
-def picture() -> np.ndarray:
-    """Smooth colours at an odd size: JPEG blocks are cut, every channel differs."""
+def pixels() -> np.ndarray:
+    """uint8 [67, 101, 3], smooth colors at an odd size: JPEG blocks are cut, every channel differs."""
     noise = np.random.default_rng(0).integers(0, 256, (7, 9, 3), dtype=np.uint8)
     return cv2.resize(noise, (101, 67), interpolation=cv2.INTER_CUBIC)
 
@@ -27,7 +27,7 @@ def encode(image: Image.Image, kind: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def png(values: np.ndarray, depth: int, colour: int) -> bytes:
+def png(values: np.ndarray, depth: int, color: int) -> bytes:
     """A PNG of packed samples, for the bit depths that PIL cannot write; values [H, W] or [H, W, C]."""
     height, width = values.shape[:2]
     rows = values.reshape(height, -1)
@@ -41,11 +41,11 @@ def png(values: np.ndarray, depth: int, colour: int) -> bytes:
     def chunk(name: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
-def write(folder: Path, data: bytes, name: str = "picture") -> Path:
+def write(folder: Path, data: bytes, name: str = "image") -> Path:
     path = folder / name
     path.write_bytes(data)
     return path
@@ -67,10 +67,10 @@ KINDS = {
 
 
 @pytest.mark.parametrize(("kind", "mode"), [(kind, mode) for kind, modes in KINDS.items() for mode in modes])
-def test_every_mode_and_format_reads_as_pil_reads_it(tmp_path: Path, picture: np.ndarray, kind: str, mode: str) -> None:
-    image = Image.fromarray(picture)
+def test_every_mode_and_format_reads_as_pil_reads_it(tmp_path: Path, pixels: np.ndarray, kind: str, mode: str) -> None:
+    image = Image.fromarray(pixels)
     if mode.endswith("A"):
-        image.putalpha(Image.fromarray(picture[..., 0]))
+        image.putalpha(Image.fromarray(pixels[..., 0]))
     path = write(tmp_path, encode(image.convert(mode), kind))
     result = read_image(path)
     assert result.dtype == np.uint8 and result.shape == (67, 101, 3)
@@ -81,18 +81,18 @@ def test_every_mode_and_format_reads_as_pil_reads_it(tmp_path: Path, picture: np
 @pytest.mark.parametrize("options", [{"quality": q, "subsampling": s} for q in (30, 92) for s in (0, 1, 2)])
 @pytest.mark.parametrize("progressive", [False, True])
 def test_jpeg_is_equal_to_pil_to_the_bit(
-    tmp_path: Path, picture: np.ndarray, options: dict[str, int], progressive: bool
+    tmp_path: Path, pixels: np.ndarray, options: dict[str, int], progressive: bool
 ) -> None:
-    path = write(tmp_path, encode(Image.fromarray(picture), "JPEG", progressive=progressive, **options))
+    path = write(tmp_path, encode(Image.fromarray(pixels), "JPEG", progressive=progressive, **options))
     np.testing.assert_array_equal(read_image(path), by_pil(path))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_exif_rotated_pictures_stand_upright(tmp_path: Path, picture: np.ndarray, kind: str, orientation: int) -> None:
+def test_the_exif_orientation_is_applied(tmp_path: Path, pixels: np.ndarray, kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = write(tmp_path, encode(Image.fromarray(picture), kind, exif=exif))
+    path = write(tmp_path, encode(Image.fromarray(pixels), kind, exif=exif))
     result = read_image(path)
     assert result.shape[:2] == ((101, 67) if orientation >= 5 else (67, 101)) == read_size(path)
     np.testing.assert_array_equal(result, by_pil(path))
@@ -108,14 +108,14 @@ def test_16_bit_keeps_the_upper_8(tmp_path: Path, channels: int) -> None:
         np.testing.assert_array_equal(read_image(tiff), np.broadcast_to(values >> 8, (13, 17, 3)))
 
 
-def test_a_jpeg_with_something_behind_its_end_is_whole(tmp_path: Path, picture: np.ndarray) -> None:
-    data = encode(Image.fromarray(picture), "JPEG")
+def test_a_jpeg_with_bytes_after_its_end_is_complete(tmp_path: Path, pixels: np.ndarray) -> None:
+    data = encode(Image.fromarray(pixels), "JPEG")
     path = write(tmp_path, data + bytes(1000))
     np.testing.assert_array_equal(read_image(path), read_image(write(tmp_path, data, "plain")))
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
-def test_grey_labels_are_ids_as_stored(tmp_path: Path, depth: int) -> None:
+def test_gray_labels_are_the_stored_ids(tmp_path: Path, depth: int) -> None:
     ids = np.random.default_rng(2).integers(0, min(2**depth, 256), (13, 17))
     mask = read_mask(write(tmp_path, png(ids, depth, 0)))
     assert mask.dtype == np.uint8
@@ -123,7 +123,7 @@ def test_grey_labels_are_ids_as_stored(tmp_path: Path, depth: int) -> None:
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
-def test_palette_labels_are_indices_not_colours(tmp_path: Path, bits: int) -> None:
+def test_palette_labels_are_indices_not_colors(tmp_path: Path, bits: int) -> None:
     ids = np.random.default_rng(3).integers(0, min(2**bits, 200), (13, 17), dtype=np.uint8)
     image = Image.fromarray(ids).convert("P")
     image.putdata(ids.flatten().tolist())
@@ -134,8 +134,8 @@ def test_palette_labels_are_indices_not_colours(tmp_path: Path, bits: int) -> No
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
-def test_a_label_with_several_channels_is_refused(tmp_path: Path, picture: np.ndarray, mode: str) -> None:
-    image = Image.fromarray(picture).convert("L").convert(mode)
+def test_a_label_with_several_channels_is_refused(tmp_path: Path, pixels: np.ndarray, mode: str) -> None:
+    image = Image.fromarray(pixels).convert("L").convert(mode)
     path = write(tmp_path, encode(image, "PNG"))
     with pytest.raises(DataError, match=f"{path}: a label image holds one class id a pixel"):
         read_mask(path)
@@ -152,36 +152,36 @@ def test_label_ids_above_255_are_refused(tmp_path: Path) -> None:
     [("JPEG", False), ("JPEG", True), ("PNG", False), ("PNG", True), ("WEBP", False), ("TIFF", False)],
 )
 @pytest.mark.parametrize("part", [0.2, 0.5, 0.9, 0.995])
-def test_a_truncated_file_is_named(tmp_path: Path, picture: np.ndarray, kind: str, padded: bool, part: float) -> None:
-    """Also one whose lost rest is zeros, as a broken download or copy leaves it: its size looks right."""
-    data = encode(Image.fromarray(picture), kind)
+def test_a_truncated_file_is_named(tmp_path: Path, pixels: np.ndarray, kind: str, padded: bool, part: float) -> None:
+    """padded: with the lost rest as zeros, as in broken downloads, so that the file has the right size."""
+    data = encode(Image.fromarray(pixels), kind)
     kept = int(len(data) * part)
     path = write(tmp_path, data[:kept] + bytes((len(data) - kept) * padded))
     with pytest.raises(DataError, match=str(path)):
         read_image(path)
 
 
-def test_a_thumbnail_does_not_hide_that_the_picture_is_cut(tmp_path: Path, picture: np.ndarray) -> None:
-    whole = encode(Image.fromarray(picture), "JPEG")
-    thumbnail = encode(Image.fromarray(picture[:16, :16]), "JPEG")
+def test_a_truncated_image_with_a_thumbnail_is_named(tmp_path: Path, pixels: np.ndarray) -> None:
+    complete = encode(Image.fromarray(pixels), "JPEG")
+    thumbnail = encode(Image.fromarray(pixels[:16, :16]), "JPEG")
     segment = b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail
-    data = whole[:2] + segment + whole[2:]
-    assert read_image(write(tmp_path, data)).shape == picture.shape
+    data = complete[:2] + segment + complete[2:]
+    assert read_image(write(tmp_path, data)).shape == pixels.shape
     with pytest.raises(DataError, match="truncated"):
         read_image(write(tmp_path, data[:-200]))
 
 
-def test_a_png_with_damaged_bytes_is_named(tmp_path: Path, picture: np.ndarray) -> None:
-    data = bytearray(encode(Image.fromarray(picture), "PNG"))
+def test_a_png_with_damaged_bytes_is_named(tmp_path: Path, pixels: np.ndarray) -> None:
+    data = bytearray(encode(Image.fromarray(pixels), "PNG"))
     data[len(data) // 2] ^= 0x55
     path = write(tmp_path, bytes(data))
     with pytest.raises(DataError, match=str(path)):
         read_image(path)
 
 
-@pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), (b"not a picture", "no image"), (b"\xff\xd8\xff", "")])
+@pytest.mark.parametrize(("data", "reason"), [(b"", "empty"), (b"not an image", "no image"), (b"\xff\xd8\xff", "")])
 @pytest.mark.parametrize("read", [read_image, read_mask])
-def test_files_that_are_no_pictures_are_named(tmp_path: Path, data: bytes, reason: str, read) -> None:
+def test_files_that_are_no_images_are_named(tmp_path: Path, data: bytes, reason: str, read) -> None:
     path = write(tmp_path, data)
     with pytest.raises(DataError, match=f"{path}.*{reason}"):
         read(path)

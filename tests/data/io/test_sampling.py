@@ -1,4 +1,4 @@
-"""Order and seeds: functions of (seed, epoch) alone, shared out without loss."""
+"""Order and seeds: functions of (seed, epoch) alone, divided among ranks without loss."""
 
 import pytest
 
@@ -21,11 +21,11 @@ def test_order_and_seeds_depend_on_seed_and_epoch_alone() -> None:
     assert not set(seeds) & set(dict(epoch(4)).values())
 
 
-def test_a_sample_has_the_same_seed_in_any_order_and_share() -> None:
-    whole = dict(epoch(2))
-    assert dict(epoch(2, shuffle=False)) == whole
+def test_a_sample_has_the_same_seed_in_any_order_and_rank() -> None:
+    seeds = dict(epoch(2))
+    assert dict(epoch(2, shuffle=False)) == seeds
     for rank in range(3):
-        assert all(whole[index] == seed for index, seed in epoch(2, rank=rank, world_size=3))
+        assert all(seeds[index] == seed for index, seed in epoch(2, rank=rank, world_size=3))
 
 
 @pytest.mark.parametrize(("size", "world_size"), [(10, 3), (9, 3), (2, 3), (1, 4)])
@@ -47,6 +47,6 @@ def test_fewer_samples_than_ranks() -> None:
 
 
 @pytest.mark.parametrize("options", [{"size": 0}, {"size": 3, "rank": 2, "world_size": 2}, {"size": 3, "seed": -1}])
-def test_senseless_values_are_refused(options) -> None:
+def test_values_out_of_range_are_refused(options) -> None:
     with pytest.raises(LightsegError):
         EpochSampler(shuffle=True, **options)

@@ -1,4 +1,4 @@
-"""Where the corners of boxes go, against a picture whose every pixel says where it came from."""
+"""Transformed boxes, checked on an image whose colors are coordinates."""
 
 import random
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lightseg.data.transforms import detection as box_transforms
-from lightseg.data.transforms.color import MEAN_COLOUR, hue_matrix, photometric_matrix
+from lightseg.data.transforms.color import MEAN_COLOR, hue_matrix, photometric_matrix
 from lightseg.data.transforms.detection import eval_transform, to_input, to_original, train_transform
 from lightseg.errors import LightsegError
 
@@ -17,8 +17,8 @@ OFF: dict[str, Any] = {"hflip": 0.0, "iou_crop": False, "expand": None, "photome
 HEIGHT, WIDTH = 90, 140
 
 
-def picture(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
-    """Red grows to the right, green downwards, blue is full: the mean colour of a filling is not."""
+def gradient_image(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+    """Red increases to the right, green downwards, and blue is 255, unlike the mean color of padding."""
     image = np.full((height, width, 3), 255, np.uint8)
     image[..., 0] = np.linspace(0, 255, width)[None].round()
     image[..., 1] = np.linspace(0, 255, height)[:, None].round()
@@ -26,14 +26,14 @@ def picture(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
 
 
 def sample(seed: int, count: int = 4) -> dict[str, np.ndarray]:
-    draw = np.random.default_rng(seed)
-    corner = draw.uniform(0, (WIDTH - 40, HEIGHT - 40), (count, 2))
-    boxes = np.concatenate([corner, corner + draw.uniform(12, 40, (count, 2))], 1).astype(np.float32)
-    return {"image": picture(), "boxes": boxes, "labels": np.arange(count)}
+    rng = np.random.default_rng(seed)
+    corner = rng.uniform(0, (WIDTH - 40, HEIGHT - 40), (count, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(12, 40, (count, 2))], 1).astype(np.float32)
+    return {"image": gradient_image(), "boxes": boxes, "labels": np.arange(count)}
 
 
 def source(result: np.ndarray, x: float, y: float) -> tuple[float, float]:
-    """Where in the picture the pixel at (x, y) of a result came from, by its colour."""
+    """The position in the image of the pixel at (x, y) of a result, by its color."""
     red, green, _ = result[int(min(y, result.shape[0] - 1)), int(min(x, result.shape[1] - 1))]
     return red / 255 * (WIDTH - 1) + 0.5, green / 255 * (HEIGHT - 1) + 0.5
 
@@ -51,9 +51,8 @@ SETTINGS = {
 
 @pytest.mark.parametrize("setting", SETTINGS)
 @pytest.mark.parametrize("size", [(160, 160), (96, 224)])
-def test_boxes_stay_on_what_they_were_around(setting, size):
-    """The middle of every box that is left shows the very place of the picture that the middle of the box, as far as
-    the result shows it, had before."""
+def test_boxes_stay_on_their_content(setting, size):
+    """The center of every box in the result shows a position in the original box; its center, if nothing is cut off."""
     transform = train_transform(size, **{**OFF, **SETTINGS[setting]})
     checked = 0
     for seed in range(60):
@@ -67,45 +66,45 @@ def test_boxes_stay_on_what_they_were_around(setting, size):
         assert (boxes[:, 2:] - boxes[:, :2] >= 1).all()
         for (x0, y0, x1, y1), label in zip(boxes.tolist(), after["labels"].tolist(), strict=True):
             old = before["boxes"][label]
-            middle_x, middle_y = source(image, (x0 + x1) / 2, (y0 + y1) / 2)
+            center_x, center_y = source(image, (x0 + x1) / 2, (y0 + y1) / 2)
             left, right = sorted((source(image, x0 + 1, y0 + 1)[0], source(image, x1 - 1, y1 - 1)[0]))
-            # one pixel of the result is up to `step` pixels of the picture
+            # a pixel of the result is up to `step` pixels of the image
             step = max(old[2] - old[0], old[3] - old[1]) / max(1.0, min(x1 - x0, y1 - y0)) + 1
-            assert old[0] - step <= middle_x <= old[2] + step and old[1] - step <= middle_y <= old[3] + step
+            assert old[0] - step <= center_x <= old[2] + step and old[1] - step <= center_y <= old[3] + step
             assert left >= old[0] - 2 * step and right <= old[2] + 2 * step
             if setting in ("resize", "flip", "expand", "letterbox"):  # nothing is cut off
-                assert abs(middle_x - (old[0] + old[2]) / 2) <= 1 + step
-                assert abs(middle_y - (old[1] + old[3]) / 2) <= 1 + step
+                assert abs(center_x - (old[0] + old[2]) / 2) <= 1 + step
+                assert abs(center_y - (old[1] + old[3]) / 2) <= 1 + step
             checked += 1
     assert checked > 60
 
 
 def test_a_plain_resize_and_a_flip():
-    one = {"image": picture(), "boxes": np.array([[14, 9, 70, 45]], np.float32), "labels": np.array([3])}
-    plain = train_transform((180, 70), **OFF)(0, **one)
-    assert np.array_equal(plain["image"], cv2.resize(picture(), (70, 180)))
+    arrays = {"image": gradient_image(), "boxes": np.array([[14, 9, 70, 45]], np.float32), "labels": np.array([3])}
+    plain = train_transform((180, 70), **OFF)(0, **arrays)
+    assert np.array_equal(plain["image"], cv2.resize(gradient_image(), (70, 180)))
     assert plain["boxes"].tolist() == [[7, 18, 35, 90]] and plain["labels"].tolist() == [3]
-    mirrored = train_transform((180, 70), **{**OFF, "hflip": 1.0})(0, **one)
+    mirrored = train_transform((180, 70), **{**OFF, "hflip": 1.0})(0, **arrays)
     assert np.array_equal(mirrored["image"], plain["image"][:, ::-1])
     assert mirrored["boxes"].tolist() == [[35, 18, 63, 90]]
 
 
-def test_expansion_lays_the_picture_on_mean_colour():
+def test_expansion_places_the_image_on_the_mean_color():
     transform = train_transform((240, 240), **{**OFF, "expand": (2, 3)})
-    shares = []
+    fractions = []
     for seed in range(40):
         before = sample(seed)
         after = transform(seed, **before)
-        filled = (after["image"] == MEAN_COLOUR).all(2)
-        shares.append(1 - filled.mean())
-        assert len(after["boxes"]) == 4  # all are there
-        y, x = np.nonzero(~filled)
-        if filled.any():
+        padding = (after["image"] == MEAN_COLOR).all(2)
+        fractions.append(1 - padding.mean())
+        assert len(after["boxes"]) == 4
+        y, x = np.nonzero(~padding)
+        if padding.any():
             scale = np.array([(np.ptp(x) + 1) / WIDTH, (np.ptp(y) + 1) / HEIGHT] * 2)
             expected = before["boxes"] * scale + [x.min(), y.min(), x.min(), y.min()]
             np.testing.assert_allclose(after["boxes"], expected, atol=1e-3)
-    whole = np.mean(np.array(shares) == 1)
-    assert 0.25 < whole < 0.75 and all(share == 1 or 1 / 9.5 < share < 1 / 3.8 for share in shares)
+    assert 0.25 < np.mean(np.array(fractions) == 1) < 0.75
+    assert all(fraction == 1 or 1 / 9.5 < fraction < 1 / 3.8 for fraction in fractions)
 
 
 def plain_iou(box: list[float], crop: tuple[int, ...]) -> float:
@@ -115,10 +114,10 @@ def plain_iou(box: list[float], crop: tuple[int, ...]) -> float:
     return width * height / union
 
 
-@pytest.mark.parametrize("least", box_transforms.LEAST_IOUS)
-def test_the_iou_crop_keeps_its_word(monkeypatch, least):
-    """As torchvision's RandomIoUCrop says: sides, aspect, centres inside, best overlap."""
-    monkeypatch.setattr(box_transforms, "LEAST_IOUS", (least, least, 1.0))
+@pytest.mark.parametrize("min_iou", box_transforms.MIN_IOUS)
+def test_the_iou_crop(monkeypatch, min_iou):
+    """Like torchvision's RandomIoUCrop: sides, aspect ratio, centers inside, best IoU."""
+    monkeypatch.setattr(box_transforms, "MIN_IOUS", (min_iou, min_iou, 1.0))
     cropped = 0
     for seed in range(150):
         boxes = sample(seed)["boxes"]
@@ -136,13 +135,13 @@ def test_the_iou_crop_keeps_its_word(monkeypatch, least):
             left < (x0 + x1) / 2 < right and top < (y0 + y1) / 2 < bottom for x0, y0, x1, y1 in boxes.tolist()
         ]  # fmt: skip
         assert kept.tolist() == inside and any(inside)
-        overlaps = [plain_iou(box, window) for box, there in zip(boxes.tolist(), inside, strict=True) if there]
-        assert max(overlaps) >= least - 1e-6
-    assert cropped == 0 if least == 1.0 else cropped > 5
+        overlaps = [plain_iou(box, window) for box, is_inside in zip(boxes.tolist(), inside, strict=True) if is_inside]
+        assert max(overlaps) >= min_iou - 1e-6
+    assert cropped == 0 if min_iou == 1.0 else cropped > 5
 
 
-def test_pictures_without_boxes_stay_whole_and_end():
-    nothing = {"image": picture(), "boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, np.int64)}
+def test_images_without_boxes_are_not_cropped():
+    nothing = {"image": gradient_image(), "boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, np.int64)}
     for seed in range(20):
         after = train_transform((64, 64), hflip=0, expand=None, photometric=0)(seed, **nothing)
         assert np.array_equal(after["image"], train_transform((64, 64), **OFF)(0, **nothing)["image"])
@@ -152,22 +151,22 @@ def test_pictures_without_boxes_stay_whole_and_end():
             assert result["labels"].shape == (0,) and result["labels"].dtype == np.int64
 
 
-def test_what_gets_smaller_than_a_pixel_is_dropped_in_training_alone():
-    one = {
-        "image": picture(900, 900),
+def test_boxes_smaller_than_a_pixel_are_dropped_in_training_only():
+    arrays = {
+        "image": gradient_image(900, 900),
         "boxes": np.array([[10, 10, 18, 400], [10, 10, 400, 18], [10, 10, 20, 20]], np.float32),
         "labels": np.array([0, 1, 2]),
     }
-    assert train_transform((100, 100), **OFF)(0, **one)["labels"].tolist() == [2]
-    assert eval_transform((100, 100))(0, **one)["labels"].tolist() == [0, 1, 2]
+    assert train_transform((100, 100), **OFF)(0, **arrays)["labels"].tolist() == [2]
+    assert eval_transform((100, 100))(0, **arrays)["labels"].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("mosaic", [0.0, 1.0])
-def test_the_seed_alone_decides(mosaic):
+def test_results_depend_on_the_seed_alone(mosaic):
     transform = train_transform((80, 120), mosaic=mosaic)
 
     def run(seed: int) -> dict[str, np.ndarray]:
-        random.seed(random.random())  # of no importance
+        random.seed(random.random())  # must make no difference
         np.random.seed(seed + 1)
         return transform(seed, **sample(1), read=sample, count=50)
 
@@ -175,19 +174,18 @@ def test_the_seed_alone_decides(mosaic):
     assert all(np.array_equal(first[key], again[key]) for key in first)
     results = [run(seed) for seed in range(8)]
     assert len({result["image"].tobytes() for result in results}) == 8
-    given = sample(1)
-    untouched = sample(1)
-    transform(3, **given, read=sample, count=50)
-    assert all(np.array_equal(given[key], untouched[key]) for key in given)
+    arrays, untouched = sample(1), sample(1)
+    transform(3, **arrays, read=sample, count=50)
+    assert all(np.array_equal(arrays[key], untouched[key]) for key in arrays)
 
 
-def test_the_mosaic_joins_four_pictures():
-    """Each picture has a blue of its own; each box must lie on the blue of the picture that its label names."""
-    asked: list[int] = []
+def test_the_mosaic_joins_four_images():
+    """Each image has another blue, which is the label of its box."""
+    indices: list[int] = []
 
     def read(index: int) -> dict[str, np.ndarray]:
-        asked.append(index)
-        blue = 10 * (len(asked) % 3 + 1)
+        indices.append(index)
+        blue = 10 * (len(indices) % 3 + 1)
         image = np.full((60, 80, 3), blue, np.uint8)
         image[15:45, 20:60, 0] = 255  # the object is red
         return {"image": image, "boxes": np.array([[20, 15, 60, 45]], np.float32), "labels": np.array([blue])}
@@ -195,11 +193,11 @@ def test_the_mosaic_joins_four_pictures():
     transform = train_transform((120, 200), **{**OFF, "hflip": 0.5, "mosaic": 1.0})
     corners = set()
     for seed in range(20):
-        own = read(0)
-        own["image"][..., 2] = own["labels"][0] = 200
-        asked.clear()
-        after = transform(seed, **own, read=read, count=30)
-        assert len(asked) == 3 and all(0 <= index < 30 for index in asked)
+        first = read(0)
+        first["image"][..., 2] = first["labels"][0] = 200
+        indices.clear()
+        after = transform(seed, **first, read=read, count=30)
+        assert len(indices) == 3 and all(0 <= index < 30 for index in indices)
         assert sorted(after["labels"].tolist()) == [10, 20, 30, 200]
         red = after["image"][..., 0] > 127
         for (x0, y0, x1, y1), label in zip(after["boxes"].tolist(), after["labels"].tolist(), strict=True):
@@ -209,23 +207,23 @@ def test_the_mosaic_joins_four_pictures():
         assert red.mean() < 0.02  # nothing red is left outside the boxes
         corners.add(tuple(after["boxes"][0].tolist()))
     assert len(corners) > 10
-    alone = transform(0, **sample(1))  # no data set at hand
-    assert len(alone["labels"]) == 4
+    single = transform(0, **sample(1))  # without a data set
+    assert len(single["labels"]) == 4
 
 
 def test_photometric_distortion_is_ssds():
-    """In float, against the operations one after another (hue apart)."""
+    """Grays stay gray, one image in 16 is unchanged, and hue does not change luma."""
     image = np.random.default_rng(0).integers(60, 180, (16, 16, 3), dtype=np.uint8)
     seen = []
     for seed in range(200):
         matrix = photometric_matrix(random.Random(seed), 0.5, image)
         changed = cv2.transform(image, matrix)
         assert changed.dtype == np.uint8
-        grey = np.full((1, 1, 3), 90.0, np.float32)
-        r, g, b = cv2.transform(grey, matrix)[0, 0]
-        assert abs(r - g) < 0.1 and abs(g - b) < 0.1  # greys stay grey
+        gray = np.full((1, 1, 3), 90.0, np.float32)
+        r, g, b = cv2.transform(gray, matrix)[0, 0]
+        assert abs(r - g) < 0.1 and abs(g - b) < 0.1  # grays stay gray
         seen.append(np.allclose(matrix, np.eye(3, 4), atol=1e-6))
-    assert 2 <= sum(seen) <= 30  # 1 of 16 stays as it was
+    assert 2 <= sum(seen) <= 30  # 1 of 16
     luma = np.array([0.299, 0.587, 0.114])
     turned = hue_matrix(0.3)
     np.testing.assert_allclose(luma @ turned, luma, atol=1e-6)
@@ -234,7 +232,7 @@ def test_photometric_distortion_is_ssds():
     np.testing.assert_allclose(hue_matrix(0.0), np.eye(3), atol=1e-6)
     red, orange = np.array([200.0, 30, 30]), np.array([200.0, 80, 30])
     towards = turned @ red - red
-    assert abs(towards @ (orange - red)) > 10  # red turns along the colour circle
+    assert abs(towards @ (orange - red)) > 10  # red turns along the color circle
 
 
 @pytest.mark.parametrize("keep_aspect", [False, True])
@@ -260,7 +258,7 @@ def test_there_and_back(size, input_size, keep_aspect):
         assert abs(x0 - (input_size[1] - x1)) <= 1 and abs(y0 - (input_size[0] - y1)) <= 1  # in the middle
         assert x1 - x0 == input_size[1] or y1 - y0 == input_size[0]
         if x0 > 0:
-            assert (seen["image"][:, 0] == MEAN_COLOUR).all()
+            assert (seen["image"][:, 0] == MEAN_COLOR).all()
     else:
         assert (x0, y0, x1, y1) == (0, 0, input_size[1], input_size[0])
 
@@ -277,18 +275,18 @@ def test_there_and_back(size, input_size, keep_aspect):
         ({"size": (32, 32, 3)}, "size is"),
     ],
 )
-def test_values_that_cannot_be(wrong, message):
+def test_values_out_of_range(wrong, message):
     with pytest.raises(LightsegError, match=message):
         train_transform(**{"size": (32, 32), **wrong})
 
 
-def test_colours_change_in_the_picture_and_not_around_it():
+def test_colors_change_in_the_image_and_not_around_it():
     transform = train_transform((96, 224), **{**OFF, "photometric": 0.5, "keep_aspect": True})
     plain = train_transform((96, 224), **{**OFF, "keep_aspect": True})(0, **sample(0))
     changed = 0
     for seed in range(12):
         after = transform(seed, **sample(0))
-        assert (after["image"][:, :30] == MEAN_COLOUR).all() and (after["image"][:, -30:] == MEAN_COLOUR).all()
+        assert (after["image"][:, :30] == MEAN_COLOR).all() and (after["image"][:, -30:] == MEAN_COLOR).all()
         assert np.array_equal(after["boxes"], plain["boxes"])
         changed += not np.array_equal(after["image"], plain["image"])
     assert changed >= 9

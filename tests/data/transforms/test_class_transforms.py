@@ -1,4 +1,4 @@
-"""Classification's augmentation: timm's evaluation to the bit, the right windows, and the seed's randomness alone."""
+"""Classification's transforms: evaluation bit for bit equal to timm's, windows, and results by the seed alone."""
 
 import pickle
 import random
@@ -37,11 +37,11 @@ def test_evaluation_is_timms_to_the_bit(shape, size, crop_pct, interpolation) ->
     np.testing.assert_array_equal(result, expected)
 
 
-def test_windows_have_the_areas_and_ratios_asked_for() -> None:
-    draw = random.Random(0)
+def test_windows_have_the_given_areas_and_ratios() -> None:
+    rng = random.Random(0)
     areas, ratios = [], []
     for _ in range(3000):
-        top, left, height, width = random_window(draw, (400, 600), (0.08, 0.6), (3 / 4, 4 / 3))
+        top, left, height, width = random_window(rng, (400, 600), (0.08, 0.6), (3 / 4, 4 / 3))
         assert top >= 0 and left >= 0 and top + height <= 400 and left + width <= 600
         areas.append(height * width / 240_000)
         ratios.append(width / height)
@@ -50,15 +50,15 @@ def test_windows_have_the_areas_and_ratios_asked_for() -> None:
 
 
 @pytest.mark.parametrize(("shape", "window"), [((20, 400), (0, 186, 20, 27)), ((400, 20), (186, 0, 27, 20))])
-def test_a_picture_that_no_window_fits_gives_its_middle(shape, window) -> None:
+def test_an_image_that_no_window_fits_is_center_cropped(shape, window) -> None:
     assert random_window(random.Random(0), shape, (0.9, 1.0), (3 / 4, 4 / 3)) == window
 
 
-def test_the_whole_picture_is_only_resized() -> None:
+def test_the_uncropped_image_is_only_resized() -> None:
     image = smooth(200, 200)
-    whole = train_transform(50, scale=(1, 1), ratio=(1, 1), hflip=0, color=0)
+    resize = train_transform(50, scale=(1, 1), ratio=(1, 1), hflip=0, color=0)
     exact = image.reshape(50, 4, 50, 4, 3).mean((1, 3))
-    result = whole(3, image=image)["image"]
+    result = resize(3, image=image)["image"]
     assert result.shape == (50, 50, 3) and np.abs(result - exact).max() <= 0.5  # no pixel is skipped
     flipped = train_transform(50, scale=(1, 1), ratio=(1, 1), hflip=1, color=0)
     np.testing.assert_array_equal(flipped(3, image=image)["image"], result[:, ::-1])
@@ -66,7 +66,7 @@ def test_the_whole_picture_is_only_resized() -> None:
     assert 70 < sum((half(seed, image=image)["image"] == result).all() for seed in range(200)) < 130
 
 
-def test_colours_change_unless_an_automatic_augmentation_does_it() -> None:
+def test_color_jitter_is_off_with_an_automatic_augmentation() -> None:
     image = np.full((40, 40, 3), 100, np.uint8)
     jitter = train_transform(32, color=0.4)
     brightness = [jitter(seed, image=image)["image"].mean() / 100 for seed in range(80)]
@@ -78,12 +78,12 @@ VARIANTS = [{}, {"randaugment": 9}, {"randaugment": 31.0}, {"trivialaugment": Tr
 
 
 @pytest.mark.parametrize("options", VARIANTS)
-def test_the_seed_decides_everything_and_nothing_else_does(options) -> None:
+def test_results_depend_on_the_seed_alone(options) -> None:
     image = smooth(90, 120)
     untouched = image.copy()
     first, second = train_transform(48, **options), train_transform(48, **options)
     for other in range(5):
-        second(other, image=image)  # what was asked before does not matter
+        second(other, image=image)  # earlier calls make no difference
     copy = pickle.loads(pickle.dumps(second))  # as for spawned workers
     expected = [first(seed, image=image)["image"] for seed in (*range(15), 2**63 - 1)]
     random.seed(1)
@@ -101,28 +101,28 @@ def test_the_seed_decides_everything_and_nothing_else_does(options) -> None:
     np.testing.assert_array_equal(image, untouched)
 
 
-@pytest.mark.parametrize("place", range(15))
-def test_randaugments_operations_are_timms(place: int) -> None:
-    """Those that move pixels are OpenCV's: equal inside, where timm's draw is bilinear too."""
-    ours = RandAugment(7).operations[place]
+@pytest.mark.parametrize("index", range(15))
+def test_randaugments_operations_are_timms(index: int) -> None:
+    """The geometric operations are OpenCV's, and equal timm's bilinear ones inside the image."""
+    ours = RandAugment(7).operations[index]
     hparams = {"magnitude_std": 0.5, "magnitude_max": 31, "img_mean": (124, 116, 104)}
     hparams["interpolation"] = Image.Resampling.BILINEAR
-    theirs = rand_augment_ops(7, 1.0, hparams, rand_augment_choices("", increasing=True))[place]
+    theirs = rand_augment_ops(7, 1.0, hparams, rand_augment_choices("", increasing=True))[index]
     assert ours.name == theirs.name and ours.prob == 0.5
     ours.prob = 1.0
-    picture = Image.fromarray(smooth(91, 120) // 2 + 60)
+    image = Image.fromarray(smooth(91, 120) // 2 + 60)
     changed = 0
     for seed in range(6):
         random.seed(seed)
-        result = np.asarray(ours(picture)).astype(int)
+        result = np.asarray(ours(image)).astype(int)
         random.seed(seed)
-        expected = np.asarray(theirs(picture)).astype(int)
+        expected = np.asarray(theirs(image)).astype(int)
         difference = np.abs(result - expected)
         if ours.name in _INVERSE:
-            assert np.mean(difference > 3) < 0.02  # the border of the picture lies elsewhere by half a pixel
+            assert np.mean(difference > 3) < 0.02  # the image's border is half a pixel off
         else:
             assert not difference.any()
-        changed += bool((result != np.asarray(picture)).any())
+        changed += bool((result != np.asarray(image)).any())
     assert changed == 6
 
 
@@ -130,26 +130,25 @@ def test_randaugment_takes_two_operations_with_probability_one_half() -> None:
     augment = RandAugment(9)
     calls = []
     for operation in augment.operations:
-        operation.aug_fn = lambda picture, *levels, name=operation.name, **_: calls.append(name) or picture
-    draw = random.Random(0)
+        operation.aug_fn = lambda image, *levels, name=operation.name, **_: calls.append(name) or image
+    rng = random.Random(0)
     image = smooth(20, 20)
     for _ in range(1500):
-        np.testing.assert_array_equal(augment(draw, image), image)
+        np.testing.assert_array_equal(augment(rng, image), image)
     assert len(calls) == pytest.approx(1500, abs=100)
     assert all(60 < calls.count(operation.name) < 145 for operation in augment.operations)
 
 
-def test_magnitudes_beyond_ten_go_on_growing() -> None:
-    """EfficientNetV2's largest stages need 15 and 20; nothing fails there and no picture becomes black."""
+def test_magnitudes_above_ten_are_stronger() -> None:
+    """EfficientNetV2 needs 15 and 20: no operation fails, and no image becomes black."""
     image = smooth(60, 60)
 
     def shifts(magnitude: float) -> float:
         (operation,) = (o for o in RandAugment(magnitude).operations if o.name == "TranslateXRel")
-        operation.prob, found = 1.0, []
+        operation.prob = 1.0
         random.seed(0)
-        for _ in range(20):
-            found.append((np.asarray(operation(Image.fromarray(image))) == (124, 116, 104)).all(-1).mean())
-        return float(np.mean(found))
+        results = [np.asarray(operation(Image.fromarray(image))) for _ in range(20)]
+        return float(np.mean([(result == (124, 116, 104)).all(-1).mean() for result in results]))
 
     assert [shifts(m) for m in (5, 15, 31)] == pytest.approx([0.225, 0.675, 0.75], abs=0.03)
     (posterize,) = (o for o in RandAugment(20).operations if o.name == "PosterizeIncreasing")
@@ -157,28 +156,28 @@ def test_magnitudes_beyond_ten_go_on_growing() -> None:
     assert set(np.unique(np.asarray(posterize(Image.fromarray(image))))) == {0, 128}
 
 
-def test_trivialaugment_does_one_thing_of_any_strength() -> None:
+def test_trivialaugment_applies_an_operation_of_any_strength() -> None:
     augment, image = TrivialAugment(), smooth(40, 40)
-    draw = random.Random(0)
-    distances = [np.abs(augment(draw, image).astype(int) - image).mean() for _ in range(200)]
+    rng = random.Random(0)
+    distances = [np.abs(augment(rng, image).astype(int) - image).mean() for _ in range(200)]
     assert 10 < sum(distance == 0 for distance in distances) < 60 and max(distances) > 60
 
 
 def test_erasing_fills_one_rectangle_with_noise() -> None:
-    draw = random.Random(0)
+    rng = random.Random(0)
     areas = []
     for _ in range(300):
         image = np.zeros((80, 100, 3), np.uint8)
-        hit = erase(1.0, draw, image).any(-1)
+        hit = erase(1.0, rng, image).any(-1)
         rows, columns = np.flatnonzero(hit.any(1)), np.flatnonzero(hit.any(0))
         height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
         assert hit.sum() == pytest.approx(height * width, rel=0.02) and 0.28 < height / width < 3.6
         areas.append(height * width / 8000)
     assert 0.015 < min(areas) < 0.06 and 0.25 < max(areas) < 0.34
-    assert sum(erase(0.25, draw, np.zeros((20, 20, 3), np.uint8)).any() for _ in range(400)) == pytest.approx(
+    assert sum(erase(0.25, rng, np.zeros((20, 20, 3), np.uint8)).any() for _ in range(400)) == pytest.approx(
         100, abs=35
     )
-    values = erase(1.0, draw, np.zeros((300, 300, 3), np.uint8))
+    values = erase(1.0, rng, np.zeros((300, 300, 3), np.uint8))
     assert values[values.any(-1)].mean() == pytest.approx(127.5, abs=4)
 
 
@@ -197,7 +196,7 @@ def test_erasing_fills_one_rectangle_with_noise() -> None:
         ({"erasing": -0.1}, "erasing"),
     ],
 )
-def test_values_that_cannot_be_are_refused(options, message: str) -> None:
+def test_values_out_of_range_are_refused(options, message: str) -> None:
     with pytest.raises(LightsegError, match=message):
         train_transform(**{"size": 32, **options})
     if "size" in options:
@@ -205,7 +204,7 @@ def test_values_that_cannot_be_are_refused(options, message: str) -> None:
             eval_transform(options["size"])
 
 
-def test_evaluation_values_that_cannot_be_are_refused() -> None:
+def test_evaluation_values_out_of_range_are_refused() -> None:
     with pytest.raises(LightsegError, match=r"crop_pct is 1\.2"):
         eval_transform(32, 1.2)
     with pytest.raises(LightsegError, match="did you mean bicubic"):

@@ -1,4 +1,4 @@
-"""albumentations' transforms on top of ours: masks, boxes and keypoints go along, and the seed alone decides."""
+"""albumentations' transforms after lightseg's: masks, boxes and keypoints follow, and results by the seed alone."""
 
 import pickle
 import random
@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from lightseg.data.transforms.color import MEAN_COLOUR
+from lightseg.data.transforms.color import MEAN_COLOR
 from lightseg.data.transforms.extra import Extra
-from lightseg.data.transforms.stage_transform import StagedTransform
+from lightseg.data.transforms.phase_transform import PhaseTransform
 from lightseg.errors import LightsegError
 from lightseg.task_specs import task_spec
 
@@ -26,13 +26,13 @@ COLORS = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255
 MATRIX = np.array([[2, 0, 5], [0, 2, 7]], np.float32)  # from the crop to its image
 
 
-def as_it_is(seed: int, *, swap: Any = None, **arrays: Any) -> dict[str, Any]:
-    """In place of our transforms: nothing."""
+def identity(seed: int, *, swap: Any = None, **arrays: Any) -> dict[str, Any]:
+    """In place of lightseg's transforms."""
     return arrays
 
 
 def extra(target: str | None, *entries: Any, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Extra:
-    return Extra(as_it_is, list(entries), size, target)
+    return Extra(identity, list(entries), size, target)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def image() -> np.ndarray:
 
 
 def figure() -> np.ndarray:
-    """A disc in a color of its own around each point, on black."""
+    """A disc of another color around each point, on black."""
     image = np.zeros((SIDE, SIDE, 3), np.uint8)
     for point, color in zip(POINTS.astype(int).tolist(), COLORS.tolist(), strict=True):
         cv2.circle(image, point, 4, color, cv2.FILLED)
@@ -71,20 +71,20 @@ def test_a_mask_is_mirrored_with_its_image(image: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(("more", "new"), [({}, IGNORE), ({"fill_mask": 3}, 3), ({"fill_mask": 0}, 0)])
-def test_new_area_is_ignored_unless_said_otherwise(image: np.ndarray, more: dict[str, int], new: int) -> None:
+def test_new_area_is_ignored_by_default(image: np.ndarray, more: dict[str, int], new: int) -> None:
     mask = np.full((HEIGHT, WIDTH), 7, np.uint8)
     mask[20:] = 0
     move = extra("mask", {"Affine": {"translate_px": {"x": [10, 10], "y": [0, 0]}, "p": 1, **more}})
     result = move(0, image=image, mask=mask)
     np.testing.assert_array_equal(result["mask"][:, 10:], mask[:, :-10])
-    assert (result["mask"][:, :10] == new).all() and (result["image"][:, :10] == MEAN_COLOUR).all()
+    assert (result["mask"][:, :10] == new).all() and (result["image"][:, :10] == MEAN_COLOR).all()
     np.testing.assert_array_equal(result["image"][:, 10:], image[:, :-10])
 
 
 @pytest.mark.parametrize(
     "entry", [{"TimeMasking": {"p": 1}}, {"GridElasticDeform": {"num_grid_xy": [4, 4], "magnitude": 9}}]
 )
-def test_what_fills_with_class_0_and_cannot_be_told_ignores_too(entry: Any) -> None:
+def test_new_area_is_ignored_without_a_fill_option_too(entry: Any) -> None:
     mask = np.full((SIDE, SIDE), 7, np.uint8)
     move, new = extra("mask", applied(entry), size=(SIDE, SIDE)), set()
     for seed in range(30):
@@ -100,7 +100,7 @@ def test_masks_are_nearest_neighbor(image: np.ndarray) -> None:
         assert ids <= {2, 10, IGNORE} and {2, 10} <= ids
 
 
-def test_class_ids_in_arguments_are_the_masks(image: np.ndarray) -> None:
+def test_class_ids_in_arguments_are_those_of_the_mask(image: np.ndarray) -> None:
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     mask[10:30, 20:40] = 5
     holes = {"hole_height_range": [0.5, 0.5], "hole_width_range": [0.5, 0.5], "fill": 0, "p": 1}
@@ -131,7 +131,7 @@ def test_boxes_are_mirrored(image: np.ndarray) -> None:
     np.testing.assert_allclose(boxes, [[5, 10, 25, 32]], atol=1e-4)
 
 
-def test_boxes_are_clipped_and_those_nearly_gone_dropped_with_their_labels(image: np.ndarray) -> None:
+def test_boxes_are_clipped_or_dropped_with_their_labels(image: np.ndarray) -> None:
     move = {"Affine": {"translate_px": {"x": [20, 20], "y": [0, 0]}, "p": 1}}
     before = [[0, 5, 10, 15], [50, 5, 60, 15], [26, 5, 46, 15], [38.5, 5, 46, 15], [30, 5, 45, 15]]
     boxes, labels = boxed(move, before, image)
@@ -178,8 +178,8 @@ def test_boxes_stay_to_the_bit_where_only_pixels_change(image: np.ndarray) -> No
          lambda x, y: (y, 95 - x), False),
     ],
 )  # fmt: skip
-def test_keypoints_by_hand(entry: Any, moved: Any, swapped: bool) -> None:
-    """Pixel indices: the mirror image of x is 95 - x, and what is mirrored has left and right exchanged."""
+def test_keypoints_of_exact_transforms(entry: Any, moved: Any, swapped: bool) -> None:
+    """Pixel indices: the mirror image of x is 95 - x, and mirroring exchanges left and right."""
     result = extra("keypoints", entry, size=(SIDE, SIDE))(0, **person())
     expected = np.array([moved(x, y) for x, y in POINTS.tolist()])
     order = SWAP if swapped else np.arange(len(SWAP))
@@ -189,7 +189,7 @@ def test_keypoints_by_hand(entry: Any, moved: Any, swapped: bool) -> None:
 
 
 def disc_centers(image: np.ndarray) -> np.ndarray:
-    """[5, 2] where the discs of `figure` are: nan for what is not whole or not there."""
+    """[5, 2], the centers of the discs of `figure`; nan for cut or missing discs."""
     centers = []
     for color in COLORS:
         weight = (np.abs(image.astype(int) - color).max(-1) < 90).astype(float)
@@ -213,17 +213,17 @@ GEOMETRIC = [
 
 @pytest.mark.parametrize("entry", GEOMETRIC, ids=lambda entry: entry if isinstance(entry, str) else next(iter(entry)))
 def test_keypoints_are_where_the_image_shows_them_and_left_stays_left(entry: Any) -> None:
-    """Each disc's color says which point it was; which side it is on follows from how the discs lie."""
+    """The discs' colors tell the points; their order around a triangle tells whether the image is mirrored."""
     ((name, _),) = applied(entry).items()
     move = extra("keypoints", applied(entry), size=(SIDE, SIDE))
     seen, errors, turns = 0, [], set()
     for seed in range(12):
         result = move(seed, **person(visible=np.full(5, 2)))
         centers = disc_centers(result["image"])
-        whole = ~np.isnan(centers[:, 0])
-        if whole.sum() < 3:
+        complete = np.flatnonzero(~np.isnan(centers[:, 0]))
+        if len(complete) < 3:
             continue
-        first, second, third = np.flatnonzero(whole)[:3]
+        first, second, third = complete[:3]
 
         def turn(points: np.ndarray, corners: tuple = (first, second, third)) -> float:
             a, b, c = (points[corner].astype(float) for corner in corners)
@@ -231,7 +231,7 @@ def test_keypoints_are_where_the_image_shows_them_and_left_stays_left(entry: Any
 
         mirrored = turn(centers) != turn(POINTS)
         turns.add(mirrored)
-        for disc in np.flatnonzero(whole):
+        for disc in complete:
             point = SWAP[disc] if mirrored else disc
             assert result["visible"][point] == 2, (seed, disc)
             errors.append(np.abs(result["keypoints"][point] - centers[disc]).max())
@@ -244,7 +244,7 @@ def test_keypoints_are_where_the_image_shows_them_and_left_stays_left(entry: Any
 
 
 def test_an_image_cut_into_tiles() -> None:
-    """Nothing is mirrored; each point is where its tile went, and so is its color."""
+    """Not mirrored: each point moves with its tile, as does its color."""
     shuffle = extra("keypoints", applied({"RandomGridShuffle": {"grid": [3, 2]}}), size=(SIDE, SIDE))
     for seed in range(30):
         result = shuffle(seed, **person())
@@ -256,11 +256,11 @@ def test_an_image_cut_into_tiles() -> None:
 def test_a_point_that_leaves_the_image_is_no_longer_visible() -> None:
     move = extra("keypoints", {"Affine": {"translate_px": {"x": [40, 40], "y": [0, 0]}, "p": 1}}, size=(SIDE, SIDE))
     result = move(0, **person(visible=np.array([2, 2, 1, 0, 2])))
-    assert result["visible"].tolist() == [2, 2, 0, 0, 0]  # x 48, 30, 62, unlabelled, 58
+    assert result["visible"].tolist() == [2, 2, 0, 0, 0]  # x 48, 30, 62, unlabeled, 58
     np.testing.assert_allclose(result["keypoints"], [[88, 14], [70, 34], [0, 0], [0, 0], [0, 0]], atol=1e-3)
 
 
-def test_area_and_the_way_back_follow() -> None:
+def test_area_and_inverse_matrix() -> None:
     entry = {"Affine": {"scale": 0.5, "translate_px": {"x": [6, 6], "y": [-3, -3]}, "p": 1}}
     for entries in ([entry], [entry, {"HorizontalFlip": {"p": 1}}]):
         result = extra("keypoints", *entries, size=(SIDE, SIDE))(0, **person())
@@ -286,20 +286,20 @@ def test_nobody_labelled() -> None:
         assert not result["visible"].any() and not result["keypoints"].any()
 
 
-# -- chance ------------------------------------------------------------------------------------------------------------
+# -- random numbers ----------------------------------------------------------------------------------------------------
 
 
-def share_flipped(entry: Any, image: np.ndarray, seeds: int = 400) -> float:
+def fraction_flipped(entry: Any, image: np.ndarray, seeds: int = 400) -> float:
     flip = extra(None, entry)
     return np.mean([np.array_equal(flip(seed, image=image)["image"], image[:, ::-1]) for seed in range(seeds)])
 
 
-def test_p_is_the_probability_and_the_librarys_where_it_is_not_given(image: np.ndarray) -> None:
-    assert share_flipped({"HorizontalFlip": {"p": 0}}, image, 20) == 0
-    assert share_flipped({"HorizontalFlip": {"p": 1}}, image, 20) == 1
-    assert share_flipped({"HorizontalFlip": {"p": 0.2}}, image) == pytest.approx(0.2, abs=0.07)
+def test_p_is_the_probability_by_default_the_librarys(image: np.ndarray) -> None:
+    assert fraction_flipped({"HorizontalFlip": {"p": 0}}, image, 20) == 0
+    assert fraction_flipped({"HorizontalFlip": {"p": 1}}, image, 20) == 1
+    assert fraction_flipped({"HorizontalFlip": {"p": 0.2}}, image) == pytest.approx(0.2, abs=0.07)
     for entry in ("HorizontalFlip", {"HorizontalFlip": None}, {"HorizontalFlip": {}}):
-        assert share_flipped(entry, image) == pytest.approx(0.5, abs=0.08)
+        assert fraction_flipped(entry, image) == pytest.approx(0.5, abs=0.08)
 
 
 def test_one_of_takes_one(image: np.ndarray) -> None:
@@ -310,8 +310,8 @@ def test_one_of_takes_one(image: np.ndarray) -> None:
     assert 30 < sum(across) < 70
 
 
-def test_our_flip_and_an_extra_are_independent(image: np.ndarray) -> None:
-    """From one stream, the first number of each would be the same, and the second flip undo the first."""
+def test_lightsegs_flip_and_an_extra_are_independent(image: np.ndarray) -> None:
+    """With the same stream of random numbers, the second flip would undo the first."""
     options = {"augment": {"crop_size": [HEIGHT, WIDTH], "scale": [1, 1], "hflip": 0.5, "color": 0}}
     both = dict(options["augment"], extra=["HorizontalFlip", {"VerticalFlip": {"p": 0.5}}])
     ours, theirs = (
@@ -325,8 +325,8 @@ def test_our_flip_and_an_extra_are_independent(image: np.ndarray) -> None:
         changes = [first, first[:, ::-1], first[::-1], first[::-1, ::-1]]
         (kind,) = (index for index, change in enumerate(changes) if np.array_equal(second, change))
         outcomes.append((not np.array_equal(first, image), kind % 2, kind // 2))
-    for one, other in ((0, 1), (0, 2), (1, 2)):
-        assert abs(np.corrcoef([o[one] for o in outcomes], [o[other] for o in outcomes])[0, 1]) < 0.16
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        assert abs(np.corrcoef([outcome[i] for outcome in outcomes], [outcome[j] for outcome in outcomes])[0, 1]) < 0.16
 
 
 EXTRAS = [
@@ -348,23 +348,23 @@ def transform_of(task: str, extras: list[Any]) -> Any:
 
 
 def arrays_of(task: str, index: int) -> dict[str, Any]:
-    draw = np.random.default_rng(index)
-    image = draw.integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    rng = np.random.default_rng(index)
+    image = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
     if task == "seg":
-        return {"image": image, "mask": draw.integers(0, 5, (60, 80), dtype=np.uint8)}
+        return {"image": image, "mask": rng.integers(0, 5, (60, 80), dtype=np.uint8)}
     if task == "det":
-        corners = draw.uniform(0, 30, (3, 2))
-        boxes = np.hstack([corners, corners + draw.uniform(5, 30, (3, 2))]).astype(np.float32)
-        return {"image": image, "boxes": boxes, "labels": draw.integers(0, 9, 3)}
+        corners = rng.uniform(0, 30, (3, 2))
+        boxes = np.hstack([corners, corners + rng.uniform(5, 30, (3, 2))]).astype(np.float32)
+        return {"image": image, "boxes": boxes, "labels": rng.integers(0, 9, 3)}
     if task == "pose":
-        points = draw.uniform(5, 55, (5, 2)).astype(np.float32)
+        points = rng.uniform(5, 55, (5, 2)).astype(np.float32)
         arrays = {"image": image, "box": np.array([5, 5, 70, 55], np.float32), "keypoints": points, "area": 900.0}
         return {**arrays, "visible": VISIBLE, "swap": SWAP, "lower": np.array([False, False, False, True, True])}
     return {"image": image}
 
 
 class Samples(Dataset[dict[str, Any]]):
-    """Twelve samples with their keys' seeds, as the data sets make them."""
+    """Twelve samples with the seeds of their keys, as in the data sets."""
 
     def __init__(self, task: str) -> None:
         self.task, self.transform = task, transform_of(task, EXTRAS)
@@ -382,8 +382,8 @@ def same(first: dict[str, Any], second: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("task", ["seg", "cls", "det", "pose"])
-def test_the_seed_decides_everything_and_nothing_else_does(task: str) -> None:
-    """Any order, any number of worker processes, a copy, and a process that begins in the middle, as a resume does."""
+def test_results_depend_on_the_seed_alone(task: str) -> None:
+    """In any order, with any number of workers, in a copy, and after a resume in the middle."""
     samples = Samples(task)
     expected = [samples[index] for index in range(12)]
     global_state = random.getstate(), np.random.get_state()[1].tolist()
@@ -410,21 +410,21 @@ def test_seeds_differ(image: np.ndarray) -> None:
     assert len(set(results)) == 20
 
 
-# -- stages ------------------------------------------------------------------------------------------------------------
+# -- phases ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("task", ["seg", "cls", "det", "pose"])
-def test_stages_of_other_sizes(task: str) -> None:
+def test_phases_of_other_sizes(task: str) -> None:
     make = task_spec(task).train_transform
     augment = {"crop_size": [64, 128]} if task == "seg" else {"size": 64 if task == "cls" else [64, 64]}
     more = {"multi_scale": None} if task == "det" else {}
     options = {"augment": {**augment, **more, "extra": ["HorizontalFlip", {"Affine": {"rotate": [-9, 9], "p": 1}}]}}
-    staged = StagedTransform(lambda stage: make(options, {"image_size": (32, 48, 64)[stage]}))
-    shapes = [staged.at(stage)(1, **arrays_of(task, 0))["image"].shape for stage in range(3)]
+    transform = PhaseTransform(lambda phase: make(options, {"image_size": (32, 48, 64)[phase]}))
+    shapes = [transform.at(phase)(1, **arrays_of(task, 0))["image"].shape for phase in range(3)]
     assert shapes == [(side, side * (2 if task == "seg" else 1), 3) for side in (32, 48, 64)]
 
 
-def test_a_size_of_one_stage_alone_is_refused() -> None:
+def test_a_size_for_a_single_phase_is_refused() -> None:
     options = {"augment": {"size": 64, "extra": [{"RandomResizedCrop": {"size": [64, 64]}}]}}
     assert task_spec("cls").train_transform(options, {"image_size": 64})(0, **arrays_of("cls", 0))["image"].shape == (
         64,

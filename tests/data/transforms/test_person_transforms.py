@@ -1,4 +1,4 @@
-"""Person crops: the points lie where the picture shows them, to a twentieth of a pixel, whatever is drawn by chance."""
+"""Person crops: keypoints are where the image shows them, to a twentieth of a pixel, under any augmentation."""
 
 import random
 
@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from lightseg.data.transforms.color import MEAN_COLOUR
+from lightseg.data.transforms.color import MEAN_COLOR
 from lightseg.data.transforms.pose import (
+    center_and_sides,
     crop_matrix,
     eval_transform,
     half_body,
-    middle_and_sides,
     train_transform,
     warped,
     window_width,
@@ -24,10 +24,10 @@ SIZE = (128, 96)
 NAMES = ("nose", "left_wrist", "right_wrist", "left_knee", "right_knee", "left_ankle", "right_ankle")
 SWAP = np.array([0, 2, 1, 4, 3, 6, 5])
 LOWER = np.array([False, False, False, True, True, True, True])
-# An asymmetric figure: each point has a colour of its own, and the left wrist is not labelled.
+# An asymmetric figure: each point has another color, and the left wrist is not labeled.
 POINTS = np.array([[150, 60], [110, 120], [215, 95], [125, 190], [176, 205], [118, 260], [190, 262]], np.float32)
 VISIBLE = np.array([2, 0, 2, 1, 2, 2, 2])
-COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255), (255, 0, 255), (255, 255, 255)]
+COLORS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255), (255, 0, 255), (255, 255, 255)]
 BOX = np.array([95.0, 40.0, 230.0, 280.0], np.float32)
 QUIET = {"scale_prob": 0.0, "rotation_prob": 0.0, "shift_prob": 0.0, "half_body": 0.0, "hflip": 0.0}
 
@@ -39,40 +39,40 @@ def person(image: np.ndarray, **changed):
 
 @pytest.fixture(scope="module")
 def figure() -> np.ndarray:
-    image = np.full((320, 330, 3), MEAN_COLOUR, np.uint8)
-    for (x, y), colour in zip(POINTS.tolist(), COLOURS, strict=True):
-        cv2.circle(image, (int(x), int(y)), 7, colour, cv2.FILLED)
+    image = np.full((320, 330, 3), MEAN_COLOR, np.uint8)
+    for (x, y), color in zip(POINTS.tolist(), COLORS, strict=True):
+        cv2.circle(image, (int(x), int(y)), 7, color, cv2.FILLED)
     return image
 
 
 def blob(height: int, width: int, x: float, y: float, sigma: float) -> np.ndarray:
-    """A bright spot with its centre at the pixel index x, y."""
+    """A bright spot centered at the pixel index x, y."""
     columns, rows = np.arange(width) - x, np.arange(height)[:, None] - y
     spot = np.exp(-(columns**2 + rows**2) / (2 * sigma**2))
-    return (np.array(MEAN_COLOUR) + spot[..., None] * (255 - np.array(MEAN_COLOUR))).round().astype(np.uint8)
+    return (np.array(MEAN_COLOR) + spot[..., None] * (255 - np.array(MEAN_COLOR))).round().astype(np.uint8)
 
 
-def centre_of_mass(image: np.ndarray) -> np.ndarray:
-    weight = (image.astype(np.float64) - MEAN_COLOUR).sum(2)
+def center_of_mass(image: np.ndarray) -> np.ndarray:
+    weight = (image.astype(np.float64) - MEAN_COLOR).sum(2)
     weight[weight < 0.05 * weight.max()] = 0
     columns, rows = np.arange(image.shape[1]), np.arange(image.shape[0])[:, None]
     return np.array([(weight * columns).sum(), (weight * rows).sum()]) / weight.sum()
 
 
-@pytest.mark.parametrize("enlarged", [1, 4])  # 4: the crop is a quarter of the size, drawn from averages
-def test_points_are_where_the_picture_shows_them(enlarged):
+@pytest.mark.parametrize("enlarged", [1, 4])  # 4: the crop is a quarter of the size, made from averages
+def test_points_are_where_the_image_shows_them(enlarged):
     often = {"rotation_prob": 1.0, "shift_prob": 1.0, "half_body": 0.0}
     transform = train_transform(SIZE, rotation=80, scale=(0.9, 1.3), shift=0.1, **often)
     errors = []
     for seed in range(12):
-        draw = np.random.default_rng(seed)
-        x, y = draw.uniform(65, 85, 2) * enlarged
+        rng = np.random.default_rng(seed)
+        x, y = rng.uniform(65, 85, 2) * enlarged
         image = blob(160 * enlarged, 150 * enlarged, x, y, 5 * enlarged)
         keypoints = np.tile([[x, y]], (7, 1)).astype(np.float32)
         box = np.array([40, 30, 100, 130], np.float32) * enlarged
         result = transform(seed, **person(image, keypoints=keypoints, visible=np.full(7, 2), box=box))
         assert (result["visible"] == 2).all()
-        errors.append(centre_of_mass(result["image"]) - result["keypoints"][0])
+        errors.append(center_of_mass(result["image"]) - result["keypoints"][0])
     errors = np.array(errors)
     assert np.abs(errors).max() < 0.05 and np.abs(errors.mean(0)).max() < 0.01
 
@@ -86,19 +86,19 @@ def test_a_mirrored_figure_has_left_and_right_exchanged(figure):
     np.testing.assert_allclose(
         mirrored["keypoints"][0], (SIZE[1] - 1 - plain["keypoints"][0, 0], plain["keypoints"][0, 1])
     )
-    for place, name in enumerate(NAMES):
-        if not mirrored["visible"][place]:
+    for index, name in enumerate(NAMES):
+        if not mirrored["visible"][index]:
             continue
         assert name != "right_wrist"
-        x, y = np.rint(mirrored["keypoints"][place]).astype(int)
-        drawn = COLOURS[SWAP[place]]  # what was drawn as the other side's point is this side's now
-        assert np.abs(mirrored["image"][y, x].astype(int) - drawn).max() < 40, name
+        x, y = np.rint(mirrored["keypoints"][index]).astype(int)
+        color = COLORS[SWAP[index]]  # the color of the other side's point
+        assert np.abs(mirrored["image"][y, x].astype(int) - color).max() < 40, name
 
 
 def test_mirrored_twice_is_the_identity(figure):
     once = train_transform(SIZE, **{**QUIET, "hflip": 1.0})(0, **person(figure))
-    whole = np.array([0, 0, SIZE[1], SIZE[0]], np.float32)
-    matrix = crop_matrix(middle_and_sides(whole)[0], SIZE[1], SIZE, mirrored=True)
+    box = np.array([0, 0, SIZE[1], SIZE[0]], np.float32)
+    matrix = crop_matrix(center_and_sides(box)[0], SIZE[1], SIZE, mirrored=True)
     np.testing.assert_allclose(matrix, [[-1, 0, SIZE[1] - 1], [0, 1, 0]], atol=1e-12)
     again = once["keypoints"][SWAP] @ matrix[:, :2].T + matrix[:, 2]
     plain = train_transform(SIZE, **QUIET)(0, **person(figure))
@@ -108,7 +108,7 @@ def test_mirrored_twice_is_the_identity(figure):
     assert np.array_equal(warped(warped(figure[:128, :96], matrix, SIZE), matrix, SIZE), figure[:128, :96])
 
 
-def test_the_plain_crop():
+def test_the_evaluation_crop():
     image = np.zeros((300, 200, 3), np.uint8)
     box = np.array([50, 100, 98, 164], np.float32)  # 48 x 64: the input's aspect ratio
     result = eval_transform(SIZE)(0, **person(image, box=box, area=100.0))
@@ -120,13 +120,13 @@ def test_the_plain_crop():
     np.testing.assert_allclose(last + 0.5, (98 + 6, 164 + 8), atol=1e-4)
     assert result["area"] == pytest.approx(100 * scale**2)
     for wide in ([10, 20, 110, 60], [10, 20, 30, 90]):
-        sides = middle_and_sides(np.array(wide))[1]
+        sides = center_and_sides(np.array(wide))[1]
         window = window_width(sides, SIZE)
         assert window >= sides[0] - 1e-9 and window * 128 / 96 >= sides[1] - 1e-9
         assert min(window - sides[0], window * 128 / 96 - sides[1]) == pytest.approx(0)
 
 
-def test_the_way_back(figure):
+def test_the_inverse_matrix(figure):
     transform = train_transform(SIZE)
     for seed in range(10):
         result = transform(seed, **person(figure, box=np.array([60, 0, 260, 320], np.float32)))
@@ -149,35 +149,35 @@ def test_a_point_outside_the_crop_is_not_visible(figure):
     assert result["keypoints"].dtype == np.float32 and result["visible"].dtype == np.int64
 
 
-def test_the_seed_decides(figure):
+def test_results_depend_on_the_seed_alone(figure):
     transform = train_transform(SIZE, photometric=0.4)
-    one, same, other = (transform(seed, **person(figure)) for seed in (5, 5, 6))
-    assert all(np.array_equal(one[key], same[key]) for key in one)
-    assert not np.array_equal(one["image"], other["image"])
+    result, same, other = (transform(seed, **person(figure)) for seed in (5, 5, 6))
+    assert all(np.array_equal(result[key], same[key]) for key in result)
+    assert not np.array_equal(result["image"], other["image"])
     angles = [np.degrees(np.arctan2(*transform(seed, **person(figure))["matrix"][::-1, 1])) for seed in range(40)]
     assert len(np.unique(np.round(angles, 3))) > 20
 
 
 def test_half_a_body():
-    labelled, draw = VISIBLE > 0, random.Random(0)
-    assert half_body(draw, POINTS, labelled, np.zeros(7, bool)) is None  # no lower half is known
-    middle, sides = half_body(draw, POINTS, labelled, LOWER)  # only the legs have three labelled points
-    np.testing.assert_allclose(middle, POINTS[3:].mean(0), rtol=1e-6)
+    labeled, rng = VISIBLE > 0, random.Random(0)
+    assert half_body(rng, POINTS, labeled, np.zeros(7, bool)) is None  # no lower half is known
+    center, sides = half_body(rng, POINTS, labeled, LOWER)  # only the legs have three labeled points
+    np.testing.assert_allclose(center, POINTS[3:].mean(0), rtol=1e-6)
     np.testing.assert_allclose(sides, 1.5 * (POINTS[3:].max(0) - POINTS[3:].min(0)), rtol=1e-6)
-    few = labelled & np.array([True, True, True, True, False, False, False])
-    assert half_body(draw, POINTS, few, LOWER) is None
+    few = labeled & np.array([True, True, True, True, False, False, False])
+    assert half_body(rng, POINTS, few, LOWER) is None
     image = np.zeros((320, 330, 3), np.uint8)
-    whole = train_transform(SIZE, **QUIET)(0, **person(image))
+    full = train_transform(SIZE, **QUIET)(0, **person(image))
     half = train_transform(SIZE, **{**QUIET, "half_body": 1.0})(0, **person(image))
-    assert np.linalg.det(half["matrix"][:, :2]) < 0.6 * np.linalg.det(whole["matrix"][:, :2])
+    assert np.linalg.det(half["matrix"][:, :2]) < 0.6 * np.linalg.det(full["matrix"][:, :2])
     assert half["visible"][3:].all()
 
 
 @pytest.mark.parametrize("side", [30.0, 2000.0])
-def test_a_window_beside_the_picture_shows_padding(figure, side):
+def test_a_window_outside_the_image_is_padding(figure, side):
     far = np.array([9000, 9000, 9000 + side, 9000 + side], np.float32)
     result = eval_transform(SIZE)(0, **person(figure, box=far))
-    assert (result["image"] == MEAN_COLOUR).all() and not result["visible"].any()
+    assert (result["image"] == MEAN_COLOR).all() and not result["visible"].any()
     flat = np.array([50, 50, 50, 50], np.float32)
     assert np.isfinite(eval_transform(SIZE)(0, **person(figure, box=flat))["matrix"]).all()
 
@@ -194,6 +194,6 @@ def test_a_window_beside_the_picture_shows_padding(figure, side):
         ({"scale": [1.5, 0.5]}, "scale is .*lowest and highest"),
     ],
 )
-def test_impossible_values_are_refused(options, message):
+def test_values_out_of_range_are_refused(options, message):
     with pytest.raises(LightsegError, match=message):
         train_transform(**{"size": SIZE, **options})

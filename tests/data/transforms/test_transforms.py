@@ -1,4 +1,4 @@
-"""Augmentation: right windows, aligned labels, right colours, and randomness that is the seed's alone."""
+"""Segmentation's transforms: windows, aligned masks, colors, and results by the seed alone."""
 
 import pickle
 import random
@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from lightseg.data.transforms.color import MEAN_COLOUR, colour_matrix
+from lightseg.data.transforms.color import MEAN_COLOR, color_matrix
 from lightseg.data.transforms.segmentation import (
     IGNORE,
     Augmentation,
-    ColourJitter,
+    ColorJitter,
     RandomScaleCrop,
     eval_transform,
     train_transform,
@@ -22,30 +22,30 @@ from lightseg.errors import LightsegError
 
 @pytest.fixture(scope="module")
 def coordinates() -> np.ndarray:
-    """60x80; red grows by 3 a row, green by 3 a column, blue is 7: a picture that says where its pixels came from."""
+    """60x80: red increases by 3 a row, green by 3 a column, blue is 7, so that colors are coordinates."""
     rows, columns = np.mgrid[0:60, 0:80]
     return np.stack([rows * 3, columns * 3, np.full_like(rows, 7)], -1).astype(np.uint8)
 
 
 @pytest.mark.parametrize("scale", [0.5, 0.7, 1.0, 1.3, 2.0])
-def test_the_window_is_cut_and_scaled_where_it_says(coordinates: np.ndarray, scale: float) -> None:
+def test_the_window_has_the_given_scale(coordinates: np.ndarray, scale: float) -> None:
     crop = Augmentation([RandomScaleCrop((24, 32), (scale, scale))])
     mask = coordinates[..., 0] // 3
     for seed in range(8):
         result = crop(seed, image=coordinates, mask=mask)
         image = result["image"].astype(float)
         assert image.shape == (24, 32, 3) and result["mask"].shape == (24, 32)
-        assert (image[..., 2] == 7).all()  # no padding: the scaled picture is larger than the crop
+        assert (image[..., 2] == 7).all()  # no padding: the scaled image is larger than the crop
         for axis, values in enumerate((image[:, 16, 0], image[12, :, 1])):
             inner = values[3:-3] / 3  # in source pixels; the border repeats its edge when enlarged
             slope = (inner[-1] - inner[0]) / (len(inner) - 1)
             assert slope == pytest.approx(1 / scale, rel=0.06), axis
-        # the label's row is the picture's row, to the half pixel that nearest may be off, and rounding
+        # the mask's row is the image's row, up to half a pixel (nearest neighbor) and rounding
         rows = image[..., 0] / 3
         assert np.abs(rows - result["mask"])[3:-3].max() <= max(0.5, 0.5 / scale) + 0.2
 
 
-def test_a_third_of_the_size_averages_the_picture_and_takes_the_centre_of_the_label() -> None:
+def test_downscaling_averages_the_image_and_samples_the_mask_at_pixel_centers() -> None:
     image = np.random.default_rng(0).integers(0, 256, (60, 78, 3), dtype=np.uint8)
     result = Augmentation([RandomScaleCrop((20, 26), (1 / 3, 1 / 3))])(0, image=image, mask=image[..., 0])
     assert np.abs(result["image"] - image.reshape(20, 3, 26, 3, 3).mean((1, 3))).max() <= 0.5
@@ -66,10 +66,10 @@ def test_scale_one_is_a_plain_crop(coordinates: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("crop_size", "scale"), [((100, 200), 1.0), ((60, 200), 1.0), ((80, 90), 0.5), ((40, 30), 0.01)]
 )
-def test_a_crop_larger_than_the_picture_is_padded(coordinates: np.ndarray, crop_size, scale: float) -> None:
+def test_a_crop_larger_than_the_image_is_padded(coordinates: np.ndarray, crop_size, scale: float) -> None:
     crop = Augmentation([RandomScaleCrop(crop_size, (scale, scale))])
     mask = np.zeros((60, 80), np.uint8)
-    places = set()
+    positions = set()
     for seed in range(20):
         result = crop(seed, image=coordinates, mask=mask)
         assert result["image"].shape == (*crop_size, 3)
@@ -78,12 +78,12 @@ def test_a_crop_larger_than_the_picture_is_padded(coordinates: np.ndarray, crop_
         assert inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
         expected = (max(1, round(60 * scale)), max(1, round(80 * scale)))
         assert (len(rows), len(columns)) == tuple(min(a, b) for a, b in zip(expected, crop_size, strict=True))
-        assert (result["mask"][~inside] == IGNORE).all() and (result["image"][~inside] == MEAN_COLOUR).all()
-        places.add((rows[0], columns[0]))
-    assert len(places) > 3
+        assert (result["mask"][~inside] == IGNORE).all() and (result["image"][~inside] == MEAN_COLOR).all()
+        positions.add((rows[0], columns[0]))
+    assert len(positions) > 3
 
 
-def test_scales_are_drawn_over_the_whole_range(coordinates: np.ndarray) -> None:
+def test_scales_are_sampled_over_the_full_range(coordinates: np.ndarray) -> None:
     crop = Augmentation([RandomScaleCrop((10, 10), (0.5, 2.0))])
     slopes = []
     for seed in range(200):
@@ -94,7 +94,7 @@ def test_scales_are_drawn_over_the_whole_range(coordinates: np.ndarray) -> None:
     assert np.mean(scales) == pytest.approx(1.25, abs=0.12)
 
 
-def test_a_flip_turns_picture_and_label_together(coordinates: np.ndarray) -> None:
+def test_a_flip_mirrors_image_and_mask(coordinates: np.ndarray) -> None:
     always = train_transform((60, 80), scale=(1, 1), hflip=1, color=0)
     mask = coordinates[..., 1]
     result = always(0, image=coordinates, mask=mask)
@@ -108,26 +108,26 @@ def test_a_flip_turns_picture_and_label_together(coordinates: np.ndarray) -> Non
 def jitter_in_steps(
     image: np.ndarray, brightness: float, contrast: float, saturation: float, mean: float
 ) -> np.ndarray:
-    """The usual jitter, factor by factor in float: saturation, contrast about the mean grey, brightness."""
-    grey = image @ np.array([0.299, 0.587, 0.114])
-    out = saturation * image + (1 - saturation) * grey[..., None]
+    """The usual color jitter in float: saturation, contrast about the mean gray, then brightness."""
+    gray = image @ np.array([0.299, 0.587, 0.114])
+    out = saturation * image + (1 - saturation) * gray[..., None]
     out = contrast * out + (1 - contrast) * mean
     return np.clip(brightness * out, 0, 255)
 
 
 def test_one_matrix_is_brightness_contrast_and_saturation() -> None:
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-    draw = random.Random(0)
+    rng = random.Random(0)
     for _ in range(20):
-        factors = [draw.uniform(0.6, 1.4) for _ in range(3)]
-        result = cv2.transform(image, colour_matrix(*factors, mean_grey=100.0))
+        factors = [rng.uniform(0.6, 1.4) for _ in range(3)]
+        result = cv2.transform(image, color_matrix(*factors, mean_gray=100.0))
         expected = jitter_in_steps(image.astype(float), *factors, 100.0)
         assert np.abs(result - expected).max() <= 1  # rounding, with OpenCV's float32
-    np.testing.assert_array_equal(cv2.transform(image, colour_matrix(1, 1, 1, 100.0)), image)
+    np.testing.assert_array_equal(cv2.transform(image, color_matrix(1, 1, 1, 100.0)), image)
 
 
-def test_colour_changes_pictures_and_leaves_labels(coordinates: np.ndarray) -> None:
-    jitter = Augmentation([ColourJitter(0.4)])
+def test_color_jitter_changes_the_image_and_not_the_mask(coordinates: np.ndarray) -> None:
+    jitter = Augmentation([ColorJitter(0.4)])
     mask = coordinates[..., 0]
     brightness = []
     for seed in range(60):
@@ -138,10 +138,10 @@ def test_colour_changes_pictures_and_leaves_labels(coordinates: np.ndarray) -> N
     assert np.mean(brightness) == pytest.approx(1, abs=0.06)
 
 
-def test_the_seed_decides_everything_and_nothing_else_does(coordinates: np.ndarray) -> None:
+def test_results_depend_on_the_seed_alone(coordinates: np.ndarray) -> None:
     first, second = train_transform((24, 32)), train_transform((24, 32))
     for other in range(5):
-        second(other, image=coordinates)  # what was asked before does not matter
+        second(other, image=coordinates)  # earlier calls make no difference
     copy = pickle.loads(pickle.dumps(second))
     np.random.seed(0)
     random.seed(0)
@@ -157,7 +157,7 @@ def test_the_seed_decides_everything_and_nothing_else_does(coordinates: np.ndarr
 
 
 def test_zoom_and_brightness_are_independent(coordinates: np.ndarray) -> None:
-    """Steps that each began the same stream anew would make every large image bright."""
+    """With the same stream of random numbers in each step, every large image would be bright."""
     flat = np.full((60, 80, 3), 100, np.uint8)
     flat[:, :40, 0] = 90
     augment = train_transform((200, 200), scale=(0.5, 2.0), hflip=0, color=0.3)
@@ -170,7 +170,7 @@ def test_zoom_and_brightness_are_independent(coordinates: np.ndarray) -> None:
     assert abs(np.corrcoef(sizes, brightness)[0, 1]) < 0.2
 
 
-def test_evaluation_resizes_the_picture_and_keeps_the_label(coordinates: np.ndarray) -> None:
+def test_evaluation_resizes_the_image_and_not_the_mask(coordinates: np.ndarray) -> None:
     assert eval_transform() is None
     mask = coordinates[..., 0]
     result = eval_transform((30, 40))(0, image=coordinates, mask=mask)
@@ -194,7 +194,7 @@ def test_evaluation_resizes_the_picture_and_keeps_the_label(coordinates: np.ndar
         ({"color": 1.0}, "color"),
     ],
 )
-def test_values_that_cannot_be_are_refused(options, message: str) -> None:
+def test_values_out_of_range_are_refused(options, message: str) -> None:
     with pytest.raises(LightsegError, match=message):
         train_transform(**{"crop_size": (10, 10), **options})
     if "crop_size" in options:
