@@ -1,4 +1,4 @@
-"""A few tiny pictures in the real formats, made once a session."""
+"""A few tiny images in the real formats, made once a session."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ import pytest
 import submitit  # noqa: F401
 import torch
 
-torch.set_num_threads(1)  # pictures are tiny: a second thread only waits
+torch.set_num_threads(1)  # images are tiny: a second thread only waits
 
 TINY = {"height": 64, "width": 128, "train": 6, "val": 3}
 
@@ -44,7 +44,7 @@ def costs_of_a_net_are_counted_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def mini_seg(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The procedural world in Cityscapes' layout: 6 + 3 pictures of 64x128."""
+    """The procedural world in Cityscapes' layout: 6 + 3 images of 64x128."""
     from lightseg.streets import write_cityscapes
 
     root = tmp_path_factory.mktemp("mini") / "mini_seg"

@@ -66,7 +66,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes of six and two pictures, of their own colours."""
+    """Two classes of six and two images, of their own colours."""
     import cv2
     import numpy as np
 
@@ -167,8 +167,8 @@ def test_from_an_empty_folder_it_is_the_checkouts_trainer(command, folder, finis
     checkpoint = str((run / "checkpoints" / "best.ckpt").relative_to(folder))
     command("train", "mode=test", f"ckpt={checkpoint}", "runs_dir=tested")
     assert record_of(only_run(folder / "tested"))["metrics"] == ours["metrics"]
-    picture = next((Path(ours["config"]["data"]["root"]) / "val").rglob("*.png"))
-    command("predict", checkpoint, str(picture), "--output", "predictions")
+    image = next((Path(ours["config"]["data"]["root"]) / "val").rglob("*.png"))
+    command("predict", checkpoint, str(image), "--output", "predictions")
     assert (folder / "predictions" / "results.json").is_file()
     command("export", checkpoint, "--format", "torch", "--output", "net.pt2")
     assert (folder / "net.pt2").stat().st_size > 100_000

@@ -55,7 +55,7 @@ def summary(report: dict[str, Any]) -> str:
     lines = [
         f"{report['file']}: {report['bytes'] / 1e6:.2f} MB, {report['format']}{' int8' if report['int8'] else ''}, "
         f"uint8 {channels} [{contract['batch'] or 'B'}, C, {height}, {width}]",
-        f"against the model in float32, on {report['comparison']['images']} images ({report['pictures']}):",
+        f"against the model in float32, on {report['comparison']['images']} images ({report['image_source']}):",
     ]
     parts = {"int8": report, "float32": report["float"]} if report["int8"] else {"": report}
     for title, part in parts.items():

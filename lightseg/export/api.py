@@ -54,7 +54,7 @@ def export(
         overwrite: replace an existing file.
 
     Returns:
-        The report: `file`, `bytes`, `format`, `pictures` (source of the images), `comparison` and `latency` (see
+        The report: `file`, `bytes`, `format`, `image_source`, `comparison` and `latency` (see
         `lightseg.export.verify`), `metadata`; with `int8` also `float`, the figures of the file before quantization.
 
     Raises:
@@ -109,7 +109,7 @@ def export(
             "file": str(target),
             "format": format,
             "int8": int8,
-            "pictures": source,
+            "image_source": source,
             **report,
             "metadata": {key: _plain(text) for key, text in metadata.to_strings().items()},
         }

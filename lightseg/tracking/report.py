@@ -111,7 +111,7 @@ def build_report(groups: Sequence[Group], entity: str, project: str, name: str) 
                     _scatter(group, "cost/latency_ms", "latency, ms", 12),
                     reports.RunComparer(diff_only="split", layout=reports.Layout(x=0, y=8, w=24, h=9)),
                     reports.MediaBrowser(
-                        media_keys=["val/pictures"], num_columns=2, layout=reports.Layout(x=0, y=17, w=24, h=9)
+                        media_keys=["val/images"], num_columns=2, layout=reports.Layout(x=0, y=17, w=24, h=9)
                     ),
                 ],
             )

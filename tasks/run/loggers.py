@@ -72,7 +72,7 @@ class Wandb(WandbLogger):
                 )
                 for sample, prediction in samples
             ]
-            self.experiment.log({"val/pictures": images})
+            self.experiment.log({"val/images": images})
 
         _ignore_errors(log)
 
@@ -95,7 +95,7 @@ class Wandb(WandbLogger):
 
 class TensorBoard(TensorBoardLogger):
     def log_samples(self, module: Any, samples: list[Any], sheet: Any) -> None:
-        self.experiment.add_image("val/pictures", sheet, dataformats="HWC")
+        self.experiment.add_image("val/images", sheet, dataformats="HWC")
 
 
 def build_loggers(

@@ -69,7 +69,7 @@ def test_it_is_a_backbone_like_any_other():
     assert model(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).shape[1] == 4
 
 
-def test_its_pictures_are_evaluated_as_b0s():
+def test_its_images_are_evaluated_as_b0s():
     assert publishers_evaluation("efficientnet_w1.1_d1.2") == publishers_evaluation("efficientnet_b0")
 
 

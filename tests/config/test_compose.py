@@ -84,7 +84,7 @@ def test_efficientnet_is_scaled_by_depth_and_width_or_by_phi(words, name):
         (["depth=1.2"], 96, 96),
     ],
 )
-def test_phi_sets_the_size_of_the_pictures_that_are_classified(words, size, eval_size):
+def test_phi_sets_the_size_of_the_images_that_are_classified(words, size, eval_size):
     config = compose(["task=cls", "backbone=efficientnet", *words])
     assert (config.data.augment.size, config.data.eval.size) == (size, eval_size)
 

@@ -127,7 +127,7 @@ IMAGENET = [name for name in EXPERIMENTS if name.startswith("imagenet")]
 
 
 @pytest.mark.parametrize("experiment", slow_except(["imagenet_efficientnetv2_s"], IMAGENET))
-def test_net_optimiser_and_the_pictures_of_each_stage_can_be_made(experiment, tmp_path):
+def test_net_optimiser_and_the_images_of_each_stage_can_be_made(experiment, tmp_path):
     config = composed(experiment, tmp_path)
     progressive = Progressive(config["schedule"], config["trainer"]["max_epochs"])
     for phase in range(progressive.phases):

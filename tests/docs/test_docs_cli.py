@@ -1,6 +1,6 @@
 """Every `lightseg ...` of the README and of docs/ works: here those on a small folder of runs, and profile.
 
-test_docs_ship.py and test_docs_tour.py run the pages with checkpoints, pictures and exported files.
+test_docs_ship.py and test_docs_tour.py run the pages with checkpoints, images and exported files.
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""Every command and example of docs/compress.md, in the order of the page, on tiny pictures."""
+"""Every command and example of docs/compress.md, in the order of the page, on tiny images."""
 
 import os
 import re
@@ -42,8 +42,8 @@ def test_the_page_from_its_first_command_to_its_last(tmp_path, monkeypatch, capf
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (2, 60, 80, 3), dtype=np.uint8)
-    for index, picture in enumerate(noise):
-        cv2.imwrite(f"photos/{index}.jpg", picture)
+    for index, image in enumerate(noise):
+        cv2.imwrite(f"photos/{index}.jpg", image)
     names = iter(("DENSE", "PRUNED"))
     for command in COMMANDS:
         program, *words = shlex.split(command)

@@ -16,13 +16,13 @@ from tests.docs.test_docs import OWN_DATA, add_data_files, data_files
 POINTS = ["nose", "left_ear", "right_ear"]
 
 
-def picture(path: Path, pixels: np.ndarray) -> None:
+def save_image(path: Path, pixels: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), pixels)
 
 
 def make(root: Path) -> None:
-    """All four layouts below `root`, four pictures of 48x64 a split."""
+    """All four layouts below `root`, four images of 48x64 a split."""
     random = np.random.default_rng(0)
     noise = [random.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(4)]
     for split, folder in (("train", "train"), ("val", "valid")):
@@ -34,12 +34,12 @@ def make(root: Path) -> None:
             category = {"id": 7, "name": name, **({"keypoints": POINTS} if name == "horses" else {})}
             content = {"images": images, "annotations": annotations, "categories": [category]}
             for i, pixels in enumerate(noise):
-                picture(root / name / folder / f"{i}.jpg", pixels)
+                save_image(root / name / folder / f"{i}.jpg", pixels)
             (root / name / f"{folder}.json").write_text(json.dumps(content))
         for i, pixels in enumerate(noise):
-            picture(root / "rooms" / "images" / split / "a" / f"{i}.jpg", pixels)
-            picture(root / "rooms" / "masks" / split / "a" / f"{i}.png", (pixels[..., 0] % 5))
-            picture(root / "fruit" / split / ("apple" if i % 2 else "pear") / f"{i}.jpg", pixels)
+            save_image(root / "rooms" / "images" / split / "a" / f"{i}.jpg", pixels)
+            save_image(root / "rooms" / "masks" / split / "a" / f"{i}.png", (pixels[..., 0] % 5))
+            save_image(root / "fruit" / split / ("apple" if i % 2 else "pear") / f"{i}.jpg", pixels)
 
 
 @pytest.fixture

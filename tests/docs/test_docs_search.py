@@ -1,4 +1,4 @@
-"""docs/search.md: its commands run, on few and small pictures, and the space that it shows is one."""
+"""docs/search.md: its commands run, on few and small images, and the space that it shows is one."""
 
 import re
 import shlex
@@ -39,7 +39,7 @@ def test_it_searches(cost, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(SPACE[1] if SPACE else "")
     words = [word for word in shlex.split(command, comments=True) if not word.startswith("seed=")]
-    target = "search.target=16e6"  # one run of a sweep, at a budget that small pictures have too
+    target = "search.target=16e6"  # one run of a sweep, at a budget that small images have too
     words = [target if word.startswith("search.target=") and "," in word else word for word in words]
     small = ["data.count={train: 8, val: 2}", "data.batch_size=2", "data.workers=0", "trainer.max_epochs=1"]
     if "task=cls" in words:

@@ -1,4 +1,4 @@
-"""Every command and example of docs/predict.md and docs/export.md, run on tiny checkpoints and pictures."""
+"""Every command and example of docs/predict.md and docs/export.md, run on tiny checkpoints and images."""
 
 import json
 import os
@@ -25,20 +25,20 @@ NEEDS = {"executorch": "executorch"}  # the packages of the other formats are in
 
 @pytest.fixture(scope="session")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs SEG, CLS, DET and POSE, and the pictures that the pages speak of."""
+    """Runs SEG, CLS, DET and POSE, and the images that the pages speak of."""
     folder = tmp_path_factory.mktemp("place")
     for task in NAMES:
         save_checkpoint(folder / task.upper(), task, EVALUATION[task])
     for below in ("photos", "people"):
         (folder / below).mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (5, 60, 80, 3), dtype=np.uint8)
-    for name, picture in zip(("street", "person", "photos/a", "photos/b", "people/a"), noise, strict=True):
-        cv2.imwrite(str(folder / f"{name}.jpg"), picture)
+    for name, image in zip(("street", "person", "photos/a", "photos/b", "people/a"), noise, strict=True):
+        cv2.imwrite(str(folder / f"{name}.jpg"), image)
     box = {"category_id": 1, "bbox": [10, 5, 40, 50], "score": 0.9}
     (folder / "boxes.json").write_text(json.dumps([{"image_id": name, **box} for name in "ab"]))
     film = cv2.VideoWriter(str(folder / "walk.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 20.0, (64, 64))
-    for picture in noise:
-        film.write(cv2.resize(picture, (64, 64)))
+    for image in noise:
+        film.write(cv2.resize(image, (64, 64)))
     film.release()
     return folder
 

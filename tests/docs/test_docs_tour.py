@@ -1,4 +1,4 @@
-"""docs/tour.md from its first command to its last, in an empty folder, on fewer pictures."""
+"""docs/tour.md from its first command to its last, in an empty folder, on fewer images."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""Checkpoints of tiny nets with random weights whose answers differ from picture to picture."""
+"""Checkpoints of tiny nets with random weights whose answers differ from image to image."""
 
 from collections.abc import Callable
 from pathlib import Path

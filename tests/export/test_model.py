@@ -14,7 +14,7 @@ from lightseg.profile import count_madds, measure_latency
 
 
 class File:
-    """Left of each picture is class 0 where it is dark. One picture of 64x96 at a time."""
+    """Left of each image is class 0 where it is dark. One image of 64x96 at a time."""
 
     metadata = Metadata("seg", InputContract(class_names=("a", "b")), (64, 96), (64, 96), 1, {"logits": ""})
 

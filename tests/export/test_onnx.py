@@ -102,10 +102,10 @@ def test_a_net_without_a_symbol_for_its_size_keeps_a_free_batch(checkpoint, tmp_
 @pytest.mark.slow
 @pytest.mark.parametrize(("form", "kind"), [("onnx", "det"), ("openvino", "seg")])
 def test_int8_is_smaller_and_answers_alike(checkpoint, tmp_path, form, kind):
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
-    for seed, picture in enumerate(render_streets(SIZE, count=8)):
-        cv2.imwrite(str(folder / f"{seed}.png"), picture[0].transpose(1, 2, 0)[..., ::-1])
+    for seed, image in enumerate(render_streets(SIZE, count=8)):
+        cv2.imwrite(str(folder / f"{seed}.png"), image[0].transpose(1, 2, 0)[..., ::-1])
     path = tmp_path / ("net.onnx" if form == "onnx" else "net.xml")
     report = export(
         checkpoint(kind, "mobilenetv3_small_050"), path, format=form, size=SIZE, int8=True, calibrate=folder

@@ -1,4 +1,4 @@
-"""The parts of an export that need no format: boxes, windows, metadata, pictures, comparison."""
+"""The parts of an export that need no format: boxes, windows, metadata, images, comparison."""
 
 import cv2
 import numpy as np
@@ -125,7 +125,7 @@ def test_metadata_that_are_not_ours():
             Metadata.from_strings({**strings, key: text}, "net.onnx")
 
 
-def test_pictures_of_a_folder(tmp_path):
+def test_images_of_a_folder(tmp_path):
     for index in range(5):
         cv2.imwrite(str(tmp_path / f"{index}.png"), np.full((10, 20, 3), 50 * index, np.uint8))
     found = read_folder(tmp_path, (8, 12), max_images=3)
@@ -139,7 +139,7 @@ def test_pictures_of_a_folder(tmp_path):
         read_folder(tmp_path / "empty", None)
 
 
-def test_drawn_pictures_have_the_models_channels():
+def test_drawn_images_have_the_models_channels():
     assert [one.shape for one in render_streets((40, 48), 3, count=2)] == [(1, 3, 40, 48)] * 2
     image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     assert as_input(image, None, 1)[0, 0].tolist() == [[1, 4], [7, 10]]

@@ -1,4 +1,4 @@
-"""Checkpoints with random weights, one a task, and pictures of every odd kind."""
+"""Checkpoints with random weights, one a task, and images of every odd kind."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -69,7 +69,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def picture() -> np.ndarray:
+def pixels() -> np.ndarray:
     """Smooth colours, uint8 RGB [70, 110, 3]."""
     noise = np.random.default_rng(0).integers(0, 256, (7, 11, 3), dtype=np.uint8)
     return cv2.resize(noise, (110, 70), interpolation=cv2.INTER_CUBIC)
@@ -91,13 +91,13 @@ def make_video() -> Callable[..., Path]:
 
 
 @pytest.fixture
-def odd_folder(tmp_path: Path, picture: np.ndarray) -> Path:
+def odd_folder(tmp_path: Path, pixels: np.ndarray) -> Path:
     folder = tmp_path / "odd"
     (folder / "below").mkdir(parents=True)
-    image = Image.fromarray(picture)
+    image = Image.fromarray(pixels)
     image.convert("CMYK").save(folder / "cmyk.jpg")
-    Image.fromarray(picture[..., 0].astype(np.uint16) << 8).save(folder / "grey16.png")
-    cv2.imwrite(str(folder / "colour16.tif"), picture.astype(np.uint16) << 8)
+    Image.fromarray(pixels[..., 0].astype(np.uint16) << 8).save(folder / "grey16.png")
+    cv2.imwrite(str(folder / "colour16.tif"), pixels.astype(np.uint16) << 8)
     image.convert("P").save(folder / "palette.png")
     image.convert("RGBA").save(folder / "alpha.webp")
     exif = Image.Exif()
@@ -105,7 +105,7 @@ def odd_folder(tmp_path: Path, picture: np.ndarray) -> Path:
     image.save(folder / "turned.jpg", exif=exif)
     image.save(folder / "moving.gif", save_all=True, append_images=[image.rotate(90)] * 2)
     Image.new("RGB", (1, 1), "red").save(folder / "one.png")
-    Image.fromarray(np.tile(picture[:1], (1, 30, 1))).save(folder / "narrow.png")
+    Image.fromarray(np.tile(pixels[:1], (1, 30, 1))).save(folder / "narrow.png")
     image.save(folder / "below" / "same.png")
     image.save(folder / "below" / "same.jpg")
     image.save(folder / "whole.jpg", quality=95)
@@ -116,7 +116,7 @@ def odd_folder(tmp_path: Path, picture: np.ndarray) -> Path:
     data = (folder / "whole.png").read_bytes()
     (folder / "cut.png").write_bytes(data[: len(data) * 2 // 3])
     (folder / "empty.jpg").touch()
-    (folder / "text.jpg").write_text("this is no picture")
+    (folder / "text.jpg").write_text("this is no image")
     (folder / "gone.jpg").symlink_to(folder / "nowhere.jpg")
     (folder / "notes.txt").write_text("not looked at")
     (folder / "broken.mp4").write_bytes(bytes(2000))

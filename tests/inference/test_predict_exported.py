@@ -17,7 +17,7 @@ from lightseg.input_contract import InputContract
 
 
 def write_onnx(path: Path, metadata: Metadata | None, *, ids: bool = False, pool: bool = False) -> Path:
-    """A graph whose logits are the red, green and blue of a pixel (`pool`: their means over the picture)."""
+    """A graph whose logits are the red, green and blue of a pixel (`pool`: their means over the image)."""
     sides = (
         [None, 3, None, None] if metadata is None or metadata.image_size is None else [None, 3, *metadata.image_size]
     )
@@ -104,10 +104,10 @@ def test_files_that_do_not_fit_are_one_line(stripes, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_export_answers_as_its_checkpoint(checkpoints, picture, tmp_path):
+def test_an_export_answers_as_its_checkpoint(checkpoints, pixels, tmp_path):
     from lightseg.export.api import export
 
-    Image.fromarray(picture).save(tmp_path / "a.png")
+    Image.fromarray(pixels).save(tmp_path / "a.png")
     export(checkpoints["det"], tmp_path / "model.onnx", format="onnx")
     for name, model in (("ours", checkpoints["det"]), ("onnx", tmp_path / "model.onnx")):
         assert predict(model, tmp_path / "a.png", output=tmp_path / name, overlays=False).done

@@ -18,12 +18,12 @@ BOX = {"image_id": 7, "category_id": 1, "bbox": [20, 10, 40, 50], "score": 0.9}
 
 
 @pytest.fixture
-def photos(tmp_path, picture) -> Path:
+def photos(tmp_path, pixels) -> Path:
     """7.png of 110x70, and 8.png, the same mirrored."""
     folder = tmp_path / "in"
     folder.mkdir()
-    Image.fromarray(picture).save(folder / "7.png")
-    Image.fromarray(np.ascontiguousarray(picture[:, ::-1])).save(folder / "8.png")
+    Image.fromarray(pixels).save(folder / "7.png")
+    Image.fromarray(np.ascontiguousarray(pixels[:, ::-1])).save(folder / "8.png")
     return folder
 
 
@@ -32,8 +32,8 @@ def listed(path: Path, *entries: object) -> Path:
     return path
 
 
-def test_the_boxes_of_the_file_are_looked_at(checkpoints, photos, picture, tmp_path):
-    """By image_id, with a box that reaches beyond the picture and one that lies outside."""
+def test_the_boxes_of_the_file_are_looked_at(checkpoints, photos, pixels, tmp_path):
+    """By image_id, with a box that reaches beyond the image and one that lies outside."""
     more = [{**BOX, "bbox": [-10, 5, 50, 60]}, {**BOX, "bbox": [200, 5, 10, 10]}, {**BOX, "score": 0.1}]
     file = listed(tmp_path / "boxes.json", BOX, *more)
     summary = predict(checkpoints["pose"], photos, output=tmp_path / "out", persons=file)
@@ -41,7 +41,7 @@ def test_the_boxes_of_the_file_are_looked_at(checkpoints, photos, picture, tmp_p
     entries = read(tmp_path / "out")
     assert {entry["file_name"] for entry in entries} == {"7.png"} and 1 <= len(entries) <= 2
     boxes = np.array([[20, 10, 60, 60], [0, 5, 40, 65]], np.float32)
-    points, _ = expected(checkpoints["pose"], picture, boxes)
+    points, _ = expected(checkpoints["pose"], pixels, boxes)
     for entry in entries:
         place = [[20, 10, 40, 50], [0, 5, 40, 60]].index(entry["box"])
         near = np.abs(points_of([entry])[0][:, :2] - points[place]).max(1) < 0.1
@@ -53,7 +53,7 @@ def test_the_boxes_of_the_file_are_looked_at(checkpoints, photos, picture, tmp_p
 
 
 def test_what_a_detector_wrote_gives_what_the_detector_gives(checkpoints, photos, make_video, tmp_path, capsys):
-    """Of pictures and of a video; `images.json` beside the file says which category is `person`."""
+    """Of images and of a video; `images.json` beside the file says which category is `person`."""
     make_video(photos / "walk.mp4", frames=3)
     detector = str(checkpoints["det"])
     common = ["predict", str(checkpoints["pose"]), str(photos), "--score", "0.2", "--no-overlays", "--output"]
@@ -124,7 +124,7 @@ def test_boxes_that_serve_nobody_are_counted_and_named(checkpoints, photos, tmp_
     assert len(read(tmp_path / "out")) == 1
 
 
-def test_pictures_are_known_by_file_name_by_name_and_by_number(tmp_path):
+def test_images_are_known_by_file_name_by_name_and_by_number(tmp_path):
     entries = [
         {**BOX, "image_id": 1, "file_name": "a/000139.jpg", "score": 0.1}, {**BOX, "image_id": 139, "score": 0.2},
         {**BOX, "image_id": "000139", "score": 0.3}, {**BOX, "image_id": "street one", "score": 0.4},
@@ -132,8 +132,8 @@ def test_pictures_are_known_by_file_name_by_name_and_by_number(tmp_path):
     ]  # fmt: skip
     people = BoxFile(listed(tmp_path / "boxes.json", *entries))
 
-    def scores(*picture: object) -> list[float]:
-        return sorted(round(float(score), 1) for score in people.of(*picture)[1])
+    def scores(*pixels: object) -> list[float]:
+        return sorted(round(float(score), 1) for score in people.of(*pixels)[1])
 
     assert scores("a/000139.jpg") == [0.1, 0.2, 0.3] and scores("b/000139.jpg") == [0.2, 0.3]
     assert scores("street one.png") == [0.4] and scores("1.png") == []

@@ -1,4 +1,4 @@
-"""Poses: keypoints are the model's in pixels of the picture, of the whole picture or of the persons of a detector."""
+"""Poses: keypoints are the model's in pixels of the image, of the whole image or of the persons of a detector."""
 
 import json
 from pathlib import Path
@@ -25,15 +25,15 @@ SIZE = (64, 48)
 
 
 @pytest.fixture
-def photo(tmp_path, picture) -> Path:
+def photo(tmp_path, pixels) -> Path:
     path = tmp_path / "in" / "a.png"
     path.parent.mkdir()
-    Image.fromarray(picture).save(path)
+    Image.fromarray(pixels).save(path)
     return path
 
 
 def expected(checkpoint: Path, image: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Keypoints [n, K, 2] in pixels of the picture and scores [n, K], each crop alone."""
+    """Keypoints [n, K, 2] in pixels of the image and scores [n, K], each crop alone."""
     model, crop, found = load_model(checkpoint), eval_transform(SIZE), []
     for box in boxes:
         blank = {"keypoints": np.zeros((5, 2), np.float32), "visible": np.zeros(5, np.int64), "area": 1.0}
@@ -54,12 +54,12 @@ def points_of(entries: list[dict]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["pose", "simcc"])
-def test_a_picture_without_a_detector_is_one_person(checkpoints, photo, picture, tmp_path, kind):
+def test_an_image_without_a_detector_is_one_person(checkpoints, photo, pixels, tmp_path, kind):
     from pycocotools.coco import COCO
 
     assert predict(checkpoints[kind], photo, output=tmp_path / "out", score=0.0).done == 1
     (entry,) = read(tmp_path / "out")
-    points, scores = expected(checkpoints[kind], picture, np.array([[0, 0, 110, 70]], np.float32))
+    points, scores = expected(checkpoints[kind], pixels, np.array([[0, 0, 110, 70]], np.float32))
     np.testing.assert_allclose(points_of([entry])[0], np.hstack([points[0], scores[0][:, None]]), atol=0.05)
     assert entry["box"] == [0, 0, 110, 70] and entry["box_score"] == 1 and entry["file_name"] == "a.png"
     sure = scores[0][scores[0] > 0.2]
@@ -70,11 +70,11 @@ def test_a_picture_without_a_detector_is_one_person(checkpoints, photo, picture,
     loaded = truth.loadRes(str(tmp_path / "out" / "results.json"))
     assert loaded.loadAnns([1])[0]["keypoints"] == entry["keypoints"]
     with Image.open(tmp_path / "out" / "overlays" / "a.png") as drawn:
-        own = draw_pose(picture, points[0], scores[0], SKELETON["edges"], SKELETON["pairs"], 0.0)
+        own = draw_pose(pixels, points[0], scores[0], SKELETON["edges"], SKELETON["pairs"], 0.0)
         assert (np.array(drawn) == own).all(2).mean() > 0.98  # edges of lines may round otherwise
 
 
-def test_a_detector_finds_the_persons_first(checkpoints, photo, picture, tmp_path):
+def test_a_detector_finds_the_persons_first(checkpoints, photo, pixels, tmp_path):
     words = ["predict", str(checkpoints["pose"]), str(photo), "--score", "0.01", "--output", str(tmp_path / "out")]
     assert main([*words, "--person-detector", str(checkpoints["det"])]) == 0
     entries = read(tmp_path / "out")
@@ -84,7 +84,7 @@ def test_a_detector_finds_the_persons_first(checkpoints, photo, picture, tmp_pat
     boxes = np.array([one["bbox"] for one in found])
     boxes[:, 2:] += boxes[:, :2]
     box_scores = np.array([one["score"] for one in found])
-    points, scores = expected(checkpoints["pose"], picture, boxes.astype(np.float32))
+    points, scores = expected(checkpoints["pose"], pixels, boxes.astype(np.float32))
     sure = scores > 0.2
     ranks = box_scores * np.where(sure, scores, 0).sum(1) / np.maximum(sure.sum(1), 1)
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
@@ -101,16 +101,16 @@ def test_a_detector_finds_the_persons_first(checkpoints, photo, picture, tmp_pat
     assert json.loads((tmp_path / "out" / "images.json").read_text())["images"][0]["width"] == 110
 
 
-def test_pictures_without_persons_are_answered(checkpoints, photo, picture, tmp_path):
+def test_images_without_persons_are_answered(checkpoints, photo, pixels, tmp_path):
     detector = {"person_detector": checkpoints["det"], "score": 1.0}
     summary = predict(checkpoints["pose"], photo, output=tmp_path / "out", **detector)
     assert summary.done == 1 and read(tmp_path / "out") == []
     assert len(json.loads((tmp_path / "out" / "images.json").read_text())["images"]) == 1
     with Image.open(tmp_path / "out" / "overlays" / "a.png") as drawn:
-        np.testing.assert_array_equal(np.array(drawn), picture)
+        np.testing.assert_array_equal(np.array(drawn), pixels)
 
 
-def test_odd_pictures_and_videos_with_a_detector(checkpoints, odd_folder, make_video, tmp_path):
+def test_odd_images_and_videos_with_a_detector(checkpoints, odd_folder, make_video, tmp_path):
     make_video(odd_folder / "walk.mp4", frames=4)
     detector = {"person_detector": checkpoints["det"], "score": 0.5}
     summary = predict(checkpoints["pose"], odd_folder, output=tmp_path / "out", batch_size=3, **detector)

@@ -19,8 +19,8 @@ from .conftest import save_checkpoint
 
 
 @pytest.fixture
-def image(tmp_path, picture) -> Path:
-    Image.fromarray(picture).save(tmp_path / "a.png")
+def image(tmp_path, pixels) -> Path:
+    Image.fromarray(pixels).save(tmp_path / "a.png")
     return tmp_path / "a.png"
 
 
@@ -128,7 +128,7 @@ def test_sources_and_sizes(tmp_path, image, checkpoints):
         assert not (tmp_path / "out").exists()
 
 
-def test_exit_codes_and_the_last_line(tmp_path, checkpoints, picture, capsys):
+def test_exit_codes_and_the_last_line(tmp_path, checkpoints, pixels, capsys):
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "empty.jpg").touch()
@@ -137,7 +137,7 @@ def test_exit_codes_and_the_last_line(tmp_path, checkpoints, picture, capsys):
     left_out, error = capsys.readouterr().err.splitlines()
     assert left_out == "left out: empty.jpg: the file is empty"
     assert error == "error: none of 1 could be predicted; the first: empty.jpg: the file is empty"
-    Image.fromarray(picture).save(folder / "fine.png")
+    Image.fromarray(pixels).save(folder / "fine.png")
     assert main([*words, "--overwrite"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("1 predicted, 1 left out in ") and out.endswith(f": {tmp_path / 'out'}\n")

@@ -47,7 +47,7 @@ def test_boxes_of_frames_name_their_frame(checkpoints, make_video, tmp_path):
     assert len(frames_of(tmp_path / "out" / "overlays" / "walk.avi.mp4")[0]) == 3
 
 
-def test_videos_and_pictures_of_one_folder(checkpoints, make_video, tmp_path):
+def test_videos_and_images_of_one_folder(checkpoints, make_video, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     make_video(folder / "one.mp4", frames=4)

@@ -37,13 +37,13 @@ def write_classes(root: Path, names: tuple[str, ...] = NAMES, train: int = 3, va
 
 @pytest.fixture(scope="session")
 def six_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """18 + 6 pictures of 6 classes; to be read only."""
+    """18 + 6 images of 6 classes; to be read only."""
     return write_classes(tmp_path_factory.mktemp("classes") / "six")
 
 
 @pytest.fixture
 def own_classes(tmp_path: Path) -> Path:
-    """4 + 2 pictures of 2 classes that a test may spoil."""
+    """4 + 2 images of 2 classes that a test may spoil."""
     return write_classes(tmp_path / "own", NAMES[:2], train=2)
 
 
@@ -98,13 +98,13 @@ def sizes(monkeypatch) -> list[list[tuple[int, ...]]]:
 
 # -- detection ---------------------------------------------------------------------------------------------------------
 
-CATEGORIES = {3: "red hat", 44: "unicorn", 90: "kite"}  # ids with gaps; of the unicorn there is no picture
+CATEGORIES = {3: "red hat", 44: "unicorn", 90: "kite"}  # ids with gaps; of the unicorn there is no image
 COLOURS = {3: (30, 30, 220), 90: (220, 160, 20)}
 
 
 def write_boxes(root: Path, train: int = 6, val: int = 3) -> Path:
     """Somebody's own COCO data: `root/{train,val}/<number>.jpg` of two sizes with a plain rectangle or two (every
-    fourth picture has none), `root/<split>.json` with image and annotation ids that are neither sorted nor in a row."""
+    fourth image has none), `root/<split>.json` with image and annotation ids that are neither sorted nor in a row."""
     random = np.random.default_rng(0)
     for split, count in (("train", train), ("val", val)):
         images: list[dict[str, Any]] = []
@@ -135,7 +135,7 @@ def write_boxes(root: Path, train: int = 6, val: int = 3) -> Path:
 
 @pytest.fixture(scope="session")
 def mini_det(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The procedural world as COCO data: 6 + 3 pictures of 64x96; to be read only."""
+    """The procedural world as COCO data: 6 + 3 images of 64x96; to be read only."""
     from lightseg.streets import write_coco
 
     root = tmp_path_factory.mktemp("mini") / "mini_det"
@@ -144,7 +144,7 @@ def mini_det(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own_boxes(tmp_path: Path) -> Path:
-    """6 + 3 pictures with rectangles that a test may spoil."""
+    """6 + 3 images with rectangles that a test may spoil."""
     return write_boxes(tmp_path / "own")
 
 
@@ -209,7 +209,7 @@ def figures(record: dict) -> dict[str, float | None]:
 
 @pytest.fixture(scope="session")
 def mini_pose(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The procedural world with keypoints: 4 + 2 pictures of 128x256 with some 15 + 5 persons; to be read only."""
+    """The procedural world with keypoints: 4 + 2 images of 128x256 with some 15 + 5 persons; to be read only."""
     from lightseg.streets import write_persons
 
     root = tmp_path_factory.mktemp("mini") / "mini_pose"
@@ -218,7 +218,7 @@ def mini_pose(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own_persons(tmp_path: Path) -> Path:
-    """6 + 3 pictures with figures of a skeleton of their own, that a test may spoil."""
+    """6 + 3 images with figures of a skeleton of their own, that a test may spoil."""
     return write_figures(tmp_path / "own")
 
 

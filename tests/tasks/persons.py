@@ -23,7 +23,7 @@ FIGURES = ("AP", "AP50", "AP75", "AP_medium", "AP_large", "AR", "AR50", "AR75", 
 
 
 def write_figures(root: Path, train: int = 6, val: int = 3) -> Path:
-    """`root/{train,val}/<number>.jpg` of two sizes with one or two figures (every fourth picture has none, the first
+    """`root/{train,val}/<number>.jpg` of two sizes with one or two figures (every fourth image has none, the first
     has a crowd and one without points too), `root/<split>.json` with ids that are neither sorted nor in a row."""
     random = np.random.default_rng(0)
     for split, count in (("train", train), ("val", val)):

@@ -20,7 +20,7 @@ from tests.tasks.runs import run
 
 
 @pytest.mark.parametrize("head", ["native", "linear"])
-def test_a_run_leaves_figures_pictures_and_predictions(cls_words, six_classes, tmp_path, head):
+def test_a_run_leaves_figures_images_and_predictions(cls_words, six_classes, tmp_path, head):
     record = run(
         cls_words(f"head.name={head}", "evaluation.predictions=true", "optimizer.lr=1e-3", "trainer.max_epochs=1")
     )
@@ -87,7 +87,7 @@ def test_every_knob_runs(cls_words, options, tmp_path, monkeypatch):
 
 @pytest.fixture
 def weights(tmp_path) -> Path:
-    """mobilenetv3_small_050 for 6 classes, saved as everybody saves nets; its answers differ between pictures."""
+    """mobilenetv3_small_050 for 6 classes, saved as everybody saves nets; its answers differ between images."""
     torch.manual_seed(0)
     net = timm.create_model("mobilenetv3_small_050", num_classes=6)
     torch.nn.init.normal_(net.get_classifier().weight, std=0.5)
@@ -101,9 +101,9 @@ def test_pretrained_weights_are_judged_without_training(cls_words, weights, six_
     net = timm.create_model("mobilenetv3_small_050", num_classes=6).eval()
     net.load_state_dict(torch.load(weights, weights_only=True))
     transform = timm.data.create_transform(**timm.data.resolve_data_config(model=net, use_test_size=True))
-    pictures = timm.data.create_dataset("", root=str(six_classes / "val"), transform=transform)
+    images = timm.data.create_dataset("", root=str(six_classes / "val"), transform=transform)
     with torch.no_grad():
-        right = [int(net(image[None]).argmax()) == label for image, label in pictures]
+        right = [int(net(image[None]).argmax()) == label for image, label in images]
     assert record["metrics"]["val/top1"] == pytest.approx(np.mean(right), abs=1e-6)
     assert record["protocol"]["crop"]["size"] == 224 and record["protocol"]["images"] == 6
 
@@ -146,7 +146,7 @@ def test_mixed_labels_follow_the_mixed_pixels(mix):
     images, labels = after["images"], after["labels"]
     assert images.dtype == torch.uint8 and images.is_contiguous(memory_format=torch.channels_last)
     assert labels.shape == (6, 6) and torch.allclose(labels.sum(1), torch.ones(6)) and labels.min() >= 0
-    share = labels.diagonal()  # of the picture itself; the rest is that of its partner, the batch backwards
+    share = labels.diagonal()  # of the image itself; the rest is that of its partner, the batch backwards
     assert 0 < share.min() < 1 and torch.allclose(labels.flip(1).diagonal(), 1 - share)
     plain = before["images"].float()
     if "cutmix" not in mix:

@@ -54,7 +54,7 @@ def test_a_run_leaves_figures_boxes_and_predictions(det_words, mini_det, tmp_pat
 
 
 def test_somebodys_own_annotations(det_words, own_boxes, tmp_path):
-    """Gaps in the ids, pictures of several sizes, some without boxes, fitted in: scored in pixels of the files."""
+    """Gaps in the ids, images of several sizes, some without boxes, fitted in: scored in pixels of the files."""
     words = det_words("data=coco", f"data.root={own_boxes}", "evaluation.predictions=true", "trainer.max_epochs=1",
                       "data.augment.keep_aspect=true", "data.eval.keep_aspect=true")  # fmt: skip
     record = run(words)
@@ -127,6 +127,6 @@ def test_wandb_offline_gets_the_boxes(det_words, tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     run(det_words("logger=wandb", "logger.mode=offline", "trainer.max_epochs=1"))
     files = list(only_run(tmp_path / "runs").glob("wandb/offline-run-*/files/media/metadata/boxes2D/*/*.json"))
-    assert len(files) == 2 * 3  # truth and prediction of each picture
+    assert len(files) == 2 * 3  # truth and prediction of each image
     boxes = [box for file in files for box in json.loads(file.read_text())["box_data"]]
     assert boxes and all(box["domain"] == "pixel" and "minX" in box["position"] for box in boxes)

@@ -11,7 +11,7 @@ from tasks.detection import DetectionTask
 
 
 def task_of(multi_scale: list[float] | None = None, keep_aspect: bool = False) -> DetectionTask:
-    """As much of a task as batches and pictures need: 3 classes, no model."""
+    """As much of a task as batches and images need: 3 classes, no model."""
     task = object.__new__(DetectionTask)
     torch.nn.Module.__init__(task)
     task.multi_scale, task.keep_aspect = multi_scale, keep_aspect
@@ -20,7 +20,7 @@ def task_of(multi_scale: list[float] | None = None, keep_aspect: bool = False) -
 
 
 def squares(height: int = 96, width: int = 160, batch: int = 3) -> dict:
-    """White boxes on black, and one picture without."""
+    """White boxes on black, and one image without."""
     draw = random.Random(0)
     images = torch.zeros(batch, 3, height, width, dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
     boxes = [torch.zeros(0, 4)]
@@ -70,7 +70,7 @@ def test_a_steps_size_depends_on_its_seed_alone():
 
 
 def sample_and_prediction() -> tuple[dict, dict]:
-    """A picture of 200x100 pixels in an input of 64x96, fitted in: one object, found surely, unsurely and hardly."""
+    """An image of 200x100 pixels in an input of 64x96, fitted in: one object, found surely, unsurely and hardly."""
     image = torch.randint(0, 256, (3, 64, 96), dtype=torch.uint8)
     sample = {"images": image, "boxes": torch.tensor([[40.0, 8, 56, 40]]), "labels": torch.tensor([2]),
               "sizes": (200, 100), "name": "somebody"}  # fmt: skip
@@ -79,7 +79,7 @@ def sample_and_prediction() -> tuple[dict, dict]:
     return sample, {"boxes": boxes, "labels": torch.tensor([2, 0, 1]), "scores": torch.tensor([0.9, 0.2, 0.01])}
 
 
-def test_what_wandb_lays_over_a_picture():
+def test_what_wandb_lays_over_an_image():
     sample, prediction = sample_and_prediction()
     shown = task_of(keep_aspect=True).annotations(sample, prediction)
     image = sample["images"].permute(1, 2, 0).numpy()
@@ -95,13 +95,13 @@ def test_what_wandb_lays_over_a_picture():
     assert [place[key] for key in ("minX", "minY", "maxX", "maxY")] == pytest.approx([41, 9, 55, 41], abs=0.01)
 
 
-def test_pictures_show_truth_beside_prediction():
+def test_images_show_truth_beside_prediction():
     sample, prediction = sample_and_prediction()
     sample["images"] = torch.zeros(3, 64, 96, dtype=torch.uint8)
     truth, found = task_of(keep_aspect=True).draw(sample, prediction)
     assert truth.shape == found.shape == (320, 480, 3)
-    for picture, box in ((truth, (40, 8, 56, 40)), (found, (41, 9, 55, 41))):
-        rows, columns = (picture == (0, 0, 255)).all(2).nonzero()
+    for image, box in ((truth, (40, 8, 56, 40)), (found, (41, 9, 55, 41))):
+        rows, columns = (image == (0, 0, 255)).all(2).nonzero()
         assert (columns.min(), columns.max() + 1) == pytest.approx((box[0] * 5, box[2] * 5), abs=60)  # and its tag
         assert rows.max() + 1 == pytest.approx(box[3] * 5, abs=2)
     assert not (found == (255, 0, 0)).all(2).any()  # not sure enough to be drawn

@@ -24,7 +24,7 @@ LENIENT = [0.4] * 17  # sigmas with which a net that learnt nothing has an AP ab
 
 def mean_pose_again(mini_pose: Path, folder: Path) -> tuple[object, float]:
     """AP, PCK of the mean pose of the training persons: counted in plain loops from the annotation files, and judged by
-    pycocotools. The pictures are 256x128."""
+    pycocotools. The images are 256x128."""
     files = {split: mini_pose / "annotations" / f"person_keypoints_{split}.json" for split in ("train", "val")}
     people = {
         split: [one for one in json.loads(file.read_text())["annotations"] if one["num_keypoints"]]
@@ -133,10 +133,10 @@ def test_wandb_offline_gets_the_skeletons(pose_words, tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     run(pose_words("logger=wandb", "logger.mode=offline", "logger.images=5", "trainer.max_epochs=1"))
     files = list(only_run(tmp_path / "runs").glob("wandb/offline-run-*/files/media/images/val/*.png"))
-    pictures = [np.asarray(Image.open(file)).astype(int) for file in files]
-    assert len(pictures) == 5
-    for picture in pictures:  # truth, prediction and heatmaps of one crop: of the truth, both sides in their colours
-        truth = np.split(picture, 3, axis=1)[0]
+    images = [np.asarray(Image.open(file)).astype(int) for file in files]
+    assert len(images) == 5
+    for image in images:  # truth, prediction and heatmaps of one crop: of the truth, both sides in their colours
+        truth = np.split(image, 3, axis=1)[0]
         for side, colour in SIDES[:2]:
             assert (np.abs(truth - colour).max(2) < 30).sum() > 50, side
 
@@ -194,13 +194,13 @@ def test_it_learns_somebodys_own_skeleton(learnt, again, tmp_path):
 
 @pytest.mark.slow
 @LEARNT
-def test_evaluation_with_the_mirrored_picture(learnt, again):
+def test_evaluation_with_the_mirrored_image(learnt, again):
     root, _, record = learnt
     flipped, results = again("evaluation.flip=true")
     assert flipped["protocol"]["flip"] is True and judged(root / "train.json", results, SIGMAS) == figures(flipped)
     assert flipped["metrics"]["val/AP"] != record["metrics"]["val/AP"]
     assert all(flipped["metrics"][key] == record["metrics"][key] for key in MEAN_POSE)
-    # what it has seen of mirrored pictures is nothing, but the two answers are joined where they belong
+    # what it has seen of mirrored images is nothing, but the two answers are joined where they belong
     assert flipped["metrics"]["val/PCK"] > 0.5
 
 
@@ -229,7 +229,7 @@ def test_evaluation_in_a_detectors_boxes(learnt, again, tmp_path):
 
 @pytest.mark.slow
 @LEARNT
-def test_evaluation_needs_no_training_pictures(learnt, again, capsys):
+def test_evaluation_needs_no_training_images(learnt, again, capsys):
     record, _ = again("data.split.train={images: train, annotations: gone.json}")
     assert "no figures of the mean pose" in capsys.readouterr().out
     expected = {key: value for key, value in learnt[2]["metrics"].items() if key not in MEAN_POSE}

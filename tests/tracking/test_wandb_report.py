@@ -83,7 +83,7 @@ def test_the_panels(board, alone):
     assert [panel["viewType"] for panel in panels] == ["Scatter Plot", "Scatter Plot", "Run Comparer", "Media Browser"]
     axes = [(panel["config"]["xAxis"], panel["config"]["yAxis"]) for panel in panels[:2]]
     assert axes == [("summary:cost/madds", "summary:val/mIoU"), ("summary:cost/latency_ms", "summary:val/mIoU")]
-    assert panels[3]["config"]["mediaKeys"] == ["val/pictures"]
+    assert panels[3]["config"]["mediaKeys"] == ["val/images"]
 
 
 def test_runs_that_were_not_logged_have_a_table_and_no_run_set(tmp_path, alone):

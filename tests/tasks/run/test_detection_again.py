@@ -52,7 +52,7 @@ def test_killed_and_resumed_ends_like_the_uninterrupted_run(det_words, tmp_path)
 
 
 @pytest.mark.slow
-def test_two_processes_leave_one_record_of_every_picture_once(det_words, mini_det, tmp_path, monkeypatch):
+def test_two_processes_leave_one_record_of_every_image_once(det_words, mini_det, tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     words = det_words("trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu", "data.batch_size=3",
                       "data.eval_batch_size=1", "evaluation.predictions=true", "trainer.max_epochs=4",

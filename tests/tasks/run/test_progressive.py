@@ -92,8 +92,8 @@ def test_magnitudes_reach_the_worker_processes(cls_words, seen):
     assert [epoch["sizes"] for epoch in seen] == [[(4, 3, 32, 32)] * 4, [(4, 3, 64, 64)] * 4]
 
 
-def test_batches_grow_as_pictures_shrink(cls_words, seen, tmp_path):
-    """18 pictures; 4 at 64 pixels are 7 at 48 and 16 at 32. The learning rate follows the share of the run."""
+def test_batches_grow_as_images_shrink(cls_words, seen, tmp_path):
+    """18 images; 4 at 64 pixels are 7 at 48 and 16 at 32. The learning rate follows the share of the run."""
     options = ["schedule.stages=3", "schedule.image_size=[32,64]", "schedule.images_per_step=true",
                "trainer.max_epochs=6", "schedule.name=cosine", "schedule.min_lr=1e-6", "optimizer.lr=1e-3",
                "ema.decay=0"]  # fmt: skip

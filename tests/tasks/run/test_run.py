@@ -1,4 +1,4 @@
-"""Whole runs through the real train.py on a few tiny pictures."""
+"""Whole runs through the real train.py on a few tiny images."""
 
 import csv
 from pathlib import Path
@@ -104,13 +104,13 @@ def test_a_folder_of_images_and_masks(words, tmp_path):
     random = np.random.default_rng(0)
     for split in ("train", "val"):
         for number in range(4):
-            for folder, picture in (
+            for folder, image in (
                 (split, random.integers(0, 256, (40, 60, 3), dtype=np.uint8)),
                 (f"{split}annot", random.integers(0, 12, (40, 60), dtype=np.uint8)),
             ):
                 path = root / folder / f"{number}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(picture).save(path)
+                Image.fromarray(image).save(path)
     base = [
         w for w in words("trainer.max_epochs=1", f"data.root={root}") if not w.startswith(("data.size", "data.count"))
     ]

@@ -1,4 +1,4 @@
-"""Answers are the model's, in pixels of the picture as displayed; odd pictures never stop the rest."""
+"""Answers are the model's, in pixels of the image as displayed; odd images never stop the rest."""
 
 import csv
 import json
@@ -20,8 +20,8 @@ from .conftest import EVALUATION, NAMES, save_checkpoint
 
 
 def read(path: Path) -> np.ndarray:
-    with Image.open(path) as picture:
-        return np.array(picture)
+    with Image.open(path) as pixels:
+        return np.array(pixels)
 
 
 def answer(checkpoint: Path, image: np.ndarray) -> tuple[object, torch.Tensor]:
@@ -32,18 +32,18 @@ def answer(checkpoint: Path, image: np.ndarray) -> tuple[object, torch.Tensor]:
 
 
 @pytest.fixture
-def turned(tmp_path: Path, picture: np.ndarray) -> tuple[Path, np.ndarray]:
+def turned(tmp_path: Path, pixels: np.ndarray) -> tuple[Path, np.ndarray]:
     """A JPEG that lies on its side, and how it is displayed: 110 high, 70 wide."""
     exif = Image.Exif()
     exif[0x0112] = 6
     path = tmp_path / "in" / "turned.jpg"
     path.parent.mkdir()
-    Image.fromarray(picture).save(path, exif=exif, quality=95)
+    Image.fromarray(pixels).save(path, exif=exif, quality=95)
     with Image.open(path) as image:
         return path, np.array(ImageOps.exif_transpose(image))
 
 
-def test_masks_are_the_upright_pictures_own_size(checkpoints, turned, tmp_path):
+def test_masks_are_the_upright_images_own_size(checkpoints, turned, tmp_path):
     path, upright = turned
     summary = predict(checkpoints["seg"], path, output=tmp_path / "out")
     assert summary.done == 1 and not summary.failed and not summary.notes
@@ -63,7 +63,7 @@ def test_masks_are_the_upright_pictures_own_size(checkpoints, turned, tmp_path):
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["legend.json", "masks", "overlays", "results.json"]
 
 
-def test_a_chosen_size_is_the_networks_and_answers_stay_the_pictures(checkpoints, turned, tmp_path):
+def test_a_chosen_size_is_the_networks_and_answers_stay_the_images(checkpoints, turned, tmp_path):
     path, upright = turned
     predict(checkpoints["seg"], path, output=tmp_path / "out", size=[64], overlays=False)
     head, logits = answer(checkpoints["seg"], cv2.resize(upright, (64, 64), interpolation=cv2.INTER_LINEAR))
@@ -72,7 +72,7 @@ def test_a_chosen_size_is_the_networks_and_answers_stay_the_pictures(checkpoints
     assert not (tmp_path / "out" / "overlays").exists()
 
 
-def test_boxes_are_coco_results_in_pixels_of_the_picture(checkpoints, turned, tmp_path):
+def test_boxes_are_coco_results_in_pixels_of_the_image(checkpoints, turned, tmp_path):
     from pycocotools.coco import COCO
 
     path, upright = turned
@@ -111,7 +111,7 @@ def test_classes_are_the_five_most_likely(checkpoints, turned, tmp_path):
 
 
 @pytest.mark.parametrize("task", NAMES)
-def test_odd_pictures_are_answered_or_named(checkpoints, odd_folder, tmp_path, task, capsys):
+def test_odd_images_are_answered_or_named(checkpoints, odd_folder, tmp_path, task, capsys):
     summary = predict(checkpoints[task], odd_folder, output=tmp_path / "out", progress=True, batch_size=3, score=0.6)
     assert {name for name, _ in summary.failed} == {"empty.jpg", "text.jpg", "gone.jpg", "header.jpg", "broken.mp4"}
     assert {name for name, _ in summary.notes} == {"cut.jpg", "cut.png", "moving.gif"}
@@ -132,31 +132,31 @@ def test_odd_pictures_are_answered_or_named(checkpoints, odd_folder, tmp_path, t
         assert read(tmp_path / "out" / "masks" / "grey16.png").shape == (70, 110)
 
 
-def test_a_cut_picture_is_answered_by_what_is_there(odd_folder):
+def test_a_cut_image_is_answered_by_what_is_there(odd_folder):
     from lightseg.data.io.lenient import read_image_leniently
 
     cut, note = read_image_leniently(odd_folder / "cut.jpg")
     whole, none = read_image_leniently(odd_folder / "whole.jpg")
-    assert "cut short" in note and none is None
+    assert "truncated" in note and none is None
     assert (cut[:24] == whole[:24]).mean() > 0.99 and not (cut[-10:] == whole[-10:]).all()
     assert np.abs(read_image_leniently(odd_folder / "colour16.tif")[0].astype(int)[..., ::-1] - read_image_leniently(
         odd_folder / "whole.png")[0]).max() <= 1  # fmt: skip
 
 
-def test_globs_batches_and_results_inside_the_source(checkpoints, picture, tmp_path):
+def test_globs_batches_and_results_inside_the_source(checkpoints, pixels, tmp_path):
     for name, side in (("a", 64), ("b", 64), ("c", 96), ("d", 64)):
-        Image.fromarray(cv2.resize(picture, (side, 64))).save(tmp_path / f"{name}.png")
+        Image.fromarray(cv2.resize(pixels, (side, 64))).save(tmp_path / f"{name}.png")
     out = tmp_path / "out"
     one = predict(checkpoints["seg"], str(tmp_path / "*.png"), output=out, batch_size=8)
     assert one.done == 4 and sorted(p.name for p in (out / "masks").iterdir()) == ["a.png", "b.png", "c.png", "d.png"]
-    again = predict(checkpoints["seg"], tmp_path, output=out, overwrite=True)  # its own results are no pictures to it
+    again = predict(checkpoints["seg"], tmp_path, output=out, overwrite=True)  # its own results are no images to it
     assert again.done == 4
     both = [e["file_name"] for e in json.loads((out / "results.json").read_text())]
     assert both == ["a.png", "b.png", "c.png", "d.png"]
 
 
-def test_an_old_checkpoint_without_its_run_has_the_defaults(tmp_path, picture, caplog):
-    Image.fromarray(picture).save(tmp_path / "a.png")
+def test_an_old_checkpoint_without_its_run_has_the_defaults(tmp_path, pixels, caplog):
+    Image.fromarray(pixels).save(tmp_path / "a.png")
     checkpoint = save_checkpoint(tmp_path / "run", "det", old_config={})
     assert predict(checkpoint, tmp_path / "a.png", output=tmp_path / "out", overlays=False).done == 1
     from lightseg.inference.runners import CheckpointRunner
@@ -175,11 +175,11 @@ def test_an_old_checkpoint_without_its_run_has_the_defaults(tmp_path, picture, c
     assert (contract.size, contract.crop_pct, contract.interpolation) == ((96, 96), 1.0, "bicubic")
 
 
-def test_one_failure_in_a_batch_costs_one_picture(checkpoints, picture, tmp_path, monkeypatch):
+def test_one_failure_in_a_batch_costs_one_image(checkpoints, pixels, tmp_path, monkeypatch):
     from lightseg.inference import runners
 
     for name, value in (("a", 10), ("b", 255), ("c", 20)):
-        Image.fromarray(np.full_like(picture, value)).save(tmp_path / f"{name}.png")
+        Image.fromarray(np.full_like(pixels, value)).save(tmp_path / f"{name}.png")
     real = runners.CheckpointRunner.__call__
 
     def fails_on_white(self, images, sizes):
