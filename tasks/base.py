@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from lightseg.catalog.tasks import get_task
 from lightseg.cpu_training import optimize_for_cpu
@@ -31,7 +32,7 @@ class Task(pl.LightningModule):
         model: the arguments of `lightseg.model.create_model`.
         optimizer, schedule: the groups of configs/train.yaml.
         progressive: the phases of the run.
-        freeze_bn: keep the backbone's batch-norm layers as they were loaded.
+        freeze_bn: keep statistics and affine weights of the backbone's batch-norm layers as they were loaded.
         channels_last: NHWC memory format.
     """
 
@@ -63,10 +64,12 @@ class Task(pl.LightningModule):
         )
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
+        self.frozen = [layer for layer in self.model.backbone.modules() if freeze_bn and isinstance(layer, _BatchNorm)]
+        for layer in self.frozen:  # here, because DistributedDataParallel registers parameters that require gradients
+            layer.requires_grad_(False)
         self.optimizer_options, self.schedule_options = optimizer, schedule
         self.progressive = progressive
         self.scheduled: dict[str, float] = {}  # values of this phase
-        self.freeze_bn = freeze_bn
         self.flip, self.scales = False, [1.0]
         self.wall_before = 0.0  # seconds of earlier sessions of a resumed run
         self._started = time.monotonic()
@@ -187,21 +190,20 @@ class Task(pl.LightningModule):
         if self.device.type == "cpu":
             optimize_for_cpu(self.model)
 
-    def train(self, mode: bool = True) -> "Task":
-        super().train(mode)
-        if mode and self.freeze_bn:
-            for module in self.model.backbone.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
-        return self
+    def on_train_start(self) -> None:
+        self.keep_frozen()
+
+    def on_validation_end(self) -> None:
+        self.keep_frozen()
+
+    def keep_frozen(self) -> None:
+        """Evaluation mode for the frozen layers: Lightning restores the mode of each module after an evaluation."""
+        for layer in self.frozen:
+            layer.eval()
 
     # -- optimizer ---------------------------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> Any:
-        if self.freeze_bn:
-            for module in self.model.backbone.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.requires_grad_(False)
         # Under mixed precision Lightning cannot clip gradients for a fused optimizer.
         clips = self.trainer.gradient_clip_val and "mixed" in str(self.trainer.precision)
         fuses = self.device.type == "cpu" and not clips
