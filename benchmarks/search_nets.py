@@ -5,7 +5,8 @@ import argparse
 import torch
 from torch import nn
 
-from lightseg.backbones.fbnet import conv_bn, make_block
+from lightseg.backbones.conv_bn import conv_bn
+from lightseg.backbones.fbnet_blocks import make_block
 from lightseg.backbones.supernet.gumbel import Decision, decisions, sample_choices
 from lightseg.backbones.supernet.layers import fit_channels
 from lightseg.backbones.supernet.supernet import create_supernet, subsample, unpool

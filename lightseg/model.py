@@ -120,7 +120,7 @@ def create_model(
         raise LightsegError(f"task={task} has no head named '{head_name}': {nearest(head_name, info.heads)}")
     head_info = info.heads[head_name]
     head_class = resolve(head_info.path)
-    is_classifier_head = getattr(head_class, "WHOLE_NET", False)
+    is_classifier_head = getattr(head_class, "NATIVE_CLASSIFIER", False)
     accepted = set(inspect.signature(head_class).parameters) - {"stages", "num_classes", "loss"}
     if is_classifier_head:
         accepted.add("dropout")  # of the net's classifier
@@ -131,7 +131,7 @@ def create_model(
     if architecture is None and is_arch(backbone) and not space:
         architecture = read_arch(backbone)
     output_stride = output_stride or info.output_stride
-    full_weights = resolve(head_info.whole_weights) if head_info.whole_weights else None
+    full_weights = resolve(head_info.full_weights) if head_info.full_weights else None
     full_state = full_weights.read(pretrained) if full_weights else None
     shared: dict[str, Any] = {
         "pretrained": pretrained if full_state is None else False,

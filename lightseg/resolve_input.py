@@ -7,7 +7,7 @@ publisher of the backbone's weights, and from the task's usual values (`TaskInfo
 from collections.abc import Mapping
 from typing import Any
 
-from lightseg.backbones.build import publishers_evaluation
+from lightseg.backbones.build import published_preprocessing
 from lightseg.catalog.tasks import PUBLISHED, TaskInfo
 
 
@@ -26,7 +26,7 @@ def resolve_input(
     """
     values = dict(info.input)
     if PUBLISHED in values.values():
-        published = publishers_evaluation(backbone)
+        published = published_preprocessing(backbone)
         if train_size is not None:
             published["size"] = train_size
         values = {key: published[key] if value == PUBLISHED else value for key, value in values.items()}

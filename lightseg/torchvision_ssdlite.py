@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lightseg.backbones.weights import match_in_order, read_state
 from lightseg.errors import LightsegError
-from lightseg.heads.default_boxes import BOXES_PER_PLACE
+from lightseg.heads.default_boxes import BOXES_PER_CELL
 
 log = logging.getLogger(__name__)
 CLASS_BIAS = "head.classification_head.module_list.0.1.bias"
@@ -38,7 +38,7 @@ def load(model: Any, state: Mapping[str, Tensor]) -> None:
     Raises:
         LightsegError: the weights belong to another net.
     """
-    classes = state[CLASS_BIAS].numel() // BOXES_PER_PLACE - 1
+    classes = state[CLASS_BIAS].numel() // BOXES_PER_CELL - 1
     target = model.state_dict()
     if (classes, model.head.num_classes) == (90, 80):
         state, classes = only_categories(state), 80
@@ -69,6 +69,6 @@ def only_categories(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     kept = torch.tensor([0, *COCO_IDS])
     chosen = dict(state)
     for key, value in state.items():
-        if key.startswith(CLASS_PREDICTORS) and value.ndim and len(value) == BOXES_PER_PLACE * 91:
-            chosen[key] = value.unflatten(0, (BOXES_PER_PLACE, 91))[:, kept].flatten(0, 1)
+        if key.startswith(CLASS_PREDICTORS) and value.ndim and len(value) == BOXES_PER_CELL * 91:
+            chosen[key] = value.unflatten(0, (BOXES_PER_CELL, 91))[:, kept].flatten(0, 1)
     return chosen

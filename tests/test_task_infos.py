@@ -69,8 +69,8 @@ def declared_variants(kind: type[nn.Module]) -> set[str]:
 def test_weights_that_hold_a_head_can_be_read(task, name):
     head = TASKS[task].heads[name]
     assert bool(head.pretrained) == bool(head.pretrained_hint) and set(head.pretrained) <= {bool, str}
-    if head.whole_weights:
-        module = resolve(head.whole_weights)
+    if head.full_weights:
+        module = resolve(head.full_weights)
         assert list(inspect.signature(module.read).parameters) == ["pretrained"]
         assert list(inspect.signature(module.load).parameters) == ["model", "state"]
 

@@ -1,6 +1,6 @@
-"""Lightweight nets as feature pyramids, by torch and timm alone.
+"""Lightweight nets as feature pyramids, with torch and timm alone.
 
-Importing this registers the nets that timm lacks into timm: `timm.create_model("micronet_m3", features_only=True)`.
+Importing this package registers the nets that timm lacks: `timm.create_model("micronet_m3", features_only=True)`.
 """
 
 from lightseg.backbones import fbnet, micronet, mobilenet, shufflenetv1, shufflenetv2, squeezenet  # noqa: F401

@@ -1,7 +1,7 @@
-"""timm's inverted-residual nets as the block tables that searches change: MobileNetV2, V3, MnasNet-B1.
+"""timm's inverted-residual nets as block tables for architecture search: MobileNetV2, V3, MnasNet-B1.
 
-`block_table("mobilenetv3_small")` is the `Arch` of timm's net, and `table_names` says which of timm's tensors is which
-of `lightseg.backbones.fbnet.FBNet`'s: with the weights copied, the two compute the same.
+`block_table("mobilenetv3_small")` is the `Arch` of timm's net, and `table_names` maps the layers of
+`lightseg.backbones.fbnet.FBNet` to timm's: with the weights copied, the two compute the same.
 
     python -m lightseg.backbones.block_table mobilenetv3_small > small_arch.yaml      # for backbone=small_arch.yaml
 """
@@ -29,7 +29,7 @@ from lightseg.errors import LightsegError, one_line
 
 ACTS: dict[str, Act] = {"ReLU": "relu", "Hardswish": "hswish", "HardSwish": "hswish", "ReLU6": "relu6"}
 GATES = ("Hardsigmoid", "HardSigmoid")
-# timm's layer -> FBNet's, by the kind of timm's block
+# timm's layer -> FBNet's layer, by the class of timm's block
 INVERTED = {"conv_pw": "expand.conv", "bn1": "expand.bn", "conv_dw": "depthwise.conv", "bn2": "depthwise.bn"}
 INVERTED |= {"conv_pwl": "project.conv", "bn3": "project.bn"}
 SEPARABLE = {"conv_dw": "depthwise.conv", "bn1": "depthwise.bn", "conv_pw": "project.conv", "bn2": "project.bn"}
@@ -38,15 +38,15 @@ PLAIN = {"conv": "conv", "bn1": "bn"}
 
 
 class _NoTable(Exception):
-    """What stands in the way."""
+    """The reason why a net cannot be written as an `Arch`."""
 
 
 @lru_cache
 def block_table(name: str) -> Arch:
-    """The architecture of a backbone's name.
+    """The architecture of a backbone.
 
     Raises:
-        LightsegError: an unknown name, or no inverted-residual net that an `Arch` can hold.
+        LightsegError: an unknown name, or a net that an `Arch` cannot describe.
     """
     for arch in ARCHS:
         if arch.name == name:
@@ -64,31 +64,31 @@ def block_table(name: str) -> Arch:
     return arch
 
 
-def table_names(arch: Arch, whole: bool) -> dict[str, str]:
-    """FBNet's layer -> timm's, of an `Arch` that `block_table` made. whole: with the layers after the pyramid's."""
-    found = {"stem.conv": "conv_stem", "stem.bn": "bn1"}
+def table_names(arch: Arch, with_classifier: bool) -> dict[str, str]:
+    """FBNet's layer -> timm's layer, for an `Arch` of `block_table`. with_classifier: also those after the pyramid."""
+    names = {"stem.conv": "conv_stem", "stem.bn": "bn1"}
     channels = arch.stem.out
     for s, stage in enumerate(arch.stages):
         for b, block in enumerate(stage):
-            names = PLAIN
+            layers = PLAIN
             if isinstance(block, Block):
-                names = (SEPARABLE if block.mid == channels else INVERTED) | (SQUEEZE if block.se else {})
-            found |= {f"stages.{s}.{b}.{ours}": f"blocks.{s}.{b}.{theirs}" for theirs, ours in names.items()}
+                layers = (SEPARABLE if block.mid == channels else INVERTED) | (SQUEEZE if block.se else {})
+            names |= {f"stages.{s}.{b}.{layer}": f"blocks.{s}.{b}.{timm_layer}" for timm_layer, layer in layers.items()}
             channels = block.out
-    if whole and isinstance(arch.head, PoolHead):
-        found |= {"project.conv": "conv_head", "classifier": "classifier"}
-    elif whole:
-        found |= {"head.conv": "conv_head", "head.bn": "bn2", "classifier": "classifier"}
-    return found
+    if with_classifier and isinstance(arch.head, PoolHead):
+        names |= {"project.conv": "conv_head", "classifier": "classifier"}
+    elif with_classifier:
+        names |= {"head.conv": "conv_head", "head.bn": "bn2", "classifier": "classifier"}
+    return names
 
 
 def plain_name(key: str) -> str:
-    """A tensor's or layer's name in FBNet, of its name in a pyramid, where timm writes `stages_0` and `stem_conv`."""
+    """The name in FBNet of a tensor or layer of a pyramid, where timm writes `stages_0` and `stem_conv`."""
     return re.sub(r"^(stem|stages)_", r"\1.", key)
 
 
 def is_table(name: str) -> bool:
-    """Whether a backbone's name is that of a net that is built of an `Arch` already."""
+    """Whether the backbone is built from an `Arch`."""
     return is_arch(name) or any(arch.name == name for arch in ARCHS)
 
 
@@ -97,21 +97,21 @@ def _table(name: str, net: Any) -> Arch:
     if not issubclass(kind, EfficientNet | MobileNetV3) or not hasattr(net, "conv_stem"):
         _refuse("its body is not a stem and blocks")
     _check_convs(net)
-    inner: set[bool] = set()  # whether a squeeze-and-excitation has a ReLU where its block has something else
+    se_relus: set[bool] = set()  # for blocks with another activation than ReLU: whether squeeze-and-excitation has ReLU
     stages = []
     channels = net.conv_stem.out_channels
     for stage in net.blocks:
         blocks: list[Block | Conv] = []
         for layer in stage:
-            blocks.append(_block(layer, channels, inner))
+            blocks.append(_block(layer, channels, se_relus))
             channels = blocks[-1].out
         stages.append(tuple(blocks))
-    if len(inner) > 1:
+    if len(se_relus) > 1:
         _refuse("the activations inside its squeeze-and-excitation layers differ")
     config = net.pretrained_cfg
     pixels = next((key for key, (mean, std) in PIXELS.items() if (config["mean"], config["std"]) == (mean, std)), None)
     if pixels is None:
-        _refuse(f"its pixels are normalised by {config['mean']} and {config['std']}")
+        _refuse(f"its images are normalized with mean {config['mean']} and std {config['std']}")
     head: PoolHead | ConvHead
     if issubclass(kind, MobileNetV3):
         if net.conv_head.bias is None or not isinstance(net.norm_head, nn.Identity):
@@ -125,13 +125,13 @@ def _table(name: str, net: Any) -> Arch:
         stages=tuple(stages),
         head=head,
         input_size=config["input_size"][-1],
-        se_relu=True in inner,
+        se_relu=True in se_relus,
         pixels=pixels,  # type: ignore[arg-type]
     )
 
 
-def _block(layer: Any, channels: int, inner: set[bool]) -> Block | Conv:
-    """channels: those that come in."""
+def _block(layer: Any, channels: int, se_relus: set[bool]) -> Block | Conv:
+    """channels: of the input."""
     if type(layer) is ConvBnAct:
         if layer.conv.kernel_size != (1, 1) or layer.has_skip:
             _refuse("it has a convolution among its blocks that is not 1x1")
@@ -153,13 +153,13 @@ def _block(layer: Any, channels: int, inner: set[bool]) -> Block | Conv:
         _refuse("a block leaves out its residual")
     act, se = _act(norm.act), not isinstance(layer.se, nn.Identity)
     if se:
-        squeezed, own = layer.se.conv_reduce.out_channels, _act(layer.se.act1)
+        squeezed, se_act = layer.se.conv_reduce.out_channels, _act(layer.se.act1)
         if squeezed != make_divisible(mid / 4, 8) or type(layer.se.gate).__name__ not in GATES:
             _refuse("its squeeze-and-excitation is not that of MobileNetV3")
-        if own not in ("relu", act):
-            _refuse(f"its squeeze-and-excitation has {own}")
+        if se_act not in ("relu", act):
+            _refuse(f"its squeeze-and-excitation has {se_act}")
         if act != "relu":
-            inner.add(own == "relu")
+            se_relus.add(se_act == "relu")
     return Block(layer.conv_dw.kernel_size[0], mid, out, stride, se, act)
 
 
@@ -182,22 +182,19 @@ def _refuse(reason: str) -> NoReturn:
     raise _NoTable(reason)
 
 
-def renamed(keys: Iterable[str], arch: Arch, whole: bool) -> dict[str, str]:
-    """FBNet's tensor, as `keys` write it -> timm's tensor."""
-    names = table_names(arch, whole)
-    found = {}
-    for key in keys:
-        layer, _, tensor = plain_name(key).rpartition(".")
-        found[key] = f"{names[layer]}.{tensor}"
-    return found
+def timm_keys(keys: Iterable[str], arch: Arch, with_classifier: bool) -> dict[str, str]:
+    """FBNet's tensor -> timm's tensor. keys: names of the tensors in `FBNet` or in its pyramid."""
+    names = table_names(arch, with_classifier)
+    layers_and_tensors = {key: plain_name(key).rpartition(".") for key in keys}
+    return {key: f"{names[layer]}.{tensor}" for key, (layer, _, tensor) in layers_and_tensors.items()}
 
 
-def main(words: list[str]) -> int:
-    if len(words) != 1:
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1:
         print("usage: python -m lightseg.backbones.block_table <backbone>", file=sys.stderr)
         return 2
     try:
-        print(format_arch(block_table(words[0])), end="")
+        print(format_arch(block_table(arguments[0])), end="")
     except LightsegError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2

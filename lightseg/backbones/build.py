@@ -1,4 +1,4 @@
-"""timm's net for a name, with its weights: what a pyramid and a classifier are made of."""
+"""timm's net for a name, with its weights, for `FeaturePyramid` and `Classifier`."""
 
 import logging
 from collections.abc import Mapping
@@ -21,10 +21,10 @@ from lightseg.catalog.arch import Arch
 from lightseg.catalog.arch_yaml import read_arch
 from lightseg.catalog.backbones import CATALOG, is_arch, is_known, unknown_message
 from lightseg.catalog.scaling import is_scaled
-from lightseg.errors import LightsegError
+from lightseg.errors import LightsegError, one_line
 
 log = logging.getLogger(__name__)
-MANY = 1_000_003  # classes: what depends on their number is then seen by its shape
+MANY_CLASSES = 1_000_003  # so that tensors which depend on the number of classes have a shape of their own
 
 
 def build_net(
@@ -35,16 +35,17 @@ def build_net(
     drop_path_rate: float = 0.0,
     **options: Any,
 ) -> tuple[nn.Module, str]:
-    """timm's net for a catalog name, a timm name, an architecture or its path, and the name it has: the one asked for,
-    unless a weight file is of a variant with a name of its own (megvii's ShuffleNetV2).
+    """timm's net for a catalog name, a timm name, an architecture or its path, and the name of the net.
+
+    The name differs from the argument if the weight file is of another variant (megvii's ShuffleNetV2).
 
     Args:
         pretrained: False, True (official weights) or a weight file.
-        bn_eps: epsilon of every batch norm, instead of the net's own.
+        bn_eps: epsilon of every batch norm; None: the net's default.
         options: timm's: `features_only`, `in_chans`, `num_classes`, `drop_rate`.
 
     Raises:
-        LightsegError: an unknown name, an option that the net has not, or weights that cannot be had.
+        LightsegError: an unknown name, an option that the net does not support, or weights that cannot be loaded.
     """
     arch = None
     if isinstance(name, Arch) or is_arch(name):
@@ -63,15 +64,15 @@ def build_net(
     if bn_eps is not None:
         set_bn_eps(net, name, bn_eps)
     if file is not None:
-        load_weights(net, name, file, state, whole=whole_net(name, arch))
+        load_weights(net, name, file, state, full_state(name, arch))
     return net, name
 
 
 def create(name: str, arch: Arch | None, pretrained: bool, options: dict[str, Any]) -> nn.Module:
-    """The net with the weights that timm loads, or random ones.
+    """The net, with weights that timm loads or random ones.
 
     Raises:
-        LightsegError: no pyramid, no weights or no stochastic depth for it.
+        LightsegError: the net has no weights, no stochastic depth, or is not a feature pyramid.
     """
     timm_name = CATALOG[name].timm_name if name in CATALOG else name
     net, failure = None, ""
@@ -85,8 +86,8 @@ def create(name: str, arch: Arch | None, pretrained: bool, options: dict[str, An
         weights = timm_options(name, timm_name)
         try:
             net = timm.create_model(timm_name, **options, **weights)
-        except Exception as error:  # of the hub, the network, the disk or the net itself: the last is looked for below
-            failure = one_line(error)
+        except Exception as error:  # of the hub, the network, the disk or the net, which is built without them below
+            failure = one_line(error)[:200]
     try:
         if net is None:
             if arch:
@@ -100,8 +101,8 @@ def create(name: str, arch: Arch | None, pretrained: bool, options: dict[str, An
     except Exception as error:  # timm raises whatever the net's own code raises
         if "drop_path_rate" in str(error):
             raise LightsegError(f"{name} has no stochastic depth: leave drop_path_rate at 0") from error
-        what = "feature pyramid" if options.get("features_only") else "classifier"
-        raise LightsegError(f"timm makes no {what} of {name}: {one_line(error)}") from error
+        kind = "feature pyramid" if options.get("features_only") else "classifier"
+        raise LightsegError(f"timm makes no {kind} of {name}: {one_line(error)[:200]}") from error
     if failure:
         raise LightsegError(weights_missing(name, failure))
     if options.get("features_only"):
@@ -114,20 +115,20 @@ def create(name: str, arch: Arch | None, pretrained: bool, options: dict[str, An
     return net
 
 
-def whole_net(name: str, arch: Arch | None) -> Mapping[str, Tensor]:
-    """Names and shapes in the state of the classification net, with more classes than anyone has: 0 bytes each."""
+def full_state(name: str, arch: Arch | None) -> Mapping[str, Tensor]:
+    """The state dict of the classification net with MANY_CLASSES, as meta tensors (names and shapes)."""
     with torch.device("meta"):
-        return create(name, arch, False, {"num_classes": MANY}).state_dict()
+        return create(name, arch, False, {"num_classes": MANY_CLASSES}).state_dict()
 
 
-def publishers_evaluation(name: str) -> dict[str, Any]:
-    """How the pictures were prepared that a published top-1 was measured on: `size`, `crop_pct`, `interpolation`."""
+def published_preprocessing(name: str) -> dict[str, Any]:
+    """The preprocessing with which a net's published top-1 was measured: `size`, `crop_pct`, `interpolation`."""
     if is_scaled(name):
         config = scaled_config(name)
     else:
-        known_to_timm = timm.get_pretrained_cfg(CATALOG[name].timm_name if name in CATALOG else name)
-        # a net that nobody published, one from a search: what timm takes where nothing is said
-        config = known_to_timm.to_dict() if known_to_timm else {"input_size": (3, 224, 224)}
+        timm_config = timm.get_pretrained_cfg(CATALOG[name].timm_name if name in CATALOG else name)
+        # an unpublished net, such as one from a search, has timm's defaults
+        config = timm_config.to_dict() if timm_config else {"input_size": (3, 224, 224)}
     resolved = resolve_data_config(pretrained_cfg=config, use_test_size=True)
     size = resolved["input_size"][-1]
     return {"size": size, "crop_pct": resolved["crop_pct"], "interpolation": resolved["interpolation"]}
@@ -139,7 +140,3 @@ def set_bn_eps(net: nn.Module, name: str, eps: float) -> None:
         raise LightsegError(f"{name} has no batch norm: leave bn_eps unset")
     for norm in norms:
         norm.eps = eps
-
-
-def one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

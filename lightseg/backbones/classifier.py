@@ -1,4 +1,4 @@
-"""A net with its own classifier, exactly as published, as a backbone: `create_classifier("micronet_m0")`."""
+"""A net with its published classifier, as a backbone: `create_classifier("micronet_m0")`."""
 
 from os import PathLike
 from typing import Any
@@ -11,13 +11,13 @@ from lightseg.catalog.arch import Arch
 
 
 class Classifier(nn.Module):
-    """A whole net, whose one "map" is its logits.
+    """A classification net. Its only "feature map" is the logits.
 
     Attributes:
         net: timm's classification net; its parameters keep timm's names.
-        name: the name it was asked for by.
-        stages: one `Stage`: as many channels as classes; a stride of 0, because nothing of the image's plane is left.
-        input_format: what its weights want of an image.
+        name: name of the net.
+        stages: one `Stage` with the number of classes as channels, and stride 0.
+        input_format: channel order and normalization that its weights expect.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Classifier(nn.Module):
         self.input_format = InputFormat.of(net, in_chans, input_format)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """x: normalised images [B, in_chans, H, W]. Returns a list of one entry, the logits [B, num_classes]."""
+        """x: normalized images [B, in_chans, H, W]. Returns a list with one entry, the logits [B, num_classes]."""
         return [self.net(x)]
 
 
@@ -49,13 +49,13 @@ def create_classifier(
 
     Args:
         name, in_chans, bn_eps, drop_path_rate, input_format: as for `create_backbone`.
-        num_classes: of the classifier. Weights of another number of classes are loaded without their classifier, and a
-            log line says so.
-        pretrained: False; True, official weights; or the path of a weight file.
-        drop_rate: dropout before the last layer; None: the net's own.
+        num_classes: of the classifier. Weights for another number of classes are loaded without their classifier, with
+            a warning in the log.
+        pretrained: False, True (official weights) or the path of a weight file.
+        drop_rate: dropout before the last layer; None: the net's default.
 
     Raises:
-        LightsegError: an unknown name, an option that the net has not, or weights that cannot be had.
+        LightsegError: an unknown name, an option that the net does not support, or weights that cannot be loaded.
     """
     options: dict[str, Any] = {"num_classes": num_classes, "in_chans": in_chans}
     if drop_rate is not None:

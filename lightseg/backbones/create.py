@@ -1,4 +1,4 @@
-"""Any net by its name: `create_backbone("mobilenetv3_large")`."""
+"""`create_backbone("mobilenetv3_large")`: a feature pyramid by its name."""
 
 from collections.abc import Sequence
 from os import PathLike
@@ -6,15 +6,15 @@ from typing import Any
 
 from torch import nn
 
-from lightseg.backbones.build import build_net, one_line
+from lightseg.backbones.build import build_net
 from lightseg.backbones.dilation import dilate
 from lightseg.backbones.pyramid import FeaturePyramid, expansions, first_blocks, real_stages
 from lightseg.catalog.arch import Arch
 from lightseg.catalog.backbones import CATALOG
-from lightseg.errors import LightsegError
+from lightseg.errors import LightsegError, one_line
 
 OUTPUT_STRIDES = (8, 16, 32)
-TAPS = {  # and why a net has none
+TAPS = {  # and the reason if a net has none
     "last": "",
     "first": "it is not a stem and a sequence of blocks",
     "expansion": "the first block of its deepest stride expands nothing",
@@ -36,65 +36,66 @@ def create_backbone(
     """Build a net as a feature pyramid.
 
     Args:
-        name: a catalog name (`list_backbones()`, docs/backbones.md), any timm name, with or without a weights tag, an
+        name: a catalog name (`list_backbones()`, docs/backbones.md), any timm name with or without a weights tag, an
             architecture or its path (`arch.yaml`), or an EfficientNet by its width and depth relative to B0
-            (`efficientnet_w1.1_d1.2`). Where a name is the catalog's and timm's, the catalog's is meant:
-            `efficientnet_b0` is the published net with TensorFlow's padding, timm's `tf_efficientnet_b0`.
-        pretrained: False; True, official weights (docs/backbones.md says whose); or the path of a weight file (`.pth`,
-            `.pt`, `.ckpt`, `.safetensors`) in timm's layout or an official one.
-        output_stride: largest stride of a map, 8, 16 or 32; beyond it strides become dilation.
-        in_chans: channels of the images; the first convolution of pretrained weights is adapted as timm does.
-        taps: where a map is taken: "last", after the last block of its stride; "first", after the first block of its
-            stride for all but the deepest map (as torchvision's LR-ASPP does), for nets made of blocks; "expansion",
-            as "last", but the last map but one is the expansion inside the first block of the deepest stride (as
-            SSDLite has it), for inverted residuals. Of several the first that the net can give.
-        dilate_strided: dilate the layers that lost their stride too, as torchvision's MobileNetV3 does.
-        bn_eps: epsilon of every batch norm, instead of the net's own.
+            (`efficientnet_w1.1_d1.2`). The catalog has precedence over timm: `efficientnet_b0` is the published net
+            with TensorFlow's padding, timm's `tf_efficientnet_b0`.
+        pretrained: False, True (official weights, docs/backbones.md) or the path of a weight file (`.pth`, `.pt`,
+            `.ckpt`, `.safetensors`) in timm's or an official layout.
+        output_stride: largest stride of a map, 8, 16 or 32; strides beyond it become dilation.
+        in_chans: channels of the images; the first convolution of pretrained weights is adapted as in timm.
+        taps: where the map of a stride is taken. "last": after its last block. "first": after its first block, except
+            for the deepest map (torchvision's LR-ASPP); for nets made of blocks. "expansion": as "last", but the last
+            map but one is the expansion inside the first block of the deepest stride (SSDLite); for inverted residuals.
+            From a sequence, the first that the net supports.
+        dilate_strided: also dilate the layers that lost their stride, as in torchvision's MobileNetV3.
+        bn_eps: epsilon of every batch norm; None: the net's default.
         drop_path_rate: stochastic depth, the rate of the deepest block.
-        input_format: None, the normalization that timm knows for the net; "bgr255", BGR in 0..255, on which megvii
-            trained its released ShuffleNets. It is declared (`FeaturePyramid.input_format`), not done.
+        input_format: None: timm's normalization for the net. "bgr255": BGR in 0..255, on which megvii trained its
+            released ShuffleNets. The pyramid declares it (`FeaturePyramid.input_format`) and does not apply it.
 
     Raises:
-        LightsegError: an unknown name, a stride, tap or option that the net cannot give, or weights that cannot be had.
+        LightsegError: an unknown name, a stride, tap or option that the net does not support, or weights that cannot be
+            loaded.
     """
     if output_stride not in OUTPUT_STRIDES:
         raise LightsegError(f"no output stride {output_stride}: choose from {', '.join(map(str, OUTPUT_STRIDES))}")
-    wanted = [taps] if isinstance(taps, str) else taps
-    if not wanted or any(choice not in TAPS for choice in wanted):
+    choices = [taps] if isinstance(taps, str) else taps
+    if not choices or any(choice not in TAPS for choice in choices):
         raise LightsegError(f"no taps {taps!r}: choose from {', '.join(TAPS)}")
     net, name = build_net(
         name, pretrained, bn_eps=bn_eps, features_only=True, in_chans=in_chans, drop_path_rate=drop_path_rate
     )
     size = probe_size(net, name)
-    tapped = find_taps(net, name, wanted, size, in_chans)
+    tapped = find_taps(net, name, choices, size, in_chans)
     if output_stride < 32:
         dilate(net, name, output_stride, size, in_chans, dilate_strided)
     pyramid = FeaturePyramid(net, name, in_chans, tapped, input_format)
     if name not in CATALOG or output_stride < 32 or tapped:
         try:
             pyramid.stages = real_stages(pyramid, size, in_chans)
-        except RuntimeError as error:  # maps that are to be added have come apart
-            raise LightsegError(f"{name} has no output stride {output_stride} ({one_line(error)})") from error
+        except RuntimeError as error:  # maps that the net adds have different sizes
+            raise LightsegError(f"{name} has no output stride {output_stride} ({one_line(error)[:200]})") from error
     if pyramid.output_stride > output_stride:
         raise LightsegError(f"{name} has no output stride {output_stride}, only {pyramid.output_stride}")
     return pyramid
 
 
 def find_taps(
-    net: nn.Module, name: str, wanted: Sequence[str], image_size: tuple[int, int], in_chans: int
+    net: nn.Module, name: str, choices: Sequence[str], image_size: tuple[int, int], in_chans: int
 ) -> Sequence[str | None]:
-    """The modules to be tapped, one a map, for the first of `wanted` that the net can give; none for "last"."""
-    for choice in wanted:
+    """The tapped module of each map, for the first of `choices` that the net supports; empty for "last"."""
+    for choice in choices:
         if choice == "last":
             return ()
-        found = first_blocks(net) if choice == "first" else expansions(net, image_size, in_chans)
-        if found is not None:
-            return found
-    raise LightsegError(f"{name} has no taps '{wanted[-1]}': {TAPS[wanted[-1]]}; it has taps 'last'")
+        taps = first_blocks(net) if choice == "first" else expansions(net, image_size, in_chans)
+        if taps is not None:
+            return taps
+    raise LightsegError(f"{name} has no taps '{choices[-1]}': {TAPS[choices[-1]]}; it has taps 'last'")
 
 
 def probe_size(net: nn.Module, name: str) -> tuple[int, int]:
-    """Pixels of the blank image a net is measured with: small, but some of timm's need more, or know one size only."""
+    """Size in pixels of the blank image for measuring a net. Some of timm's nets need a larger or a fixed size."""
     config: dict[str, Any] = net.pretrained_cfg  # type: ignore[assignment]
     if config.get("fixed_input_size"):
         _, height, width = config["input_size"]

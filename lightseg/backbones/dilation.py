@@ -1,13 +1,13 @@
-"""Output strides 8 and 16 for any convolutional pyramid, by one rule for every net.
+"""Output strides 8 and 16 for any convolutional pyramid.
 
-A layer whose stride would go past the wanted output stride gets stride 1, and every later layer is dilated by what was
-saved, so that it looks at the same input samples as before (the à trous algorithm: DeepLab, arXiv:1606.00915, section
-3.1). The strided layer itself reads the map before the stride and keeps its old rate; torchvision's MobileNetV3 dilates
-it as well (`dilate_strided`).
+A layer whose stride would exceed the output stride gets stride 1, and every later layer is dilated by the factor that
+was removed, so that it reads the same input samples as before (the à trous algorithm: DeepLab, arXiv:1606.00915,
+section 3.1). The strided layer itself keeps its dilation; torchvision's MobileNetV3 dilates it as well
+(`dilate_strided`).
 
-The rule needs, for each convolution and pooling, the nominal stride of its input. That is measured with one forward of
-a small blank image, because the order in which modules are registered is not the order in which they run (Xception
-registers each shortcut before the branch beside it).
+The nominal stride of the input of each convolution and pooling is measured with one forward pass of a small blank
+image: the order in which modules are registered is not always the order in which they run (Xception registers each
+shortcut before the branch beside it).
 """
 
 from collections.abc import Callable
@@ -48,10 +48,10 @@ def dilate(
     for path, before in inputs.items():
         layer: Any = net.get_submodule(path)
         stride = _pair(layer.stride)
-        # What is left of the layer's stride, and the rate at which it now has to read its input.
+        # the remaining stride of the layer, and its new dilation relative to the old one
         left = _each(lambda s, b: s if b * s <= output_stride else max(1, output_stride // b), stride, before)
-        reach = _each(lambda s, b: b * s if dilate_strided else b, stride, before)
-        rate = _each(lambda r, k: max(1, r // output_stride) if k > 1 else 1, reach, _pair(layer.kernel_size))
+        nominal = _each(lambda s, b: b * s if dilate_strided else b, stride, before)
+        rate = _each(lambda n, k: max(1, n // output_stride) if k > 1 else 1, nominal, _pair(layer.kernel_size))
         even = any(k % 2 == 0 for k in _pair(layer.kernel_size))
         if isinstance(layer, nn.AvgPool2d):
             mean_of_all = layer.count_include_pad and not layer.ceil_mode and not layer.divisor_override
@@ -67,18 +67,18 @@ def dilate(
             continue
         layer.dilation = _each(int.__mul__, _pair(layer.dilation), rate)
         if isinstance(layer.padding, str):
-            continue  # "same" and "valid" are worked out from the dilation
-        # 0 in nets with TensorFlow's SAME padding, whose layers pad by stride and dilation as they run.
+            continue  # torch derives "same" and "valid" from the dilation
+        # 0 in nets with TensorFlow's SAME padding, which depends on the input size and is computed in forward
         padding = _each(int.__mul__, _pair(layer.padding), rate)
         if isinstance(layer, nn.MaxPool2d) and max(padding) > min(_pair(layer.kernel_size)) // 2:
-            layer.padding = 0  # torch limits it to half the kernel, dilated or not
+            layer.padding = 0  # torch limits padding to half the undilated kernel
             _replace(net, path, nn.Sequential(_pad_lowest(padding), layer))
         else:
             layer.padding = padding
 
 
 class DilatedAvgPool2d(nn.Module):
-    """nn.AvgPool2d with a dilation: the mean of kernel_size samples that are `dilation` apart, padding counted as 0."""
+    """nn.AvgPool2d with a dilation: the mean of kernel_size samples that are `dilation` apart. Padding counts as 0."""
 
     def __init__(self, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class DilatedAvgPool2d(nn.Module):
 
 @torch.no_grad()
 def probe(module: nn.Module, image_size: Pair, in_chans: int) -> Any:
-    """What the net returns for one blank image, in evaluation mode: it leaves no trace and draws no random numbers."""
+    """The net's output for a blank image, in evaluation mode. Leaves the net and the random state unchanged."""
     weight = next(module.parameters())
     modes = {layer: layer.training for layer in module.modules()}
     module.eval()
@@ -105,7 +105,7 @@ def probe(module: nn.Module, image_size: Pair, in_chans: int) -> Any:
 
 
 def nominal_stride(pixels: int, cells: int) -> int:
-    """The power of two nearest to pixels / cells: nets that pad nothing have maps a little under their nominal size."""
+    """The power of two nearest to pixels / cells: maps of nets without padding are slightly below the nominal size."""
     return 2 ** max(0, round(log2(pixels / cells)))
 
 
@@ -117,8 +117,8 @@ def _note_stride(strides: dict[str, Pair], path: str, image_size: Pair) -> Calla
 
 
 def _replace(net: nn.Module, path: str, layer: nn.Module) -> None:
-    parent, _, own = path.rpartition(".")
-    setattr(net.get_submodule(parent), own, layer)
+    parent, _, name = path.rpartition(".")
+    setattr(net.get_submodule(parent), name, layer)
 
 
 def _pad_lowest(padding: Pair) -> nn.ConstantPad2d:

@@ -1,21 +1,21 @@
-"""FBNet A, B, C and FBNetV2 F0-F4, L1-L3, and any net of their blocks that is described by an `Arch`.
+"""FBNet A, B, C and FBNetV2 F0-F4, L1-L3, and any net of their blocks that an `Arch` describes.
 
 FBNet: Hardware-Aware Efficient ConvNet Design via Differentiable Neural Architecture Search (arXiv:1812.03443), and
 FBNetV2: Differentiable Neural Architecture Search for Spatial and Channel Dimensions (arXiv:2004.05565). The tables are
-in `fbnet_tables.py`; parameters in millions and multiply-adds (at `input_size`) in millions, counted here:
+in `fbnet_tables.py`. Counted parameters in millions, and multiply-adds in millions at `input_size`:
 
     fbnet_a 4.321, 244.5    fbnet_b 4.818, 291.0    fbnet_c 5.593, 378.1
     fbnetv2_f0 2.822, 66.3 (224)    f1 6.025, 56.2 (128)    f2 6.025, 85.2 (160)    f3 6.925, 121.4 (192)
     fbnetv2_f4 7.023, 237.6 (224)   l1 8.539, 325.0 (224)   l2 8.539, 422.6 (256)   l3 9.451, 748.6 (288)
 
-FBNet's convolutions have a bias before their batch norm, as the released nets have (timm's `fbnetc_100` has none, and
+FBNet's convolutions have a bias before their batch norm, as in the released nets (timm's `fbnetc_100` has none, and
 keeps 1x1 convolutions in blocks without expansion). FBNetV2's have none.
 
-Weights: those released are under CC-BY-NC 4.0, so no variant names a file; `pretrained=True` has nothing to load.
+Weights: the license of the released ones is CC-BY-NC 4.0, so there is nothing for `pretrained=True` to load.
 
-Initialisation: convolutions He-normal over the fan out, biases 0, classifier normal with deviation 0.01. FBNetV2 was
-trained with the last batch norm of each residual block at 0 in the beginning; that is `zero_init_last=True` and not the
-default, because such a block passes no gradient to its convolutions in the first step.
+Initialization: convolutions He-normal (fan out), biases 0, classifier normal with deviation 0.01. FBNetV2 was trained
+with the last batch norm of each residual block initialized to 0 (`zero_init_last=True`). That is not the default: such
+a block passes no gradient to its convolutions in the first step.
 """
 
 from collections import OrderedDict
@@ -33,7 +33,8 @@ from timm.data import (
 from timm.models import build_model_with_cfg
 from torch import Tensor, nn
 
-from lightseg.backbones.fbnet_blocks import Classifier, InvertedResidual, activation, conv_bn, make_block
+from lightseg.backbones.conv_bn import activation, conv_bn
+from lightseg.backbones.fbnet_blocks import Classifier, InvertedResidual, make_block
 from lightseg.backbones.fbnet_tables import ARCHS
 from lightseg.backbones.register import limit_stride, register
 from lightseg.catalog.arch import Act, Arch, IRPoolHead, PoolHead, check_arch, levels
@@ -47,15 +48,15 @@ PIXELS = {
 
 
 class FBNet(nn.Module):
-    """A net as its `Arch` says: `stem`, `stages`, `head` (1x1 convolution), pooling, `project`, `classifier`.
+    """The net of an `Arch`: `stem`, `stages`, `head` (1x1 convolution), pooling, `project`, `classifier`.
 
     Args:
         drop_rate: dropout before the classifier.
         drop_path_rate: stochastic depth, the rate of the deepest block; it grows linearly with depth.
-        zero_init_last: start with the last batch norm of each residual block at 0.
+        zero_init_last: initialize the last batch norm of each residual block to 0.
 
     Raises:
-        LightsegError: `arch` is no net.
+        LightsegError: `arch` is not a valid net.
     """
 
     def __init__(
@@ -107,10 +108,10 @@ class FBNet(nn.Module):
             self.head = conv_bn(channels, head.out, 1, bias=bias, act=head.act)
             self.project = nn.Identity()
         self.head_hidden_size = head.out
-        self.initialise(zero_init_last)
+        self.initialize(zero_init_last)
         self.classifier: nn.Module = Classifier(head.out, num_classes) if num_classes else nn.Identity()
 
-    def initialise(self, zero_init_last: bool) -> None:
+    def initialize(self, zero_init_last: bool) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -127,7 +128,7 @@ class FBNet(nn.Module):
         self.classifier = Classifier(self.head_hidden_size, num_classes) if num_classes else nn.Identity()
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """x: normalised images [B, in_chans, H, W]. Returns [B, num_features, ~H/32, ~W/32]."""
+        """x: normalized images [B, in_chans, H, W]. Returns [B, num_features, ~H/32, ~W/32]."""
         features: Tensor = self.head(self.stages(self.stem(x)))
         return features
 
@@ -151,10 +152,10 @@ def fbnet_from_arch(
     drop_path_rate: float = 0.0,
     output_stride: int = 32,
 ) -> nn.Module:
-    """What `timm.create_model` would build if the architecture, or the YAML file of one, were registered.
+    """The net of an architecture or of its YAML file, with the interface of `timm.create_model`.
 
     Raises:
-        LightsegError: the file cannot be read or holds no net.
+        LightsegError: the file cannot be read or does not describe a net.
     """
     if not isinstance(arch, Arch):
         arch = read_arch(Path(arch))
@@ -189,7 +190,7 @@ def fbnet_from_arch(
 
 
 def pool_size(arch: Arch) -> tuple[int, int]:
-    """Cells of the map before the pooling at `input_size`."""
+    """Height and width of the feature map before global pooling, at `input_size`."""
     cells = -(-arch.input_size // levels(arch)[-1].stride)
     return cells, cells
 

@@ -1,4 +1,4 @@
-"""The layers of FBNet and FBNetV2, which are MobileNetV2's and V3's too: `lightseg.backbones.fbnet` joins them."""
+"""The layers of FBNet and FBNetV2, also of MobileNetV2 and V3: `lightseg.backbones.fbnet` builds nets of them."""
 
 from collections import OrderedDict
 from typing import Any
@@ -7,30 +7,12 @@ import torch.nn.functional as F
 from timm.layers import DropPath, make_divisible
 from torch import Tensor, nn
 
+from lightseg.backbones.conv_bn import activation, conv_bn
 from lightseg.catalog.arch import Act, Block, Conv, Skip
 
 
-def activation(act: Act) -> nn.Module:
-    if act == "relu6":
-        return nn.ReLU6(inplace=True)
-    return nn.Hardswish() if act == "hswish" else nn.ReLU(inplace=True)
-
-
-def conv_bn(
-    in_chans: int, out_chans: int, kernel: int, *, stride: int = 1, groups: int = 1, bias: bool, act: Act | None = None
-) -> nn.Sequential:
-    """Convolution, batch norm, activation."""
-    layers: dict[str, nn.Module] = {
-        "conv": nn.Conv2d(in_chans, out_chans, kernel, stride, kernel // 2, groups=groups, bias=bias),
-        "bn": nn.BatchNorm2d(out_chans),
-    }
-    if act:
-        layers["act"] = activation(act)
-    return nn.Sequential(OrderedDict(layers))
-
-
 class ChannelShuffle(nn.Module):
-    """The channels of `groups` groups interleaved: [B, groups * n, H, W] in the order of [B, n * groups, H, W]."""
+    """Interleaves the channels of groups: [B, groups * n, H, W] in the order of [B, n * groups, H, W]."""
 
     def __init__(self, groups: int) -> None:
         super().__init__()
@@ -41,7 +23,7 @@ class ChannelShuffle(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Channels weighted by their means, through a quarter of them; the gate is a hard sigmoid."""
+    """Squeeze-and-excitation: squeezes to a quarter of the channels; the gate is a hard sigmoid."""
 
     def __init__(self, channels: int, act: Act) -> None:
         super().__init__()
@@ -56,9 +38,9 @@ class SqueezeExcite(nn.Module):
 
 
 class InvertedResidual(nn.Sequential):
-    """`expand`, `depthwise`, `se`, `project`, each with its batch norm; what a block has not is not there.
+    """`expand`, `depthwise`, `se`, `project`, the convolutions with batch norm; a block has only the layers it needs.
 
-    The input is added where stride and channels allow it. `se_act`: of `se`; None: the block's.
+    The input is added where stride is 1 and channels are equal. `se_act`: activation of `se`; None: the block's.
     """
 
     def __init__(self, in_chans: int, block: Block, bias: bool, drop_path: float, se_act: Act | None = None) -> None:
@@ -97,7 +79,7 @@ def make_block(
 
 
 class Classifier(nn.Conv2d):
-    """1x1 convolution over the pooled map, as released; a linear layer's weight [classes, in] loads too."""
+    """1x1 convolution on the pooled map, as in the released nets; it also loads a linear weight [classes, in]."""
 
     def __init__(self, in_chans: int, num_classes: int) -> None:
         super().__init__(in_chans, num_classes, 1)

@@ -1,8 +1,8 @@
 """The published architectures of FBNet (arXiv:1812.03443) and FBNetV2 (arXiv:2004.05565), block by block.
 
-FBNet's are those of its Figure 4 as released, FBNetV2's those of the nets released with the paper (F0 and L3 are not in
-it). All widths are in channels. L3 was published with expansion ratios e: `mid` is the incoming channels times e,
-rounded to a multiple of 8.
+FBNet's are those of Figure 4 as released, FBNetV2's those of the released nets (F0 and L3 are not in the paper). All
+widths are in channels. L3 was published with expansion ratios: `mid` is the input channels times the ratio, rounded to
+a multiple of 8.
 """
 
 from dataclasses import replace

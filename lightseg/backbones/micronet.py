@@ -1,12 +1,12 @@
 """MicroNet M0-M3: Image Recognition with Extremely Low FLOPs, ICCV 2021, arXiv:2108.05894, as released
-(github.com/liyunsheng13/micronet, MIT), whose weights load by name.
+(github.com/liyunsheng13/micronet, MIT); the released weights load by name.
 
-Every convolution is factorised. A k x k depthwise one is k x 1, then 1 x k ("micro-factorized"); a pointwise one is two
-1 x 1 convolutions in groups with channel shuffles between. Activations are Dynamic Shift-Max (shift_max.py).
+Every convolution is factorized. A k x k depthwise one is k x 1, then 1 x k ("micro-factorized"); a pointwise one is two
+grouped 1 x 1 convolutions with channel shuffles between them. Activations are Dynamic Shift-Max (shift_max.py).
 
     Block A     depthwise that widens, act, shuffle, grouped 1 x 1 to `out`, act, shuffle
     Block B, C  grouped 1 x 1 that widens, act, shuffle, depthwise, act, shuffle, grouped 1 x 1 to `out`, act, shuffle;
-                plus the input where shapes are equal. B is the first of them, and no different from C.
+                plus the input where shapes are equal. B is the first block C.
     Block C*    the last: grouped 1 x 1 that widens, act
 
     net  params    MAdds (convolutions and linear layers, + Shift-Max = published)   ImageNet-1k top-1
@@ -15,8 +15,8 @@ Every convolution is factorised. A k x k depthwise one is k x 1, then 1 x k ("mi
     M2   2.394 M   10.338 + 2.405 = 12.74 M                                          59.4
     M3   2.623 M   18.236 + 2.572 = 20.81 M                                          62.5
 
-Logits pass batch norm and h-swish, as released, so a batch of one cannot be trained on. Initialisation is the released
-one. Maps are taken before C*, whose 384 to 864 channels serve the classifier.
+Logits pass batch norm and h-swish, as released, so a batch of one cannot be trained on. Initialization is that of the
+released code. Feature maps are taken before C*, whose 384 to 864 channels are for the classifier.
 """
 
 from collections import OrderedDict
@@ -27,10 +27,11 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lightseg.backbones.conv_bn import conv_bn
 from lightseg.backbones.register import register
 from lightseg.backbones.shift_max import ChannelShuffle, ShiftMax
 
-Starts = tuple[tuple[float, float], tuple[float, float]]  # of a1, a2 and of b1, b2 in the inner Shift-Max
+Starts = tuple[tuple[float, float], tuple[float, float]]  # initial a1, a2 and b1, b2 of the inner Shift-Max
 
 
 class Block(NamedTuple):
@@ -40,12 +41,10 @@ class Block(NamedTuple):
     kernel: int
     stride: int
     out: int
-    expand: tuple[
-        int, int
-    ]  # how many times channels grow in the k x 1 and the 1 x k half; in B and C, in the first 1 x 1
+    expand: tuple[int, int]  # factors of the channels in the k x 1 and the 1 x k half; in B and C, in the first 1 x 1
     groups: tuple[int, int, int, int]  # of the first 1 x 1 and its shuffle, of the second 1 x 1 and its shuffle
-    acts: tuple[int, int, int]  # 2, 1: Shift-Max of as many mixtures; 0: ReLU6, and nothing at the output
-    r: int  # multiplies the reduction in Shift-Max's linear layers
+    acts: tuple[int, int, int]  # 2, 1: Shift-Max of that number of mixtures; 0: ReLU6, at the output the identity
+    r: int  # factor of the reduction in Shift-Max's linear layers
 
 
 # `named` and the Identities below give the tensors the key names of the released nets.
@@ -56,10 +55,10 @@ def named(name: str, *layers: nn.Module) -> nn.Sequential:
 
 
 def pointwise(inp: int, out: int, groups: int) -> nn.Sequential:
-    return named("conv", nn.Conv2d(inp, out, 1, groups=groups, bias=False), nn.BatchNorm2d(out))
+    return named("conv", *conv_bn(inp, out, groups=groups))
 
 
-def factorised(inp: int, mid: int, out: int, kernel: int, stride: int, groups: int) -> nn.Sequential:
+def factorized(inp: int, mid: int, out: int, kernel: int, stride: int, groups: int) -> nn.Sequential:
     """kernel x 1 convolution inp -> mid in `groups`, then 1 x kernel, mid -> out in mid groups."""
     pad = kernel // 2
     return named(
@@ -72,7 +71,7 @@ def factorised(inp: int, mid: int, out: int, kernel: int, stride: int, groups: i
 
 
 def swish_linear(inp: int, out: int) -> nn.Module:
-    """The classifier's layer, or with `out` 0 none."""
+    """A layer of the classifier; the identity for `out` 0."""
     return named("linear", nn.Linear(inp, out), nn.BatchNorm1d(out), nn.Hardswish()) if out else nn.Identity()
 
 
@@ -85,16 +84,16 @@ def output_act(act: int, channels: int, groups: int, reduction: int) -> nn.Modul
 
 
 def squeezed(channels: int, reduction: int) -> int:
-    """channels / reduction, to the nearest multiple of 4 that is not below nine tenths of it, and at least 4."""
-    wanted = channels // reduction
-    nearest = max(4, (wanted + 2) // 4 * 4)
-    return nearest + 4 if nearest < 0.9 * wanted else nearest
+    """channels / reduction, rounded to a multiple of 4, at least 4 and at least nine tenths of it."""
+    exact = channels // reduction
+    nearest = max(4, (exact + 2) // 4 * 4)
+    return nearest + 4 if nearest < 0.9 * exact else nearest
 
 
 def block_a(b: Block, inp: int, starts: Starts) -> nn.Sequential:
     mid, (_, g2, g3, g4), (_, y2, y3) = inp * b.expand[0] * b.expand[1], b.groups, b.acts
     return nn.Sequential(
-        factorised(inp, inp * b.expand[0], mid, b.kernel, b.stride, groups=inp),
+        factorized(inp, inp * b.expand[0], mid, b.kernel, b.stride, groups=inp),
         inner_act(y2, mid, g2, 8 * b.r, starts),
         ChannelShuffle(mid, g2, mid // 2) if y2 else ChannelShuffle(mid, g2),
         nn.Identity(),
@@ -110,7 +109,7 @@ def block_c(b: Block, inp: int, starts: Starts) -> nn.Sequential:
         pointwise(inp, mid, g1),
         inner_act(y1, mid, g2, 8 * b.r, starts),
         ChannelShuffle(mid, g2),
-        factorised(mid, mid, mid, b.kernel, b.stride, groups=mid),
+        factorized(mid, mid, mid, b.kernel, b.stride, groups=mid),
         nn.Identity(),
         inner_act(y2, mid, mid // g2 if g2 != 1 else 1, 8 * b.r, starts),
         ChannelShuffle(mid, mid // (4 if y1 and y2 else 2)) if y1 or y2 else nn.Identity(),
@@ -140,7 +139,7 @@ class MicroNet(nn.Module):
     def __init__(
         self,
         blocks: tuple[Block, ...],
-        stem: tuple[int, int],  # channels of its first half, and how many times the second has as many
+        stem: tuple[int, int],  # channels of its first half, and the factor of the second
         hidden: int,  # width of the classifier's hidden layer
         starts: Starts,
         num_classes: int = 1000,
@@ -149,7 +148,7 @@ class MicroNet(nn.Module):
     ) -> None:
         super().__init__()
         channels, stride = stem[0] * stem[1], 2
-        conv = factorised(in_chans, stem[0], channels, 3, 2, groups=1)
+        conv = factorized(in_chans, stem[0], channels, 3, 2, groups=1)
         layers: list[nn.Module] = [named("stem", conv, ChannelShuffle(channels, stem[0]), nn.ReLU6(inplace=True))]
         taps = {2: {"num_chs": channels, "reduction": 2, "module": "features.0"}}  # by stride: the last block of each
         for i, block in enumerate(blocks, start=1):
@@ -164,7 +163,7 @@ class MicroNet(nn.Module):
         self.classifier = nn.Sequential(
             swish_linear(channels, hidden), nn.Dropout(drop_rate), swish_linear(hidden, num_classes)
         )
-        self.apply(initialise)
+        self.apply(initialize)
 
     def forward_features(self, x: Tensor) -> Tensor:
         return self.features(x)
@@ -180,14 +179,14 @@ class MicroNet(nn.Module):
         return self.classifier[2]
 
     def reset_classifier(self, num_classes: int) -> None:
-        """A new last layer with its batch norm; 0: none, and the net gives `head_hidden_size` features."""
+        """A new last layer with its batch norm; 0: none, and the net returns `head_hidden_size` features."""
         self.num_classes = num_classes
         like = next(self.classifier.parameters())
-        self.classifier[2] = swish_linear(self.head_hidden_size, num_classes).apply(initialise).to(like)
+        self.classifier[2] = swish_linear(self.head_hidden_size, num_classes).apply(initialize).to(like)
 
 
-def initialise(layer: nn.Module) -> None:
-    """Convolutions N(0, sqrt(2 / (k * k * out))), whatever their groups; linear layers N(0, .01) without bias."""
+def initialize(layer: nn.Module) -> None:
+    """Convolutions N(0, sqrt(2 / (k * k * out))) regardless of groups; linear layers N(0, .01), biases 0."""
     if isinstance(layer, nn.Conv2d):
         height, width = layer.kernel_size
         nn.init.normal_(layer.weight, 0, sqrt(2 / (height * width * layer.out_channels)))
@@ -197,12 +196,12 @@ def initialise(layer: nn.Module) -> None:
 
 
 def is_official(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict has the key names of the released nets, which are ours too."""
+    """Whether a state dict has the key names of the released nets, which are also those of `MicroNet`."""
     return "features.0.stem.0.conv.0.weight" in state
 
 
 def without_other_classes(state: dict[str, Tensor], net: Any) -> dict[str, Tensor]:
-    """The state without a last layer for other classes than the net's. timm leaves out the linear part alone."""
+    """The state without a last layer for another number of classes. timm leaves out the linear part alone."""
     bias = state.get("classifier.2.linear.0.bias")
     if bias is None or len(bias) == net.num_classes:
         return state

@@ -1,12 +1,12 @@
-"""Widths and tails of timm's own mobile nets that timm has no name for.
+"""Widths and tails of timm's mobile nets that timm does not register.
 
 mobilenetv1_025, _050, _075: MobileNets (arXiv:1704.04861), Table 6: 41, 149 and 325 M multiply-adds.
 mnasnet_a1_035: MnasNet (arXiv:1807.11626), Table 4: 63 M multiply-adds.
-mobilenetv3_large_reduced, _small_reduced: MobileNetV3 (arXiv:1905.02244), section 6.4, "RF2": every channel of the
-blocks at stride 32 is halved, for dense tasks, which need fewer of them than 1000 classes do. The classifier's layer is
-halved too, as in torchvision's `reduced_tail`, whose parameters these nets have, in the same order.
+mobilenetv3_large_reduced, _small_reduced: MobileNetV3 (arXiv:1905.02244), section 6.4, "RF2": for dense tasks, the
+channels of the blocks at stride 32 are halved. The classifier's layer is halved too, as in torchvision's
+`reduced_tail`, whose parameters these nets have in the same order.
 
-The nets are timm's classes, built as timm's own variants are; only the numbers differ.
+The nets are timm's classes, built by timm's own functions; only the numbers differ.
 """
 
 from collections.abc import Callable
@@ -56,7 +56,7 @@ def _config(mean: tuple[float, ...], std: tuple[float, ...]) -> dict[str, Any]:
     }
 
 
-INCEPTION = _config(IMAGENET_INCEPTION_MEAN, IMAGENET_INCEPTION_STD)  # as timm's mobilenetv1_100
+INCEPTION = _config(IMAGENET_INCEPTION_MEAN, IMAGENET_INCEPTION_STD)  # that of timm's mobilenetv1_100
 IMAGENET = _config(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
 
 default_cfgs = generate_default_cfgs(
@@ -65,7 +65,7 @@ default_cfgs = generate_default_cfgs(
         "mobilenetv1_050": INCEPTION,
         "mobilenetv1_075": INCEPTION,
         "mnasnet_a1_035": IMAGENET,
-        # as torchvision's SSDLite, the only published weights with this tail
+        # that of torchvision's SSDLite, the only published weights with this tail
         "mobilenetv3_large_reduced": INCEPTION,
         "mobilenetv3_small_reduced": INCEPTION,
     }

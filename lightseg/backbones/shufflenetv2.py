@@ -1,16 +1,16 @@
-"""ShuffleNetV2 (Ma et al., arXiv:1807.11164, Table 5), twice: torchvision's nets, and the ones the authors released.
+"""ShuffleNetV2 (Ma et al., arXiv:1807.11164, Table 5), twice: torchvision's nets, and those the authors released.
 
-`shufflenetv2_x1_0` and its widths have torchvision's layers, keys and order of channels; its weights load as they are.
+`shufflenetv2_x1_0` and its widths have torchvision's layers, keys and order of channels, and load its weights.
 Parameters and multiply-adds: 0.5x 1.37 M, 40.5 M; 1x 2.28 M, 144.9 M; 1.5x 3.50 M, 295.8 M; 2x 7.39 M, 583.3 M.
 
-`shufflenetv2_x1_0_megvii` and its widths are the released nets (megvii-model/ShuffleNet-Series). They count what the
-paper printed: 41, 146, 299 and 591 M. Their first unit joins 24 channels of the shortcut branch with all others from
-the main one, where torchvision takes half and half; therefore no permutation makes one net out of the other, but for
-0.5x (24 and 24). And their units start with dealing the channels out, even ones past and odd ones into the main branch,
-where torchvision's end with interleaving the two. Keys are torchvision's here too: `from_megvii` renames. Those weights
-were trained on BGR pixels in 0..255, without normalisation, at 2x with dropout 0.2.
+`shufflenetv2_x1_0_megvii` and its widths are the released nets (megvii-model/ShuffleNet-Series), with the paper's
+multiply-adds: 41, 146, 299 and 591 M. Their first unit takes 24 channels from the shortcut branch and the others from
+the main branch; torchvision takes half and half, so except at 0.5x (24 and 24) no permutation turns one net into the
+other. Their units begin by splitting the channels, even ones to the shortcut and odd ones to the main branch;
+torchvision's end by interleaving the two. Keys are torchvision's here too: `from_megvii` renames. Those weights were
+trained on BGR pixels in 0..255, without normalization, at 2x with dropout 0.2.
 
-Not as torchvision: interleaving takes one copy instead of two and keeps channels_last.
+Different from torchvision: interleaving takes one copy instead of two and keeps channels_last.
 """
 
 from collections.abc import Mapping
@@ -19,10 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lightseg.backbones.conv_bn import conv_bn
 from lightseg.backbones.register import register
 from lightseg.errors import LightsegError
 
-UNITS = (4, 8, 4)  # in stages 2, 3 and 4, of which the first has stride 2
+UNITS = (4, 8, 4)  # in stages 2, 3 and 4; the first unit of a stage has stride 2
 STEM_CHANNELS = 24
 
 # width: channels of stage 2 (stages 3 and 4 have two and four times as many), of conv5; torchvision's weights.
@@ -34,12 +35,8 @@ VARIANTS = {
 }
 
 
-def conv(in_channels: int, channels: int, kernel_size: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(in_channels, channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
-
-
 class Unit(nn.Module):
-    """Figure 3 c (stride 1) and d (stride 2), as torchvision has them."""
+    """torchvision's unit: Figure 3 c (stride 1) and d (stride 2)."""
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -50,21 +47,13 @@ class Unit(nn.Module):
         self.branch1 = nn.Sequential()
         if stride == 2:
             self.branch1 = nn.Sequential(
-                conv(in_channels, in_channels, 3, stride, groups=in_channels),
-                nn.BatchNorm2d(in_channels),
-                conv(in_channels, shortcut),
-                nn.BatchNorm2d(shortcut),
-                nn.ReLU(inplace=True),
+                *conv_bn(in_channels, in_channels, 3, stride, in_channels),
+                *conv_bn(in_channels, shortcut, act="relu"),
             )
         self.branch2 = nn.Sequential(
-            conv(in_channels if stride == 2 else middle, middle),
-            nn.BatchNorm2d(middle),
-            nn.ReLU(inplace=True),
-            conv(middle, middle, 3, stride, groups=middle),
-            nn.BatchNorm2d(middle),
-            conv(middle, main),
-            nn.BatchNorm2d(main),
-            nn.ReLU(inplace=True),
+            *conv_bn(in_channels if stride == 2 else middle, middle, act="relu"),
+            *conv_bn(middle, middle, 3, stride, middle),
+            *conv_bn(middle, main, act="relu"),
         )
 
     def shortcut_channels(self, in_channels: int, channels: int) -> int:
@@ -73,12 +62,12 @@ class Unit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.stride == 2:
             return interleave(self.branch1(x), self.branch2(x))
-        past, main = x.chunk(2, 1)
-        return interleave(past, self.branch2(main))
+        shortcut, main = x.chunk(2, 1)
+        return interleave(shortcut, self.branch2(main))
 
 
 class ReleasedUnit(Unit):
-    """The same as the authors released it."""
+    """The unit of the authors' released nets."""
 
     def shortcut_channels(self, in_channels: int, channels: int) -> int:
         return in_channels if self.stride == 2 else channels // 2
@@ -90,7 +79,7 @@ class ReleasedUnit(Unit):
 
 
 def interleave(a: Tensor, b: Tensor) -> Tensor:
-    """[B, C, H, W] and the same -> [B, 2C, H, W] as a0 b0 a1 b1 ...: concatenated and shuffled in 2 groups."""
+    """Two maps [B, C, H, W] -> [B, 2C, H, W] with channels a0 b0 a1 b1 ..."""
     if b.is_contiguous(memory_format=torch.channels_last):
         nhwc = torch.stack((a.permute(0, 2, 3, 1), b.permute(0, 2, 3, 1)), 4).flatten(3)
         return nhwc.permute(0, 3, 1, 2)
@@ -115,9 +104,7 @@ class ShuffleNetV2(nn.Module):
         self.num_classes = num_classes
         self.in_chans = in_chans
         self.drop_rate = drop_rate
-        self.conv1 = nn.Sequential(
-            conv(in_chans, STEM_CHANNELS, 3, 2), nn.BatchNorm2d(STEM_CHANNELS), nn.ReLU(inplace=True)
-        )
+        self.conv1 = nn.Sequential(*conv_bn(in_chans, STEM_CHANNELS, 3, 2, act="relu"))
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         unit = ReleasedUnit if released else Unit
         channels = [STEM_CHANNELS] + [stage2_channels << stage for stage in range(3)]
@@ -126,9 +113,7 @@ class ShuffleNetV2(nn.Module):
             for before, after, count in zip(channels, channels[1:], UNITS, strict=False)
         ]
         self.stage2, self.stage3, self.stage4 = stages
-        self.conv5 = nn.Sequential(
-            conv(channels[-1], conv5_channels), nn.BatchNorm2d(conv5_channels), nn.ReLU(inplace=True)
-        )
+        self.conv5 = nn.Sequential(*conv_bn(channels[-1], conv5_channels, act="relu"))
         self.num_features = conv5_channels
         self.fc: nn.Module
         self.reset_classifier(num_classes)
@@ -159,13 +144,12 @@ class ShuffleNetV2(nn.Module):
 
 
 def is_megvii(state: Mapping[str, Tensor]) -> bool:
-    """Whether these are weights of a released ShuffleNetV2, by the names."""
+    """Whether a state dict has the key names of the released ShuffleNetV2."""
     return "features.0.branch_proj.0.weight" in state and "conv_last.0.weight" in state
 
 
 def from_megvii(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Released weights under the names of `shufflenetv2_x..._megvii`. Units were counted through all stages, and the
-    classifier had no bias: it becomes 0."""
+    """Released weights under the names of `shufflenetv2_x..._megvii`. The classifier, released without bias, gets 0."""
     units = [f"stage{stage}.{i}" for stage, count in zip((2, 3, 4), UNITS, strict=True) for i in range(count)]
     names = {"first_conv": "conv1", "conv_last": "conv5", "classifier.0": "fc"}
     for i, unit in enumerate(units):
@@ -182,16 +166,16 @@ def from_megvii(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def convert(state: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-    """Weights in torchvision's or in the released layout, for `net`.
+    """Weights in torchvision's or in the released layout, under the names of `net`.
 
     Raises:
-        LightsegError: released weights, but torchvision's net.
+        LightsegError: released weights for torchvision's net.
     """
     released = isinstance(net.get_submodule("stage2.0"), ReleasedUnit)
     if is_megvii(state) and not released:
         raise LightsegError(
             "these are megvii's released ShuffleNetV2 weights, whose units are not torchvision's: "
-            "build the net of the same width whose name ends in _megvii"
+            "take the backbone of the same width whose name ends in _megvii"
         )
     return from_megvii(state) if is_megvii(state) else state
 

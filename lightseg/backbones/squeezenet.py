@@ -1,7 +1,7 @@
 """SqueezeNet 1.0, its simple and complex bypass (arXiv:1602.07360, Tables 1 and 3), and SqueezeNet 1.1
 (github.com/forresti/SqueezeNet, SqueezeNet_v1.1), with torchvision's key names and outputs: its weights load by name.
 
-No batch norm; convolutions have biases; pooling rounds up and the stem does not pad. It ends at stride 16.
+No batch norm; convolutions have biases; pooling rounds up; the stem has no padding. The deepest stride is 16.
 
     net                           params   MAdds (224)  ImageNet-1k top-1
     squeezenet1_0                 1.248 M    818.9 M    57.5 (torchvision's weights 58.1)
@@ -9,9 +9,9 @@ No batch norm; convolutions have biases; pooling rounds up and the stem does not
     squeezenet1_0_complex_bypass  1.590 M   1165.3 M    58.8
     squeezenet1_1                 1.235 M    349.2 M    (torchvision's weights 58.2)
 
-A bypass adds a fire module's input to its output, after the ReLU of both halves: as it is where channels are equal
-(fire3, 5, 7, 9), and in the complex variant through a 1 x 1 convolution elsewhere (fire2, 4, 6, 8). Initialisation is
-torchvision's. Without classes the net gives the mean of its last map.
+A bypass adds a fire module's input to its output, after both ReLUs: the identity where channels are equal (fire3, 5, 7,
+9), and in the complex variant a 1 x 1 convolution elsewhere (fire2, 4, 6, 8). Initialization is torchvision's. Without
+classes the net returns the mean of its last map.
 """
 
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from lightseg.backbones.register import register
 
-# Channels of fire2 to fire9: of the squeeze, and of each of the two expansions.
+# Channels of fire2 to fire9: of `squeeze`, and of each of the two expansions.
 FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))
 
 
@@ -57,7 +57,7 @@ class SqueezeNet(nn.Module):
     Args:
         stem: channels and kernel of the first convolution.
         pools: numbers of the fire modules that follow a pooling.
-        bypass: none; around fire modules of equal channels; around all.
+        bypass: around no fire module ("none"), around those of equal channels ("simple"), or around all ("complex").
     """
 
     def __init__(

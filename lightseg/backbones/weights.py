@@ -1,10 +1,10 @@
 """Weight files: timm's layout, torchvision's, megvii's ShuffleNets, MicroNet's and lukemelas' EfficientNets.
 
-Files are data and never code: `.safetensors`, or pickles read with `weights_only`. A file either fits as a whole, apart
-from a classifier that the net does not have or has for other classes, or is refused; nothing is loaded by half.
+Files contain data and never code: `.safetensors`, or pickles read with `weights_only`. All tensors of a file must fit,
+except a classifier that the net lacks or has for other classes; a file is never loaded in part.
 
-Layouts that name a net's tensors otherwise and list them in the same order are matched in order, each tensor by kind
-and shape. megvii's ShuffleNetV2 orders its channels otherwise too: `shufflenetv2.from_megvii`.
+Layouts with other names and the same order of tensors are matched in order, with checks of kind and shape. megvii's
+ShuffleNetV2 also has another order: `shufflenetv2.from_megvii`.
 """
 
 import logging
@@ -26,68 +26,69 @@ State = Mapping[str, Tensor]
 log = logging.getLogger(__name__)
 
 
-def load_weights(net: nn.Module, name: str, path: Path, source: State, whole: State) -> None:
-    """Load weights into timm's net, with or without its classifier: all of the file or nothing.
+def load_weights(net: nn.Module, name: str, path: Path, source: State, full: State) -> None:
+    """Load weights into timm's net, with or without its classifier.
 
     Args:
-        path, source: the file, and what `read_state` read from it.
-        whole: names and shapes of the classification net, of which `net` may have less, with a number of classes that
-            no net has.
+        path, source: the file, and its content from `read_state`.
+        full: state of the classification net, of which `net` may be a part (`build.full_state`).
 
     Raises:
-        LightsegError: the weights are another net's.
+        LightsegError: the weights are of another net.
     """
     target = net.state_dict()
     if "first_conv.0.weight" in source:
         log.warning(
-            f"{path} has the layout of megvii's ShuffleNets, whose released weights want BGR pixels in 0..255: "
+            f"{path} has the layout of megvii's ShuffleNets, whose released weights expect BGR pixels in 0..255: "
             "for those, give input_format=bgr255"
         )
     if shufflenetv2.is_megvii(source):
         source = shufflenetv2.from_megvii(source)
-    classifier = [key for key in target if key in whole and target[key].shape[:1] != whole[key].shape[:1]]
+    classifier = [key for key in target if key in full and target[key].shape[:1] != full[key].shape[:1]]
     try:
-        named = match_by_name(source, target, whole, classifier)
+        named = match_by_name(source, target, full, classifier)
         state = named or match_in_order(source, target, classifier)
     except LightsegError as error:
         raise LightsegError(f"{path} does not hold weights of {name}: {error}") from error
     if left := [key for key in classifier if key not in state]:
-        log.warning(f"{path}: its classifier is of other classes and was left out ({shorten(left, 3)} start at random)")
+        log.warning(
+            f"{path}: its classifier is for other classes and was not loaded ({shorten(left, 3)} start at random)"
+        )
     if not named and not is_same_net(source):
         eps = sorted({m.eps for m in net.modules() if isinstance(m, nn.BatchNorm2d)})
         padding = ", and TensorFlow's SAME padding" if any(isinstance(m, Conv2dSame) for m in net.modules()) else ""
         log.warning(
-            f"{path} has another layout and was matched to {name} by order and shape; it loses accuracy unless it was "
-            f"trained, like this net, with batch norm eps {', '.join(map(str, eps))} (bn_eps){padding}"
+            f"{path} has another layout and was matched to {name} by order and shape: it loses accuracy unless it was "
+            f"trained with batch norm eps {', '.join(map(str, eps))} (bn_eps){padding}, as this net"
         )
     net.load_state_dict({**target, **state})
 
 
 def is_same_net(source: State) -> bool:
-    """Whether a layout is known to be of nets that compute what ours do: MicroNet's and lukemelas' EfficientNets."""
+    """Whether the layout is of nets that compute the same as those here: MicroNet's and lukemelas' EfficientNets."""
     return micronet.is_official(source) or "_conv_stem.weight" in source
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a `.pth`, `.pt`, `.ckpt` or `.safetensors` file by name, out of the usual wrappings. Of a
-    checkpoint of a run, those of its backbone.
+    """The tensors of a `.pth`, `.pt`, `.ckpt` or `.safetensors` file by name, without the usual wrappings. From a
+    run's checkpoint, those of the backbone.
 
     Raises:
-        LightsegError: no such file, damaged, holding code, or without tensors.
+        LightsegError: the file does not exist, is damaged, contains code, or has no tensors.
     """
     tensors = _read_tensors(path)
-    ours = "backbone.net."
-    return {key.partition(ours)[2]: value for key, value in tensors.items() if ours in key} or tensors
+    prefix = "backbone.net."
+    return {key.partition(prefix)[2]: value for key, value in tensors.items() if prefix in key} or tensors
 
 
 def read_head(path: Path) -> dict[str, Tensor]:
-    """The tensors of the head in a checkpoint of a run, by the head's own names; empty for every other file.
+    """The tensors of the head in a run's checkpoint, by the head's names; empty for every other file.
 
     Raises:
         LightsegError: as `read_state`.
     """
-    ours = "model.head."
-    return {key.removeprefix(ours): value for key, value in _read_tensors(path).items() if key.startswith(ours)}
+    prefix = "model.head."
+    return {key.removeprefix(prefix): value for key, value in _read_tensors(path).items() if key.startswith(prefix)}
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
@@ -97,9 +98,9 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         content = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except UnpicklingError as error:
         raise LightsegError(
-            f"{path} is damaged or holds code, which is never run; save its state_dict alone"
+            f"{path} is damaged or contains code, which is never run: save its state_dict alone"
         ) from error
-    except Exception as error:  # both readers fail in as many ways as a file can be wrong
+    except Exception as error:  # damaged files fail in many ways
         raise LightsegError(f"{path} is damaged or not a weight file ({type(error).__name__})") from error
     for wrapping in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(wrapping), dict):
@@ -118,84 +119,84 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def match_by_name(
-    source: State, target: State, whole: Collection[str], classifier: Collection[str] = ()
+    source: State, target: State, full: Collection[str], classifier: Collection[str] = ()
 ) -> dict[str, Tensor]:
-    """The tensors of `source` under the names of `target`; empty if it has none of them.
+    """The tensors of `source` under the names of `target`; empty if no names match.
 
-    timm's feature wrappers rename (`conv1` becomes `body.conv1`, `stem.0` becomes `stem_0`): both names are looked for.
+    timm's feature wrappers rename (`conv1` becomes `body.conv1`, `stem.0` becomes `stem_0`): both names match.
 
     Raises:
-        LightsegError: a name is missing, a shape differs, or the source has more of the same parts than the whole net.
+        LightsegError: a name is missing, a shape differs, or the source has more of a module than the full net.
     """
-    found = {key: alias for key in target for alias in _aliases(key) if alias in source}
-    if not any(alias.endswith(".weight") for alias in found.values()):
+    names = {key: alias for key in target for alias in _aliases(key) if alias in source}
+    if not any(alias.endswith(".weight") for alias in names.values()):
         return {}
-    missing = [key for key in target if key not in found and not _is_counter(key)]
+    missing = [key for key in target if key not in names and not _is_counter(key)]
     if missing:
         raise LightsegError(f"it lacks {shorten(missing, 3)}")
-    parts = {alias.split(".")[0] for alias in found.values()}
+    parts = {alias.split(".")[0] for alias in names.values()}
     surplus = [
         key
-        for key in source.keys() - set(found.values()) - set(whole)
+        for key in source.keys() - set(names.values()) - set(full)
         if key.split(".")[0] in parts and not _is_counter(key)
     ]
     if surplus:
         raise LightsegError(f"the net has no {shorten(sorted(surplus), 3)}")
-    return _fitted(found, source, target, classifier)
+    return _fitted(names, source, target, classifier)
 
 
 def match_in_order(source: State, target: State, classifier: Collection[str] = ()) -> dict[str, Tensor]:
-    """The tensors of `source` under the names of `target`, the first with the first and so on: layouts whose entries
-    come in timm's order under other names. What `source` has beyond the last is its head and is left out.
+    """The tensors of `source` under the names of `target`, matched in order. Further tensors of `source`, those of its
+    head, are left out.
 
     Raises:
-        LightsegError: two tensors that meet differ in shape or in kind (weight, bias, ...), or `source` ends too early.
+        LightsegError: matched tensors differ in shape or in kind (weight, bias, ...), or `source` has too few.
     """
-    theirs = [key for key in source if not _is_counter(key)]
-    ours = [key for key in target if not _is_counter(key)]
-    if len(theirs) < len(ours):
+    source_keys = [key for key in source if not _is_counter(key)]
+    keys = [key for key in target if not _is_counter(key)]
+    if len(source_keys) < len(keys):
         raise LightsegError(
-            f"it has {len(theirs)} tensors and the net {len(ours)}, from {shorten(ours[len(theirs) :], 3)} on"
+            f"it has {len(source_keys)} tensors and the net {len(keys)}, from {shorten(keys[len(source_keys) :], 3)} on"
         )
-    for a, b in zip(theirs, ours, strict=False):
-        if a.rpartition(".")[2] != b.rpartition(".")[2]:
-            raise LightsegError(f"where the net has {b}, it has {a}")
-    return _fitted(dict(zip(ours, theirs, strict=False)), source, target, classifier)
+    for key, source_key in zip(keys, source_keys, strict=False):
+        if key.rpartition(".")[2] != source_key.rpartition(".")[2]:
+            raise LightsegError(f"where the net has {key}, it has {source_key}")
+    return _fitted(dict(zip(keys, source_keys, strict=False)), source, target, classifier)
 
 
 def _fitted(names: Mapping[str, str], source: State, target: State, classifier: Collection[str]) -> dict[str, Tensor]:
-    """The tensors of `source` for the names of `target`. The first convolution's three input channels become as many as
-    the net has, linear layers 1x1 convolutions, and a classifier of other classes is left out."""
-    fitted, wrong = {}, []
+    """The tensors of `source` for the names of `target`: the first convolution adapted to the net's input channels,
+    linear layers as 1x1 convolutions, without a classifier for other classes."""
+    fitted, differences = {}, {}
     stem = next((name for name in names if target[name].ndim == 4), None)
-    for name, theirs in names.items():
-        value, wanted = source[theirs], target[name].shape
-        if value.ndim == 2 and wanted[2:] == (1, 1):
+    for name, source_name in names.items():
+        value, shape = source[source_name], target[name].shape
+        if value.ndim == 2 and shape[2:] == (1, 1):
             value = value[..., None, None]
         if (
             name == stem
             and value.ndim == 4
-            and value.shape[1] == 3 != wanted[1]
+            and value.shape[1] == 3 != shape[1]
             and value[:, 0].shape == target[name][:, 0].shape
         ):
-            value = adapt_input_conv(wanted[1], value)
-        if value.shape != wanted:
-            wrong.append((name, f"{theirs} {tuple(value.shape)} where the net has {tuple(wanted)}"))
+            value = adapt_input_conv(shape[1], value)
+        if value.shape != shape:
+            differences[name] = f"{source_name} {tuple(value.shape)} where the net has {tuple(shape)}"
         fitted[name] = value
-    if wrong and all(name in classifier for name, _ in wrong):
+    if differences and differences.keys() <= set(classifier):
         return {name: value for name, value in fitted.items() if name not in classifier}
-    if wrong:
-        raise LightsegError(f"it has {shorten([what for _, what in wrong], 3)}")
+    if differences:
+        raise LightsegError(f"it has {shorten(list(differences.values()), 3)}")
     return fitted
 
 
 def _aliases(key: str) -> list[str]:
-    """The names under which the unwrapped timm net may keep a parameter."""
+    """The possible names of a parameter in the unwrapped timm net."""
     part, _, rest = key.partition(".")
     flattened = [f"{part[:i]}.{part[i + 1 :]}.{rest}" for i, letter in enumerate(part) if letter == "_"]
     return [key, *([rest] if part in ("body", "model") else []), *flattened]
 
 
 def _is_counter(key: str) -> bool:
-    """Batch norm's count of batches, which old files lack and no forward uses."""
+    """Whether it is batch norm's count of batches, which old files lack and no forward pass uses."""
     return key.endswith("num_batches_tracked")

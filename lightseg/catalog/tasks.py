@@ -27,7 +27,7 @@ class HeadInfo:
         pretrained: the kinds of `pretrained=` whose weights hold the head too, so that the model needs no training:
             bool for official weights, str for a weight file.
         pretrained_hint: such a choice, as a user types it.
-        whole_weights: module with `read(pretrained)` and `load(model, state)` for weight files of backbone and head
+        full_weights: module with `read(pretrained)` and `load(model, state)` for weight files of backbone and head
             together.
     """
 
@@ -35,7 +35,7 @@ class HeadInfo:
     variants: tuple[str, ...] = ()
     pretrained: tuple[type, ...] = ()
     pretrained_hint: str = ""
-    whole_weights: str = ""
+    full_weights: str = ""
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ register_task(
                 variants=("torchvision",),
                 pretrained=(str,),
                 pretrained_hint="pretrained=<the file of torchvision's SSDLite>",
-                whole_weights="lightseg.torchvision_ssdlite",
+                full_weights="lightseg.torchvision_ssdlite",
             )
         },
         formats={

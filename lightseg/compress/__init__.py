@@ -1,10 +1,8 @@
-"""Deep Compression (Han et al., arXiv:1510.00149) of any net: pruning, shared weights, entropy coding.
+"""Deep Compression (Han et al., arXiv:1510.00149) of any net: pruning, weight sharing, entropy coding.
 
-    pruning.py      the smallest weights become zero, and stay zero while the others are trained on
-    sharing.py      the weights of a layer take a few values: k-means
-    coding.py       a tensor of few values as short streams of bytes, and back without a loss
-    file.py         one file of a model, which `lightseg.checkpoint.load_model` reads
-    compressing.py  all of it on a checkpoint: `lightseg compress`
+    pruning.py   the smallest weights become zero, and stay zero in fine-tuning
+    sharing.py   the weights of a layer get at most 2^bits values: k-means
+    api.py       `lightseg compress`: both on a checkpoint, and the file (lightseg/compressed_file.py)
 
-Only pruning and sharing change numbers, both in the model itself: what a file holds is that model exactly.
+Pruning and sharing change the model in memory; the file is lossless.
 """

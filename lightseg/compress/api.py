@@ -1,4 +1,4 @@
-"""`compress`: from a checkpoint to a small file that `load_model` reads back."""
+"""`compress`: a small file of a checkpoint, which `load_model` reads."""
 
 import os
 from pathlib import Path
@@ -26,18 +26,18 @@ def compress(
     """Prune, share and code the weights of a run's checkpoint.
 
     Args:
-        checkpoint: of a run, `.../checkpoints/best.ckpt`, at best of one that was fine-tuned with `prune.sparsity`.
+        checkpoint: of a run, `.../checkpoints/best.ckpt`, if possible one that was fine-tuned with `prune.sparsity`.
         path: of the file; None: beside the checkpoint, `best.8bit.compressed`.
-        sparsity, scope: as for `lightseg.compress.pruning.prune`; a checkpoint that has as many zeros already keeps
-            them, 0 prunes nothing.
-        bits: at most 2^bits values a layer.
-        overwrite: an existing file.
+        sparsity, scope: as for `lightseg.compress.pruning.prune`; 0 prunes nothing. Weights that are zero already
+            count and stay zero.
+        bits: at most 2^bits values per layer.
+        overwrite: whether to replace an existing file.
 
     Returns:
         The report of `compress_model`.
 
     Raises:
-        LightsegError: a checkpoint that cannot be read safely, values out of range, a file that exists or cannot be
+        LightsegError: the checkpoint cannot be read safely, a value is out of range, or the file exists or cannot be
             written.
     """
     checkpoint = Path(checkpoint)
@@ -56,12 +56,12 @@ def compress(
 def compress_model(
     model: Model, path: str | Path, *, sparsity: float = 0.0, scope: str = "layer", bits: int = 8
 ) -> dict[str, Any]:
-    """The same of a model in memory, which is changed in place: `load_model(path)` then gives exactly its outputs.
+    """The same for a model in memory, which is changed in place. `load_model(path)` then returns exactly this model.
 
     Returns:
-        `file`, `bytes`, `bytes_before` (of its state uncompressed: 4 a parameter), `parts` (bytes of `positions`,
-        `codes`, `tables`, `plain`, `header`), `weights` (of convolutions and linear layers), `kept` (share of these
-        that is not zero), `bits`.
+        `file`, `bytes`, `bytes_before` (of the uncompressed state), `parts` (bytes of `positions`, `codes`, `tables`,
+        `plain`, `header`), `weights` (number in convolutions and linear layers), `kept` (fraction of these that is not
+        zero), `bits`.
     """
     state = model.state_dict()
     before = sum(tensor.numel() * tensor.element_size() for tensor in state.values())

@@ -1,8 +1,8 @@
 """Weight sharing: the weights of a layer take the values of 2^bits centroids (arXiv:1510.00149, section 3).
 
-Centroids begin spread evenly over the range of the weights, which section 3.2 of the paper found best, and become the
-k-means of the layer's weights by Lloyd's iteration. Different from the paper: the evenly spread centroids leave out the
-gap around zero that pruning has made, where no weight is, and centroids are not trained on.
+Centroids are the k-means of the layer's weights by Lloyd's algorithm. Initially they are spread evenly over the range
+of the weights, which section 3.2 of the paper found best. Different from the paper: the initial centroids leave out the
+gap around zero that pruning makes, and centroids are not fine-tuned.
 """
 
 import numpy as np
@@ -12,20 +12,21 @@ from torch import nn
 from lightseg.compress.pruning import layer_weights
 from lightseg.errors import LightsegError
 
-MOST_BITS = 8  # a code is a byte
-MOST_ITERATIONS = 1000  # of Lloyd: a bound that is hardly met, an iteration costs 2^bits binary searches
+MAX_BITS = 8  # a code is a byte
+MAX_ITERATIONS = 1000  # of Lloyd's algorithm, rarely reached; an iteration costs 2^bits binary searches
 
 
 @torch.no_grad()
 def share_weights(model: nn.Module, bits: int) -> None:
-    """Replace the weights of convolutions and linear layers, in place, by at most 2^bits values a layer. Zeros stay
-    zeros and need no value; a layer of fewer values keeps them.
+    """Replace the weights of convolutions and linear layers, in place, by at most 2^bits values per layer.
+
+    Zeros stay zero and do not count as a value; a layer with fewer values keeps them.
 
     Raises:
-        LightsegError: a number of bits other than 1 to 8.
+        LightsegError: `bits` is not 1 to 8.
     """
-    if not 1 <= bits <= MOST_BITS:
-        raise LightsegError(f"weights are shared with 1 to {MOST_BITS} bits (8 and 6 were published), not {bits}")
+    if not 1 <= bits <= MAX_BITS:
+        raise LightsegError(f"bits={bits}: must be 1 to {MAX_BITS} bits (8 and 6 were published)")
     for weight in layer_weights(model).values():
         values = weight.detach().cpu().contiguous().numpy()
         used = values != 0
@@ -36,10 +37,10 @@ def share_weights(model: nn.Module, bits: int) -> None:
 
 
 def kmeans(values: np.ndarray, count: int) -> np.ndarray:
-    """At most `count` centroids [K] float32, ascending, of float32 values [N]; none of no values.
+    """At most `count` centroids float32 [K], ascending, of float32 values [N], which may be empty.
 
-    In one dimension a cluster is a stretch of the sorted values: an iteration is a binary search for its ends, and
-    differences of running sums.
+    In one dimension a cluster is an interval of the sorted values: an iteration is a binary search for its ends and
+    differences of cumulative sums.
     """
     distinct = np.unique(values)
     if len(distinct) <= count:
@@ -48,19 +49,19 @@ def kmeans(values: np.ndarray, count: int) -> np.ndarray:
     sums = np.concatenate([[0.0], np.cumsum(ordered)])
     centroids = _spread(ordered, count)
     ends = np.zeros(count + 1, np.int64)
-    for _ in range(MOST_ITERATIONS):
+    for _ in range(MAX_ITERATIONS):
         inner = np.searchsorted(ordered, (centroids[1:] + centroids[:-1]) / 2)
         before, ends = ends, np.concatenate([[0], inner, [len(ordered)]])
         if np.array_equal(ends, before):
             break
         sizes = np.diff(ends)
         means = np.diff(sums[ends]) / np.maximum(sizes, 1)
-        centroids = np.where(sizes > 0, means, centroids)  # an empty one waits where it is
+        centroids = np.where(sizes > 0, means, centroids)  # those of empty clusters stay
     return np.unique(centroids[np.diff(ends) > 0].astype(np.float32))
 
 
 def _spread(ordered: np.ndarray, count: int) -> np.ndarray:
-    """`count` values evenly over the range of ascending nonzero ones, without the gap between those of either sign."""
+    """`count` values, evenly over the range of ascending nonzero values without the gap around zero."""
     below, above = ordered[ordered < 0], ordered[ordered > 0]
     if not len(below) or not len(above):
         return np.linspace(ordered[0], ordered[-1], count)
@@ -70,5 +71,5 @@ def _spread(ordered: np.ndarray, count: int) -> np.ndarray:
 
 
 def nearest_centroid(values: np.ndarray, centroids: np.ndarray) -> np.ndarray:
-    """int64 [N], the place of each value's centroid among the ascending `centroids` [K]."""
+    """int64 [N], for each value the index of the nearest of the ascending `centroids` [K]."""
     return np.searchsorted((centroids[1:] + centroids[:-1]) / 2, values, side="right")

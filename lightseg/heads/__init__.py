@@ -1,1 +1,1 @@
-"""Task heads: each a module built from `stages`, with `forward`, `loss` and `decode`."""
+"""The heads of the tasks: modules with `forward`, `loss` and `decode`, built for the `stages` of a backbone."""

@@ -1,7 +1,7 @@
-"""Classification: pooling and one linear layer on any pyramid, or the network's own classifier.
+"""Classification heads: pooling and a linear layer on any pyramid, or the net's own classifier.
 
-The published nets do not all end in pooling and a linear layer (MobileNetV3 and MicroNet do not), so a published top-1
-belongs to `NativeHead`. `LinearHead` is what transfer to other classes usually takes.
+Not all published nets end in pooling and a linear layer (MobileNetV3 and MicroNet do not), so a published top-1 is that
+of `NativeHead`. `LinearHead` is usual for transfer to other classes.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from lightseg.losses.classification import ClassificationLoss
 
 
 class _ClassificationHead(nn.Module):
-    """What the two heads share: the loss and the decoding of logits [B,C]."""
+    """Loss and decoding of logits [B,C]."""
 
     criterion: ClassificationLoss
 
@@ -27,10 +27,10 @@ class _ClassificationHead(nn.Module):
 
 
 class LinearHead(_ClassificationHead):
-    """Global average pooling of the deepest map, dropout, one linear layer.
+    """Global average pooling of the deepest map, dropout, linear layer.
 
-    stages: (channels, stride) of each feature map, shallow to deep. dropout: share of the pooled channels dropped; it
-    may change between stages of training (`head.dropout.p`).
+    stages: (channels, stride) of each feature map, shallow to deep. dropout: fraction of the pooled channels that is
+    dropped; it may change between phases of training (`head.dropout.p`).
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class LinearHead(_ClassificationHead):
     ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
-            raise LightsegError(f"dropout is a share from 0 up to 1 (0.2 is usual), not {dropout}")
+            raise LightsegError(f"dropout={dropout}: must be from 0 to below 1 (0.2 is usual)")
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(stages[-1][0], num_classes)
         self.criterion = loss or ClassificationLoss()
@@ -54,14 +54,12 @@ class LinearHead(_ClassificationHead):
 
 
 class NativeHead(_ClassificationHead):
-    """The network's own classifier, which is a part of the network here: the only feature is its logits [B,C].
+    """For a backbone with its own classifier (`Classifier`), whose only feature map is the logits [B,C].
 
-    stages: one pair whose first number is the width of the logits.
-
-    Raises LightsegError where that is not the number of classes.
+    stages: one pair, (number of classes of the classifier, 0). LightsegError if it is not `num_classes`.
     """
 
-    WHOLE_NET = True  # built on the whole classification net, not on its pyramid
+    NATIVE_CLASSIFIER = True  # built on the classification net, not on its feature pyramid
 
     def __init__(
         self,
@@ -71,11 +69,11 @@ class NativeHead(_ClassificationHead):
         loss: ClassificationLoss | None = None,
     ) -> None:
         super().__init__()
-        width = stages[-1][0]
-        if width != num_classes:
+        classes = stages[-1][0]
+        if classes != num_classes:
             raise LightsegError(
-                f"the net's own classifier knows {width} classes, but the data has {num_classes}: "
-                "use head linear, or build the net with as many classes"
+                f"the net's own classifier has {classes} classes, but the data has {num_classes}: use head linear, or "
+                f"build the net with num_classes={num_classes}"
             )
         self.criterion = loss or ClassificationLoss()
 

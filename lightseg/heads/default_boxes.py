@@ -1,8 +1,8 @@
 """SSD's default boxes.
 
-SSD (Liu et al., ECCV 2016, arXiv:1512.02325), section 2.2, with the scales of SSDLite on MobileNetV3 as torchvision has
-them: 0.20 to 0.95 of the image's sides over six maps, 3234 boxes for 320x320. Equal to torchvision's
-`DefaultBoxGenerator`, to the bit. Scales are shares of each side, so that boxes stretch with the image.
+SSD (Liu et al., ECCV 2016, arXiv:1512.02325), section 2.2, with the scales of torchvision's SSDLite on MobileNetV3:
+0.20 to 0.95 of the image's sides over six maps, 3234 boxes for 320x320. Bit-identical to torchvision's
+`DefaultBoxGenerator`. Scales are fractions of each side, so boxes are stretched with the image.
 """
 
 import math
@@ -15,23 +15,23 @@ from torch import Tensor
 LEVELS = 6
 MIN_SCALE, MAX_SCALE = 0.2, 0.95
 SCALES = (*(MIN_SCALE + (MAX_SCALE - MIN_SCALE) * level / (LEVELS - 1) for level in range(LEVELS)), 1.0)
-RATIOS = (2, 3)  # and their inverses, and two squares
-BOXES_PER_PLACE = 2 + 2 * len(RATIOS)
+RATIOS = (2, 3)  # aspect ratios; their inverses and two squares are added
+BOXES_PER_CELL = 2 + 2 * len(RATIOS)
 
 
 def default_boxes(maps: Sequence[tuple[int, int]], image_size: tuple[int, int], device: torch.device) -> Tensor:
-    """Boxes [N,4] xyxy in pixels, not clipped to the image: map by map, row by row, six at each place.
+    """Boxes [N,4] xyxy in pixels, not clipped to the image: map by map, row by row, six in each cell.
 
     maps: (height, width) of the six maps, shallow to deep. image_size: (height, width) in pixels.
     """
-    if torch.compiler.is_compiling():  # sizes may be symbols then, and tensors not real
+    if torch.compiler.is_compiling():  # sizes may be symbolic and tensors fake
         return _make(tuple(maps), image_size, device)
     return _cached(tuple(maps), image_size, device)
 
 
 @lru_cache(maxsize=32)
 def _cached(maps: tuple[tuple[int, int], ...], image_size: tuple[int, int], device: torch.device) -> Tensor:
-    with torch.inference_mode(False):  # what is kept must serve training as well
+    with torch.inference_mode(False):  # the cached boxes must be usable in training too
         return _make(maps, image_size, device)
 
 
@@ -40,17 +40,16 @@ def _make(maps: tuple[tuple[int, int], ...], image_size: tuple[int, int], device
     for level, (height, width) in enumerate(maps):
         y = (torch.arange(height, device=device) + 0.5) / height
         x = (torch.arange(width, device=device) + 0.5) / width
-        centres = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1)  # [h, w, 2] as x, y
+        centers = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1)[:, :, None]  # [h, w, 1, 2] as x, y
         half = 0.5 * torch.tensor(box_sizes(level), device=device).clamp(max=1)  # [6, 2]
-        places = (height, width, BOXES_PER_PLACE, 2)
-        corners = [centres[:, :, None] - half, centres[:, :, None].expand(places) + half]
+        corners = [centers - half, centers + half]
         levels.append(torch.cat(corners, -1).reshape(-1, 4))
     height, width = image_size
     return torch.cat(levels) * torch.tensor([width, height, width, height], device=device)
 
 
 def box_sizes(level: int) -> list[list[float]]:
-    """(width, height) of a level's six boxes, as shares of the image's sides."""
+    """(width, height) of a level's six boxes, as fractions of the image's sides."""
     scale = SCALES[level]
     between = math.sqrt(scale * SCALES[level + 1])
     sizes = [[scale, scale], [between, between]]

@@ -1,4 +1,4 @@
-"""Heatmaps of keypoints at stride 4 from any pyramid of feature maps: SimpleBaseline's head, and a light one.
+"""Heatmaps of keypoints at stride 4 from any feature pyramid: SimpleBaseline's head, and a light head.
 
 `simple`: "Simple Baselines for Human Pose Estimation and Tracking" (Xiao et al., ECCV 2018, arXiv:1804.06208), section
 2: 4x4 deconvolutions of 256 channels with stride 2, batch norm and ReLU on the deepest map, three of them from stride
@@ -7,14 +7,14 @@
 256x192. mmpose's figures on COCO val2017 with detector boxes and flip test: MobileNetV2 64.8 AP, ShuffleNetV2 60.2,
 ShuffleNetV1 g3 58.7.
 
-mmpose takes the map behind the net's last 1x1 convolution, the one before pooling, which a pyramid here does not have:
-`last_channels` puts one of that width (1280, ShuffleNetV2 1024) in front, without trained weights.
+mmpose takes the map after the net's last 1x1 convolution, before pooling. A pyramid here does not include this layer;
+`last_channels` adds one of that width (1280, ShuffleNetV2 1024) with random weights.
 
-`light`: the way up through narrowing widths, each step fed by the backbone's own map of that stride. A map is projected
-before it is upsampled, where it is four times smaller, added to the 1x1 projection of the backbone's map, and refined
-by residual depthwise-separable 5x5 blocks: wide kernels are what pose gains most from for their cost (Lite Pose, Wang
-et al., CVPR 2022, arXiv:2205.01271, section 3.2), and at strides 32 and 16 one of them sees most of a person. 0.29 M
-parameters and 0.09 G multiply-adds on MobileNetV2 at 256x192, 8 % of `simple`.
+`light`: a decoder that narrows towards stride 4. In each step a map is projected, upsampled (projecting first is four
+times cheaper), added to a 1x1 projection of the backbone's map of that stride, and refined by residual
+depthwise-separable 5x5 blocks: wide kernels gain most in pose for their cost (Lite Pose, Wang et al., CVPR 2022,
+arXiv:2205.01271, section 3.2), and at strides 32 and 16 they cover most of a person. 0.29 M parameters and 0.09 G
+multiply-adds on MobileNetV2 at 256x192, 8 % of `simple`.
 """
 
 from collections.abc import Sequence
@@ -31,18 +31,17 @@ STRIDE = 4  # of the heatmaps
 VARIANTS = ("light", "simple")
 DECONVOLUTION = 256  # channels of `simple`
 KERNEL = 5  # of the depthwise convolutions
-WIDENING = {4: 1.0, 8: 1.5, 16: 2.0}  # of `light`, by stride; deeper maps have three widths
+WIDENING = {4: 1.0, 8: 1.5, 16: 2.0}  # factor of `width` by stride in `light`; 3 for larger strides
 
 
 class HeatmapHead(nn.Module):
-    """One heatmap a keypoint, its targets, loss and decoding.
+    """A heatmap per keypoint, with targets, loss and decoding.
 
-    stages: (channels, stride) of each feature map, shallow to deep, as the backbone declares them. num_classes: number
-        of keypoints.
-    variant: `light` or `simple`. width: channels of `light` at stride 4. blocks: its refining blocks at each stride.
-    last_channels: of `simple`, width of a 1x1 convolution before it; None: none.
-    codec: `udp` or `msra`; dark: refine peaks by DARK (None: with udp, where it is the rule); sigma: of the Gaussians,
-        in cells; rounded: of msra, Gaussians stand on whole cells, as those that the published nets were trained with.
+    stages: (channels, stride) of each feature map, shallow to deep. num_classes: number of keypoints.
+    variant: `light` or `simple`. width: channels of `light` at stride 4. blocks: refining blocks of `light` per stride.
+    last_channels: for `simple`, channels of an additional 1x1 convolution before it.
+    codec: `udp` or `msra`; dark: refine peaks by DARK (None: yes for udp, no for msra); sigma: of the Gaussians, in
+        cells; rounded: for msra, Gaussians are centered on cells, as in training of the published nets.
     """
 
     DECODING = ("dark",)
@@ -66,9 +65,9 @@ class HeatmapHead(nn.Module):
         if variant not in VARIANTS:
             raise LightsegError(f"unknown variant '{variant}' of head heatmap: {nearest(str(variant), VARIANTS)}")
         if width < 2 or blocks < 1:
-            raise LightsegError(f"width is 2 channels or more and blocks 1 or more, not {width} and {blocks}")
+            raise LightsegError(f"width={width} and blocks={blocks}: must be 2 channels or more, and 1 or more")
         if last_channels is not None and (variant != "simple" or last_channels < 1):
-            raise LightsegError(f"last_channels={last_channels} is a width for variant simple: leave it unset")
+            raise LightsegError(f"last_channels={last_channels}: must be 1 or more, and is for variant simple only")
         if stages[-1][1] < STRIDE:
             raise LightsegError(f"head heatmap needs a map of stride {STRIDE} or more, not {stages[-1][1]}")
         self.num_classes = num_classes
@@ -82,27 +81,24 @@ class HeatmapHead(nn.Module):
         else:
             self.light, channels = _LightDecoder(stages, width, blocks), width
         self.final_layer = nn.Conv2d(channels, num_classes, 1)
-        self._initialise()
-
-    def _initialise(self) -> None:
         for layer in self.modules():
             if isinstance(layer, nn.ConvTranspose2d) or layer is self.final_layer:
-                nn.init.normal_(cast(Tensor, layer.weight), std=0.001)  # SimpleBaseline's: empty maps to begin with
+                nn.init.normal_(cast(Tensor, layer.weight), std=0.001)  # as in SimpleBaseline: heatmaps start empty
         nn.init.zeros_(cast(Tensor, self.final_layer.bias))
 
     def forward(self, features: list[Tensor], image_size: tuple[int, int]) -> Tensor:
-        """Feature maps, shallow to deep, and (height, width) of the images -> heatmaps [B,K,h,w] at stride 4, rounded
-        up, around 0..1."""
+        """Feature maps, shallow to deep, and (height, width) of the images -> heatmaps [B,K,h,w] in about 0..1, of the
+        image size / 4, rounded up."""
         if self.light is not None:
             return self.final_layer(self.light(features))
         maps = self.deconv_layers(self.last(features[-1]))
-        # of an image that the deepest stride does not divide, the cells beyond its border
+        # crop the cells beyond the border of an image whose size the deepest stride does not divide
         height, width = (-(-side // STRIDE) for side in image_size)
         return self.final_layer(maps[..., :height, :width])
 
     def loss(self, outputs: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """`outputs` [B,K,h,w]; of the batch `keypoints` [B,K,2] px, `visible` [B,K], `area` [B] px^2 and `images`,
-        whose size is the crops' -> `loss` and its parts."""
+        """`outputs` [B,K,h,w]; from the batch `keypoints` [B,K,2] px, `visible` [B,K], `area` [B] px^2, and the size of
+        `images` -> `loss` and its parts."""
         check_targets(batch, len(outputs), self.num_classes)
         (height, width), map_size = batch["images"].shape[-2:], (outputs.shape[2], outputs.shape[3])
         targets, weights = self.codec.encode(batch["keypoints"], batch["visible"], (height, width), map_size)
@@ -111,12 +107,12 @@ class HeatmapHead(nn.Module):
         return self.criterion.heatmap_loss(outputs, targets, weights, self.codec.sigma, oks)
 
     def decode(self, outputs: Tensor, image_size: tuple[int, int]) -> dict[str, Tensor]:
-        """Heatmaps [B,K,h,w] -> `keypoints` float32 [B,K,2] px of the image, and `scores` [B,K] in 0..1."""
+        """Heatmaps [B,K,h,w] -> `keypoints` float32 [B,K,2] in px of the image, and `scores` [B,K] in 0..1."""
         keypoints, scores = self.codec.decode(outputs, image_size)
         return {"keypoints": keypoints, "scores": scores}
 
     def unflip(self, outputs: Tensor, swap: Sequence[int]) -> Tensor:
-        """Outputs [B,K,h,w] for mirrored images -> those of the images; swap: for each keypoint its mirror image's."""
+        """Outputs [B,K,h,w] for mirrored images, mirrored back. swap: per keypoint the index of its mirror image."""
         return self.codec.unflip(outputs[:, list(swap)], STRIDE)
 
     def average(self, outputs: Tensor, others: Tensor) -> Tensor:
@@ -124,7 +120,7 @@ class HeatmapHead(nn.Module):
 
 
 class _LightDecoder(nn.Module):
-    """From the deepest map to stride 4."""
+    """Decoder from the deepest map to stride 4."""
 
     def __init__(self, stages: Sequence[tuple[int, int]], width: int, blocks: int) -> None:
         super().__init__()
@@ -153,14 +149,14 @@ class _LightDecoder(nn.Module):
             if index is None:  # a net without a map of this stride
                 x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
             else:
-                beside = skip(features[index])
-                x = F.interpolate(x, size=beside.shape[-2:], mode="bilinear", align_corners=False) + beside
+                lateral = skip(features[index])
+                x = F.interpolate(x, size=lateral.shape[-2:], mode="bilinear", align_corners=False) + lateral
             x = refine(F.relu(x))
         return x
 
 
 class _Block(nn.Module):
-    """Depthwise convolution and 1x1, with a way around."""
+    """Residual block of a depthwise and a 1x1 convolution."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -181,7 +177,7 @@ def _width(width: int, stride: int) -> int:
 
 
 def _deconvolutions(channels: int, stride: int) -> tuple[nn.Sequential, int]:
-    """As many as lead from the deepest map to stride 4, and the channels they end in."""
+    """The deconvolutions from the deepest map to stride 4, and their output channels."""
     layers: list[nn.Module] = []
     while stride > STRIDE:
         layers += [

@@ -1,13 +1,13 @@
-"""LR-ASPP and R-ASPP: light segmentation heads for any pyramid of feature maps.
+"""LR-ASPP and R-ASPP: light segmentation heads for any feature pyramid.
 
 LR-ASPP: "Searching for MobileNetV3" (Howard et al., ICCV 2019, arXiv 1905.02244), section 6.4, figure 10.
 R-ASPP: "MobileNetV2" (Sandler et al., CVPR 2018, arXiv 1801.04381), section 6.3, as the MobileNetV3 paper uses it.
 Cityscapes val, MobileNetV3-Large at output stride 16 (V3 paper, table 7): LR-ASPP F=128 72.36 mIoU, 1.51 M parameters,
 9.74 B multiply-adds at 1024x2048; R-ASPP F=256 71.91, 1.76 M, 11.24 B.
 
-Both give logits at their own low resolution; the loss and the decoder bring them to the label's. Deviations: the
-classifier of LR-ASPP's deep branch runs before the upsampling and not after it: bilinear weights sum to one, so the two
-orders are the same function, and this one moves `num_classes` channels instead of `filters`.
+Both return logits at a low resolution; the loss and `decode` upsample them. Deviation: the classifier of LR-ASPP's deep
+branch runs before the upsampling. The function is the same because bilinear weights sum to one, and `num_classes`
+channels are upsampled instead of `filters`.
 """
 
 from collections.abc import Sequence
@@ -24,40 +24,39 @@ LOW_LEVEL_STRIDE = 8
 
 
 class _SegmentationHead(nn.Module):
-    """What the two heads share: the loss and the decoding of low-resolution logits."""
+    """Loss and decoding of low-resolution logits."""
 
     criterion: SegmentationLoss
 
     def loss(self, outputs: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """`outputs` [B,C,h,w] logits, `targets["masks"]` [B,H,W] class ids -> `{"loss": ..., and its parts}`."""
+        """`outputs` [B,C,h,w] logits, `targets["masks"]` [B,H,W] class ids -> `loss` and its parts."""
         return self.criterion(outputs, targets["masks"])
 
     def decode(self, outputs: Tensor, image_size: tuple[int, int]) -> Tensor:
         """Logits [B,C,h,w] -> class ids [B,H,W] int64: the largest logit after bilinear upsampling to `image_size`."""
-        # Image by image: a full-resolution Cityscapes batch of 8 would hold 1.3 GB of logits at once.
+        # image by image: full-resolution logits of a Cityscapes batch of 8 take 1.3 GB
         size = tuple(image_size)
-        maps = [F.interpolate(one[None].float(), size=size, mode="bilinear", align_corners=False) for one in outputs]
-        return torch.cat([one.argmax(1) for one in maps])
+        logits = (F.interpolate(x[None].float(), size=size, mode="bilinear", align_corners=False) for x in outputs)
+        return torch.cat([x.argmax(1) for x in logits])
 
 
 class LRASPP(_SegmentationHead):
     """Lite R-ASPP: a gated 1x1 convolution on the deepest map, plus a 1x1 classifier on the map of stride 8.
 
-    stages: (channels, stride) of each feature map, shallow to deep, as the backbone declares them.
+    stages: (channels, stride) of each feature map, shallow to deep.
     variant: how the gate pools the deepest map.
-        `paper`: average pooling of 49x49 with stride (16, 20), the paper's for 64x128 maps (1024x2048 at output stride
-        16), where it gives a 1x4 grid. On a smaller map the kernel shrinks to the map, side by side: min(49, side), the
-        strides staying as they are; a map no larger than 49x49 is therefore pooled globally. The gate goes back to the
-        map's size bilinearly.
-        `torchvision`: global pooling, as in torchvision's `LRASPPHead`; parameters correspond to its in order.
-    filters: F, the width of the deep branch. dropout: share of its channels dropped before the classifier.
+        `paper`: average pooling of 49x49 with stride (16, 20), which the paper has for 64x128 maps (1024x2048 at output
+        stride 16) and which gives a 1x4 grid. On smaller maps the kernel is min(49, side) on each side, with the same
+        strides, so a map of up to 49x49 is pooled globally. The gate is upsampled bilinearly to the size of the map.
+        `torchvision`: global pooling, as in torchvision's `LRASPPHead`; its parameters are the same in order.
+    filters: F, the width of the deep branch. dropout: fraction of its channels dropped before the classifier.
 
-    The low-level map is the first stage of stride 8 (the others of that stride, at output stride 8, are deep ones); a
-    net without one gives its deepest map that is shallower than stride 8.
+    The low-level map is the first map of stride 8 (at output stride 8 further maps have that stride); without one, the
+    deepest map of a smaller stride.
     """
 
-    # What a variant asks of the backbone. torchvision's lraspp_mobilenet_v3_large taps the first block of the stride-8
-    # stage, dilates the convolution that lost its stride too, and normalises with eps 1e-3.
+    # Options of the backbone by variant. torchvision's lraspp_mobilenet_v3_large taps the first block of the stride-8
+    # stage, also dilates the convolution that lost its stride, and has batch norms with eps 1e-3.
     BACKBONE_OPTIONS: dict[str, dict[str, Any]] = {
         "paper": {},
         "torchvision": {"taps": "first", "dilate_strided": True, "bn_eps": 1e-3},
@@ -78,9 +77,7 @@ class LRASPP(_SegmentationHead):
             raise LightsegError(f"unknown LR-ASPP variant '{variant}': {nearest(variant, self.BACKBONE_OPTIONS)}")
         self.low_index = _low_level_index(stages)
         low_channels, deep_channels = stages[self.low_index][0], stages[-1][0]
-        self.cbr = nn.Sequential(
-            nn.Conv2d(deep_channels, filters, 1, bias=False), nn.BatchNorm2d(filters), nn.ReLU(inplace=True)
-        )
+        self.cbr = _conv_bn_relu(deep_channels, filters)
         self.scale = nn.Sequential(
             nn.AdaptiveAvgPool2d(1) if variant == "torchvision" else _PaperPool(),
             nn.Conv2d(deep_channels, filters, 1, bias=False),
@@ -102,10 +99,10 @@ class LRASPP(_SegmentationHead):
 
 
 class RASPP(_SegmentationHead):
-    """Reduced ASPP: the 1x1 and the image-pooling branch of DeepLabV3's ASPP, on the deepest map alone.
+    """Reduced ASPP: the 1x1 and the image-pooling branch of DeepLabV3's ASPP, on the deepest map.
 
     stages: (channels, stride) of each feature map, shallow to deep. filters: width of both branches and the projection.
-    dropout: share of the projected channels dropped before the classifier.
+    dropout: fraction of the projected channels dropped before the classifier.
     """
 
     def __init__(
@@ -131,7 +128,7 @@ class RASPP(_SegmentationHead):
         deep = features[-1]
         if self.training and deep.shape[0] == 1:
             raise LightsegError(
-                "R-ASPP cannot train on a batch of one: its image branch normalises one value a channel"
+                "R-ASPP cannot train on a batch of one: batch norm of its image branch has one value per channel"
             )
         pixels = self.pixel_branch(deep)
         image = self.image_branch(deep).expand_as(pixels)
@@ -139,7 +136,7 @@ class RASPP(_SegmentationHead):
 
 
 class _PaperPool(nn.Module):
-    """49x49 average pooling with stride (16, 20); the kernel shrinks to the map, side by side."""
+    """Average pooling of min(49, height) x min(49, width) with stride (16, 20)."""
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]

@@ -1,14 +1,14 @@
-"""SimCC: a keypoint as one class of x and one of y, without upsampling.
+"""SimCC: a keypoint as a class of x and a class of y, without upsampling.
 
 "SimCC: a Simple Coordinate Classification Perspective for Human Pose Estimation" (Li et al., ECCV 2022,
-arXiv:2107.03332), section 3, in the form of RTMPose's head (Jiang et al., 2023, arXiv:2303.07399, section 3.2): one map
-a keypoint from a convolution with a wide kernel, its cells as a vector, a linear layer to a hidden width, and two
-linear layers to the bins. mmpose's figure without deconvolutions: MobileNetV2 62.0 AP at 256x192 (detector boxes, flip
+arXiv:2107.03332), section 3, in the form of RTMPose's head (Jiang et al., 2023, arXiv:2303.07399, section 3.2): a
+convolution with a wide kernel gives a map per keypoint, which is flattened; a linear layer leads to a hidden width and
+two more to the bins. mmpose's figure without deconvolutions: MobileNetV2 62.0 AP at 256x192 (detector boxes, flip
 test).
 
-Deviations from RTMPose: the 7x7 convolution is depthwise-separable (0.09 M parameters on 1280 channels for 17
-keypoints, not 1.07 M); there is no gated attention between keypoints; layer norm and ReLU stand around the hidden
-layer, in place of ScaleNorm.
+Deviations from RTMPose: the 7x7 convolution is depthwise-separable (0.09 M instead of 1.07 M parameters on 1280
+channels for 17 keypoints); there is no gated attention between keypoints; layer norm before and ReLU after the hidden
+layer replace ScaleNorm.
 """
 
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ from lightseg.errors import LightsegError
 from lightseg.heads.codecs import SimCCCodec
 from lightseg.losses.pose import PoseLoss, check_targets
 
-KERNEL = 7  # of the convolution to keypoints' maps
+KERNEL = 7  # of the convolution to the maps of the keypoints
 
 
 class SimCCHead(nn.Module):
-    """Logits of bins, their targets, loss and decoding, for images of one size.
+    """Logits of bins, with targets, loss and decoding, for images of a fixed size.
 
     stages: (channels, stride) of each feature map, shallow to deep; the deepest is used. num_classes: number of
         keypoints.
-    image_size: (height, width) of the images, which the linear layers are made for. split: bins a pixel. hidden: width
+    image_size: (height, width) of the images, on which the linear layers depend. split: bins per pixel. hidden: width
         of the hidden layer. sigma: of the smoothed labels, in bins, along x and y or along both; None: sqrt(bins/16).
     """
 
@@ -47,9 +47,9 @@ class SimCCHead(nn.Module):
     ) -> None:
         super().__init__()
         if len(image_size) != 2 or min(image_size) < 1:
-            raise LightsegError(f"image_size is height and width in pixels (256, 192), not {list(image_size)}")
+            raise LightsegError(f"image_size={list(image_size)}: give height and width in pixels, as in [256, 192]")
         if hidden < 1:
-            raise LightsegError(f"hidden is a width of 1 or more (256 is usual), not {hidden}")
+            raise LightsegError(f"hidden={hidden}: must be 1 channel or more (256 is usual)")
         channels, stride = stages[-1]
         self.image_size = (int(image_size[0]), int(image_size[1]))
         self.map_size = (-(-self.image_size[0] // stride), -(-self.image_size[1] // stride))
@@ -72,7 +72,7 @@ class SimCCHead(nn.Module):
         """Feature maps, shallow to deep, and (height, width) of the images -> logits `x` [B,K,X] and `y` [B,K,Y].
 
         Raises:
-            LightsegError: images of another size than the head was built for.
+            LightsegError: the size of the images is not the head's `image_size`.
         """
         if tuple(image_size) != self.image_size:
             raise LightsegError(
@@ -80,13 +80,13 @@ class SimCCHead(nn.Module):
                 f"not {image_size[0]}x{image_size[1]}: set head.image_size to the size of the crops"
             )
         maps = self.maps(features[-1])
-        if tuple(maps.shape[-2:]) != self.map_size:  # a net that pads nothing has slightly smaller maps
+        if tuple(maps.shape[-2:]) != self.map_size:  # a net without padding has slightly smaller maps
             maps = nn.functional.interpolate(maps, size=self.map_size, mode="bilinear", align_corners=False)
         hidden = self.hidden(maps.flatten(2))
         return {"x": self.x(hidden), "y": self.y(hidden)}
 
     def loss(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Of the batch `keypoints` [B,K,2] px, `visible` [B,K] and `area` [B] px^2 -> `loss` and its parts."""
+        """From the batch `keypoints` [B,K,2] px, `visible` [B,K] and `area` [B] px^2 -> `loss` and its parts."""
         check_targets(batch, len(outputs["x"]), self.num_classes)
         labels, weights = self.codec.encode(batch["keypoints"], batch["visible"], self.image_size)
         positions = self.codec.positions(self.image_size, outputs["x"].device)
@@ -95,23 +95,25 @@ class SimCCHead(nn.Module):
 
     @torch.no_grad()
     def decode(self, outputs: dict[str, Tensor], image_size: tuple[int, int]) -> dict[str, Tensor]:
-        """Logits -> `keypoints` float32 [B,K,2] px of the image, and `scores` [B,K] in 0..1: the probability of the
-        best bin over that which an exact answer gives it, on the axis where that is less."""
-        shares = []
+        """Logits -> `keypoints` float32 [B,K,2] in px of the image, and `scores` [B,K] in 0..1.
+
+        A score is the probability of the best bin divided by that of an exact prediction, the lower of both axes.
+        """
+        ratios = []
         for axis, side in (("x", 0), ("y", 1)):
             probability = (self.criterion.beta * outputs[axis].float()).softmax(2).amax(2)
-            shares.append(probability / self._exact(outputs[axis], side))
+            ratios.append(probability / self._exact(outputs[axis], side))
         keypoints = self.codec.decode(outputs["x"], outputs["y"])
-        return {"keypoints": keypoints, "scores": torch.minimum(*shares).clamp(0, 1)}
+        return {"keypoints": keypoints, "scores": torch.minimum(*ratios).clamp(0, 1)}
 
     def _exact(self, logits: Tensor, side: int) -> Tensor:
-        """The probability of the best bin in the labels of a point in the middle of the image."""
+        """The probability of the best bin if the logits are the labels of a point in the middle of the image."""
         middle = torch.tensor([[[self.image_size[1] // 2, self.image_size[0] // 2]]], device=logits.device)
         labels, _ = self.codec.encode(middle, torch.ones_like(middle[..., 0]), self.image_size)
         return (self.criterion.beta * labels[side]).softmax(2).amax()
 
     def unflip(self, outputs: dict[str, Tensor], swap: Sequence[int]) -> dict[str, Tensor]:
-        """Outputs for mirrored images -> those of the images; swap: for each keypoint its mirror image's."""
+        """Outputs for mirrored images, mirrored back. swap: per keypoint the index of its mirror image."""
         order = list(swap)
         return {"x": self.codec.unflip(outputs["x"][:, order]), "y": outputs["y"][:, order]}
 

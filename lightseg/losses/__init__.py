@@ -1,1 +1,1 @@
-"""The losses, one file a task."""
+"""The losses, one file per task."""

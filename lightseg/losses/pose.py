@@ -1,18 +1,18 @@
-"""Loss of keypoints: squared error of heatmaps, Kullback-Leibler divergence of SimCC's classes, and expected OKS.
+"""Losses of keypoints: squared error of heatmaps, Kullback-Leibler divergence of SimCC's classes, and expected OKS.
 
-Squared error: SimpleBaseline's (arXiv:1804.06208) of all cells, the mean over all keypoints, where those that are not
-visible count as exact, as in mmpose's KeypointMSELoss. Deviation: the error of a map is divided by that of an empty
-answer, pi sigma^2, not by the number of cells, so that a point that is missed altogether costs 1.
+Squared error: SimpleBaseline's (arXiv:1804.06208), over all cells and the mean over all keypoints, where invisible ones
+count with error 0, as in mmpose's KeypointMSELoss. Deviation: the error of a map is divided by that of an empty map,
+pi sigma^2, instead of by the number of cells.
 
 Divergence: SimCC (arXiv:2107.03332) with RTMPose's temperature (arXiv:2303.07399, beta 10): between softmax(beta *
-labels) and softmax(beta * logits), over the bins of x plus over those of y, the mean over all keypoints. Deviation:
-mmpose divides by the number of bins and sums over the batch, a constant factor for a given setting.
+labels) and softmax(beta * logits), the sum of both axes, the mean over all keypoints. Deviation: mmpose divides by the
+number of bins and sums over the batch, a constant factor for a setting.
 
 OKS (https://cocodataset.org/#keypoints-eval) of a cell at distance d px from keypoint i of a person of area a px^2 is
-exp(-d^2 / (2 a (2 sigma_i)^2)). A map that is read as a distribution p over cells has the expected OKS sum(p * OKS),
-and 1 - that is ProbPose's loss (Purkrabek and Matas, CVPR 2025, arXiv:2412.02254). Deviations: a heatmap is made a
-distribution by dividing what is above 0 by its sum, not by sparsemax; the term is added to the loss above and does not
-replace it; of classes it is the product of the expectations over x and over y, which the formula splits into.
+exp(-d^2 / (2 a (2 sigma_i)^2)). A distribution p over cells has the expected OKS sum(p * OKS), and ProbPose's loss is 1
+minus it (Purkrabek and Matas, CVPR 2025, arXiv:2412.02254). Deviations: a heatmap becomes a distribution by dividing
+its positive values by their sum, not by sparsemax; the term is added to the loss above instead of replacing it; for
+SimCC it is the product of the expectations over x and over y, because OKS is a product of both.
 """
 
 import math
@@ -23,13 +23,14 @@ from torch import Tensor, nn
 
 from lightseg.errors import LightsegError
 
-SIGMA = 0.05  # of a keypoint where none is given: about COCO's mean of face and arms
+SIGMA = 0.05  # of a keypoint if `sigmas` is None: about COCO's mean for face and arms
 
 
 class PoseLoss(nn.Module):
-    """oks: add the expected OKS, `oks_weight` times. sigmas: COCO's constant of each keypoint; None: 0.05 for all.
+    """Squared error or divergence, optionally with expected OKS.
 
-    beta: temperature of SimCC's distributions.
+    oks: add the loss of the expected OKS, with weight `oks_weight`. sigmas: COCO's constant of each keypoint; None:
+    0.05 for all. beta: temperature of SimCC's distributions.
     """
 
     def __init__(
@@ -42,11 +43,11 @@ class PoseLoss(nn.Module):
     ) -> None:
         super().__init__()
         if not oks_weight >= 0:
-            raise LightsegError(f"oks_weight is a number of 0 or more, not {oks_weight}")
+            raise LightsegError(f"oks_weight={oks_weight}: must be 0 or more")
         if not beta > 0:
-            raise LightsegError(f"beta is a temperature above 0 (10 is usual), not {beta}")
+            raise LightsegError(f"beta={beta}: must be above 0 (10 is usual)")
         if sigmas is not None and not all(sigma > 0 for sigma in sigmas):
-            raise LightsegError(f"sigmas are numbers above 0, one a keypoint, not {list(sigmas)}")
+            raise LightsegError(f"sigmas={list(sigmas)}: give a number above 0 per keypoint")
         self.oks = oks
         self.oks_weight = oks_weight
         self.sigmas = None if sigmas is None else tuple(float(sigma) for sigma in sigmas)
@@ -60,18 +61,18 @@ class PoseLoss(nn.Module):
         sigma: float,
         oks: tuple[Tensor, Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        """heatmaps, targets [B,K,h,w]; weights [B,K]; sigma of the targets, in cells; oks: what `oks_along` gives ->
-        `loss`, and its parts without gradient where it has two. All 0 where nothing is visible."""
+        """heatmaps, targets [B,K,h,w]; weights [B,K]; sigma of the targets, in cells; oks: from `oks_along` -> `loss`,
+        and with `oks` its two parts without gradient. All are 0 if no keypoint is visible."""
         with torch.autocast(heatmaps.device.type, enabled=False):
             heatmaps = heatmaps.float()
             error = (heatmaps - targets).square().sum((2, 3)) / (math.pi * sigma**2)
             loss = (error * weights).sum() / max(1, weights.numel())
             if oks is None:
                 return {"loss": loss}
-            shares = heatmaps.relu()
-            shares = shares / shares.sum((2, 3), keepdim=True).clamp(min=1e-6)
+            positive = heatmaps.relu()
+            distribution = positive / positive.sum((2, 3), keepdim=True).clamp(min=1e-6)
             along_x, along_y = oks
-            expected = ((shares @ along_x[..., None])[..., 0] * along_y).sum(2)
+            expected = ((distribution @ along_x[..., None])[..., 0] * along_y).sum(2)
             return self._with_oks("loss_heatmap", loss, expected, weights)
 
     def simcc_loss(
@@ -85,20 +86,20 @@ class PoseLoss(nn.Module):
         with torch.autocast(logits[0].device.type, enabled=False):
             loss, expected = logits[0].new_zeros((), dtype=torch.float32), torch.ones_like(weights)
             for axis in (0, 1):
-                log_found = (self.beta * logits[axis].float()).log_softmax(2)
-                log_wanted = (self.beta * labels[axis]).log_softmax(2)
-                divergence = (log_wanted.exp() * (log_wanted - log_found)).sum(2)
+                log_prediction = (self.beta * logits[axis].float()).log_softmax(2)
+                log_target = (self.beta * labels[axis]).log_softmax(2)
+                divergence = (log_target.exp() * (log_target - log_prediction)).sum(2)
                 loss = loss + (divergence * weights).sum() / max(1, weights.numel())
                 if oks is not None:
-                    expected = expected * (log_found.exp() * oks[axis]).sum(2)
+                    expected = expected * (log_prediction.exp() * oks[axis]).sum(2)
             return {"loss": loss} if oks is None else self._with_oks("loss_divergence", loss, expected, weights)
 
     def _with_oks(self, name: str, loss: Tensor, expected: Tensor, weights: Tensor) -> dict[str, Tensor]:
-        missed = self.oks_weight * ((1 - expected) * weights).sum() / max(1, weights.numel())
-        return {"loss": loss + missed, name: loss.detach(), "loss_oks": missed.detach()}
+        oks_loss = self.oks_weight * ((1 - expected) * weights).sum() / max(1, weights.numel())
+        return {"loss": loss + oks_loss, name: loss.detach(), "loss_oks": oks_loss.detach()}
 
     def oks_along(self, positions: Sequence[Tensor], keypoints: Tensor, area: Tensor) -> tuple[Tensor, Tensor] | None:
-        """The two factors of OKS: at x [B,K,X] and at y [B,K,Y]; None unless `oks`.
+        """The two factors of OKS: at x [B,K,X] and at y [B,K,Y]. None if the loss has no OKS term.
 
         positions: x [X] and y [Y] in px; keypoints [B,K,2] px; area [B] px^2, at least one pixel.
         """
@@ -107,7 +108,7 @@ class PoseLoss(nn.Module):
         count = keypoints.shape[1]
         sigmas = self.sigmas or (SIGMA,) * count
         if len(sigmas) != count:
-            raise LightsegError(f"the loss has {len(sigmas)} sigmas for {count} keypoints: give one each")
+            raise LightsegError(f"the loss has {len(sigmas)} sigmas for {count} keypoints: give one per keypoint")
         spread = 2 * keypoints.new_tensor(sigmas) * area.float().clamp(min=1).sqrt()[:, None]  # [B,K] px
         points = keypoints.nan_to_num()
         along_x, along_y = (
@@ -122,8 +123,8 @@ class PoseLoss(nn.Module):
 
 def check_targets(batch: dict[str, Tensor], images: int, count: int) -> None:
     """Raise LightsegError unless `keypoints` and `visible` fit [images, count]."""
-    found = list(batch["keypoints"].shape), list(batch["visible"].shape)
-    if found != ([images, count, 2], [images, count]):
+    keypoints, visible = list(batch["keypoints"].shape), list(batch["visible"].shape)
+    if (keypoints, visible) != ([images, count, 2], [images, count]):
         raise LightsegError(
-            f"keypoints {found[0]} and visible {found[1]} of the batch do not fit {images} persons of {count} points"
+            f"keypoints {keypoints} and visible {visible} of the batch do not fit {images} persons of {count} points"
         )

@@ -1,10 +1,10 @@
-"""Cross-entropy at the label's full resolution, from low-resolution logits that are never held upsampled.
+"""Cross-entropy at the full resolution of the masks, without storing the upsampled logits.
 
-`F.interpolate` + `F.cross_entropy` write and read some six arrays of B x C x H x W floats (80 MB each for 8 crops of
-256x512 and 19 classes), a third of a light network's training step on a CPU. Bilinear upsampling is linear and
-separable: two small matrix products. So an image is upsampled in bands of rows that fit into the cache, and each band's
-loss and its gradient with respect to the low-resolution logits are taken at once. Same value and gradient up to
-rounding; six to seven times faster (8x19x32x64 logits, 256x512 labels: 57 ms against 412 on one core).
+`F.interpolate` + `F.cross_entropy` write and read about six arrays of B x C x H x W floats (80 MB each for 8 crops of
+256x512 and 19 classes), a third of a light net's training step on a CPU. Bilinear upsampling is two small matrix
+products, so an image is upsampled in bands of rows that fit into the cache, and the loss of a band and its gradient
+with respect to the low-resolution logits are computed together. Value and gradient are the same up to rounding; six to
+seven times faster (8x19x32x64 logits, 256x512 masks: 57 ms against 412 on one core).
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-BAND_ELEMENTS = 2**18  # upsampled logits in flight: 1 MB of float32, half of a server core's second-level cache
+BAND_ELEMENTS = 2**18  # upsampled logits of a band: 1 MB of float32, half of a server core's L2 cache
 
 
 def upsampled_cross_entropy(
@@ -29,11 +29,11 @@ def upsampled_cross_entropy(
 ) -> Tensor:
     """`F.cross_entropy` (mean) of `logits` [B,C,h,w], bilinearly upsampled (align_corners=False), with `masks` [B,H,W].
 
-    Returns a scalar; 0 with zero gradients where no pixel is labelled. First derivatives only.
+    Returns a scalar; 0 with zero gradients if no pixel is labeled. First derivatives only.
     """
     keep = masks != ignore_index
     labels = masks.masked_fill(~keep, 0)
-    dtype = torch.promote_types(logits.dtype, torch.float32)  # half precision is brought up to single
+    dtype = torch.promote_types(logits.dtype, torch.float32)  # half precision becomes float32
     logits = logits.to(dtype)
     weights = logits.new_ones(logits.shape[1], dtype=dtype) if class_weights is None else class_weights.to(dtype)
     pixel_weights = keep.to(dtype) if class_weights is None else weights[labels] * keep
@@ -59,7 +59,7 @@ def upsampled_cross_entropy(
 
 @torch.no_grad()
 def upsampled_pixel_losses(logits: Tensor, masks: Tensor, *, ignore_index: int = 255) -> Tensor:
-    """Cross-entropy of every pixel [B,H,W], 0 where ignored, without gradients; arguments as above."""
+    """Cross-entropy of every pixel [B,H,W], 0 for ignored pixels, without gradients; arguments as above."""
     logits = logits.float()
     if not _in_bands(logits):
         return F.cross_entropy(_upsample(logits, masks), masks, ignore_index=ignore_index, reduction="none")
@@ -73,7 +73,7 @@ def upsampled_pixel_losses(logits: Tensor, masks: Tensor, *, ignore_index: int =
 
 
 def _in_bands(logits: Tensor) -> bool:
-    """Bands are a CPU's way; an accelerator has the bandwidth, and torch.compile fuses the plain operations itself."""
+    """Bands are for CPUs: accelerators have the memory bandwidth, and torch.compile fuses the plain operations."""
     return logits.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
@@ -82,7 +82,7 @@ def _upsample(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """Sum over pixels of -hard * log p[label] - soft * sum_c weights[c] * log p[c], and at once its gradient."""
+    """Sum over pixels of -hard * log p[label] - soft * sum_c weights[c] * log p[c]; forward computes the gradient."""
 
     @staticmethod
     def forward(ctx, logits: Tensor, labels: Tensor, hard: Tensor, soft: Tensor | None, weights: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ class _CrossEntropy(torch.autograd.Function):
         height, width = labels.shape[-2:]
         loss = logits.new_zeros(())
         gradient = torch.empty_like(logits) if ctx.needs_input_grad[0] else None
-        row_gradient = logits.new_zeros(low_height, classes * width)  # of one image's logits, upsampled along x alone
+        row_gradient = logits.new_zeros(low_height, classes * width)  # of an image's logits, upsampled only along x
         for band in _upsampled_bands(logits, (height, width)):
             at, log_probabilities = (band.image, band.rows), band.log_probabilities
             band_labels, band_hard = labels[at][:, None], hard[at][:, None]  # [rows, 1, W]
@@ -122,14 +122,14 @@ class _CrossEntropy(torch.autograd.Function):
 
 class _Band(NamedTuple):
     image: int
-    rows: slice  # of the label
-    low_rows: slice  # of the logits that these rows are made of
+    rows: slice  # of the masks
+    low_rows: slice  # of the logits from which these rows are interpolated
     upsampling: Tensor  # [rows, low rows]
-    log_probabilities: Tensor  # [rows, C, W], the caller's to overwrite
+    log_probabilities: Tensor  # [rows, C, W]; the caller may overwrite it
 
 
 def _upsampled_bands(logits: Tensor, size: tuple[int, int]) -> Iterator[_Band]:
-    """The upsampled logits, normalised over the classes, image by image and band by band from the top."""
+    """Log-softmax of the upsampled logits, image by image and band by band from the top."""
     batch, classes, low_height, low_width = logits.shape
     height, width = size
     to_width = _bilinear_matrix(low_width, width, logits.dtype).t()
@@ -155,5 +155,5 @@ def _bilinear_matrix(low: int, full: int, dtype: torch.dtype) -> Tensor:
 
 
 def _source(index: int, low: int, full: int) -> float:
-    """Where sample `index` of `full` lies among `low`: align_corners=False has centres at i + 0.5; ends are clamped."""
+    """Position of sample `index` of `full` among `low`, clamped: align_corners=False has centers at i + 0.5."""
     return min(max((index + 0.5) * low / full - 0.5, 0.0), low - 1.0)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lightseg.backbones.build import publishers_evaluation
+from lightseg.backbones.build import published_preprocessing
 from lightseg.catalog.tasks import TASKS, get_task
 from lightseg.checkpoint import load_model
 from lightseg.errors import LightsegError, one_line
@@ -47,6 +47,6 @@ def _default_size(task: str, backbone: str) -> tuple[int, int]:
     """Height and width of the images that the task's figures are published on."""
     size = get_task(task).image_size
     if size is None:
-        side = int(publishers_evaluation(backbone)["size"])
+        side = int(published_preprocessing(backbone)["size"])
         return side, side
     return size

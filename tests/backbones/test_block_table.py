@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lightseg.backbones import create_backbone
-from lightseg.backbones.block_table import block_table, main, renamed
+from lightseg.backbones.block_table import block_table, main, timm_keys
 from lightseg.backbones.fbnet import fbnet_from_arch
 from lightseg.catalog.arch import Block, Conv, PoolHead, levels
 from lightseg.catalog.arch_yaml import read_arch, write_arch
@@ -40,7 +40,9 @@ def test_the_table_computes_what_timms_net_does(name, tmp_path):
     ours = fbnet_from_arch(arch, num_classes=7).eval()
     state = theirs.state_dict()
     target = ours.state_dict()
-    ours.load_state_dict({k: state[n].reshape(target[k].shape) for k, n in renamed(target, arch, whole=True).items()})
+    ours.load_state_dict(
+        {k: state[n].reshape(target[k].shape) for k, n in timm_keys(target, arch, with_classifier=True).items()}
+    )
     images = torch.randn(2, 3, 64, 96)
     with torch.no_grad():
         torch.testing.assert_close(ours(images), theirs(images), atol=1e-5, rtol=1e-5)
@@ -52,7 +54,7 @@ def test_the_table_computes_what_timms_net_does(name, tmp_path):
     assert ours_maps.stages == theirs_maps.stages
     assert (ours_maps.mean, ours_maps.std) == (theirs_maps.mean, theirs_maps.std)
     target = ours_maps.net.state_dict()
-    ours_maps.net.load_state_dict({k: state[n] for k, n in renamed(target, arch, whole=False).items()})
+    ours_maps.net.load_state_dict({k: state[n] for k, n in timm_keys(target, arch, with_classifier=False).items()})
     theirs_maps.net.load_state_dict({k: state[k] for k in theirs_maps.net.state_dict()})
     with torch.no_grad():
         for ours_map, theirs_map in zip(ours_maps.eval()(images), theirs_maps.eval()(images), strict=True):

@@ -101,7 +101,7 @@ def test_a_classifier_of_other_classes_is_left_out_and_said_so(name, tmp_path, c
     reference = timm.create_model(name)
     torch.save(reference.state_dict(), tmp_path / "w.pth")
     whole = create_classifier(name, 7, pretrained=tmp_path / "w.pth").eval()
-    assert "classifier is of other classes and was left out" in caplog.text
+    assert "classifier is for other classes and was not loaded" in caplog.text
     assert logits(whole, torch.randn(2, 3, 64, 64)).shape == (2, 7)
     first, theirs = next(iter(whole.net.parameters())), next(iter(reference.parameters()))
     assert torch.equal(first, theirs)

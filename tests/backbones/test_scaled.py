@@ -8,7 +8,7 @@ import timm
 import torch
 
 from lightseg.backbones import create_backbone, create_classifier
-from lightseg.backbones.build import publishers_evaluation
+from lightseg.backbones.build import published_preprocessing
 from lightseg.catalog.backbones import is_known, unknown_message
 from lightseg.catalog.scaling import compound, scaled_name
 from lightseg.errors import LightsegError
@@ -70,7 +70,7 @@ def test_it_is_a_backbone_like_any_other():
 
 
 def test_its_images_are_evaluated_as_b0s():
-    assert publishers_evaluation("efficientnet_w1.1_d1.2") == publishers_evaluation("efficientnet_b0")
+    assert published_preprocessing("efficientnet_w1.1_d1.2") == published_preprocessing("efficientnet_b0")
 
 
 def test_it_has_no_weights_of_its_own():

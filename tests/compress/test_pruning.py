@@ -1,4 +1,4 @@
-"""Magnitude pruning against a sort, on its own and under training."""
+"""Magnitude pruning against a sort, alone and in training."""
 
 import pytest
 import torch
@@ -37,28 +37,28 @@ def test_each_layer_loses_its_smallest_weights(built):
         assert torch.equal(built.state_dict()[key], value), key
 
 
-def test_one_threshold_in_deviations_for_all_layers(built):
+def test_global_scope_has_a_threshold_relative_to_the_deviation_of_a_layer(built):
     with torch.no_grad():
-        built[0].weight.mul_(10)  # its scale says nothing
-        built[3].weight[:4] *= 0.01  # half of a layer that is small
+        built[0].weight.mul_(10)  # the scale of a layer has no effect
+        built[3].weight[:4] *= 0.01  # half of the weights of a layer are small
     relative = {name: w.detach().abs() / w.detach().square().mean().sqrt() for name, w in layer_weights(built).items()}
-    every = torch.cat([values.flatten() for values in relative.values()]).sort().values
-    threshold = every[round(0.5 * len(every))]
+    ordered = torch.cat([values.flatten() for values in relative.values()]).sort().values
+    threshold = ordered[round(0.5 * len(ordered))]
     masks = prune(built, 0.5, "global")
     assert all(torch.equal(mask, relative[name] >= threshold) for name, mask in masks.items())
-    assert share_of_zeros(built) == pytest.approx(0.5, abs=1 / len(every))
+    assert share_of_zeros(built) == pytest.approx(0.5, abs=1 / len(ordered))
     assert not masks["3.weight"][:4].any() and masks["0.weight"].float().mean() > 0.4
 
 
 @pytest.mark.parametrize("scope", ["layer", "global"])
-def test_a_second_time_changes_nothing(built, scope):
+def test_pruning_is_idempotent(built, scope):
     first = prune(built, 0.6, scope)
     again = prune(built, 0.6, scope)
     assert all(torch.equal(first[name], again[name]) for name in first)
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
-def test_masks_hold_under_training(built, optimizer):
+def test_pruned_weights_stay_zero_in_training(built, optimizer):
     masks = prune(built, 0.67)
     kept = {name: weight.detach().clone() for name, weight in layer_weights(built).items()}
     options = {"momentum": 0.9} if optimizer == "SGD" else {}
@@ -75,17 +75,17 @@ def test_masks_hold_under_training(built, optimizer):
 
 
 @pytest.mark.parametrize(
-    ("sparsity", "scope", "said"),
+    ("sparsity", "scope", "message"),
     [
-        (1.0, "layer", "from 0 up to 1"),
-        (-0.1, "layer", "from 0 up to 1"),
-        (float("nan"), "layer", "from 0 up to 1"),
+        (1.0, "layer", "from 0 to below 1"),
+        (-0.1, "layer", "from 0 to below 1"),
+        (float("nan"), "layer", "from 0 to below 1"),
         (0.5, "layers", "did you mean layer?"),
-        (0.9999, "layer", "leaves nothing of 0.weight"),
+        (0.9999, "layer", "leaves no weights of 0.weight"),
     ],
 )
-def test_what_cannot_be(built, sparsity, scope, said):
+def test_invalid_arguments_are_an_error_and_change_nothing(built, sparsity, scope, message):
     before = built[0].weight.detach().clone()
-    with pytest.raises(LightsegError, match=said.replace("?", r"\?")):
+    with pytest.raises(LightsegError, match=message.replace("?", r"\?")):
         prune(built, sparsity, scope)
     assert torch.equal(built[0].weight, before)

@@ -1,4 +1,4 @@
-"""k-means of one dimension against all partitions, and against Lloyd's iteration in plain loops."""
+"""k-means in one dimension against all partitions, and against Lloyd's algorithm in plain loops."""
 
 from itertools import combinations
 
@@ -17,13 +17,10 @@ def cost(values: np.ndarray, centroids: np.ndarray) -> float:
 
 
 def best_of_all(values: np.ndarray, count: int) -> float:
-    """The least cost of any division of the sorted values into `count` stretches: there is no better k-means."""
+    """The lowest cost of any partition of the sorted values into `count` intervals, the optimum of k-means."""
     ordered = np.sort(values).astype(np.float64)
-    found = float("inf")
-    for cuts in combinations(range(1, len(ordered)), count - 1):
-        stretches = np.split(ordered, cuts)
-        found = min(found, sum(float(((s - s.mean()) ** 2).sum()) for s in stretches))
-    return found
+    partitions = (np.split(ordered, cuts) for cuts in combinations(range(1, len(ordered)), count - 1))
+    return min(sum(float(((part - part.mean()) ** 2).sum()) for part in parts) for parts in partitions)
 
 
 def lloyd(values: np.ndarray, centroids: list[float]) -> list[float]:
@@ -38,24 +35,24 @@ def lloyd(values: np.ndarray, centroids: list[float]) -> list[float]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_well_parted_values_are_parted_as_the_best_partition_does(seed):
+def test_clearly_separated_clusters_are_the_best_partition(seed):
     random = np.random.default_rng(seed)
-    centres = np.array([-3.0, -1.0, 1.5, 4.0])
-    values = (centres[random.integers(0, 4, 14)] + random.normal(0, 0.1, 14)).astype(np.float32)
-    values[:4] = centres
+    centers = np.array([-3.0, -1.0, 1.5, 4.0])
+    values = (centers[random.integers(0, 4, 14)] + random.normal(0, 0.1, 14)).astype(np.float32)
+    values[:4] = centers
     assert cost(values, kmeans(values, 4)) == pytest.approx(best_of_all(values, 4), rel=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_of_any_values_it_is_lloyds_iteration_and_not_far_from_the_best(seed):
+def test_it_is_lloyds_algorithm_and_improves_on_its_start(seed):
     values = np.random.default_rng(seed).normal(size=16).astype(np.float32)
     values = values[np.abs(values) > 0.3]
     below, above = values[values < 0].max(), values[values > 0].min()
     start = np.linspace(values.min(), values.max() - (above - below), 4, dtype=np.float64)
     start = np.where(start > below, start + (above - below), start)
-    found = kmeans(values, 4)
-    assert found == pytest.approx(lloyd(values.astype(np.float64), start.tolist()), abs=1e-5)
-    assert best_of_all(values, 4) <= cost(values, found) * (1 + 1e-5) <= cost(values, start) * (1 + 2e-5)
+    centroids = kmeans(values, 4)
+    assert centroids == pytest.approx(lloyd(values.astype(np.float64), start.tolist()), abs=1e-5)
+    assert best_of_all(values, 4) <= cost(values, centroids) * (1 + 1e-5) <= cost(values, start) * (1 + 2e-5)
 
 
 def test_many_values():
@@ -64,19 +61,19 @@ def test_many_values():
     centroids = kmeans(values, 64)
     codes = nearest_centroid(values, centroids)
     assert 32 < len(centroids) <= 64 and (np.diff(centroids) > 0).all()
-    assert (codes == np.abs(values[:, None] - centroids).argmin(1)).mean() > 0.999  # ties and rounding apart
+    assert (codes == np.abs(values[:, None] - centroids).argmin(1)).mean() > 0.999  # except for ties and rounding
     means = [values[codes == code].mean(dtype=np.float64) for code in range(len(centroids))]
     assert centroids == pytest.approx(means, abs=1e-4)
     assert np.sqrt(cost(values, centroids) / len(values)) < 0.03
 
 
-def test_few_values_stay():
+def test_few_distinct_values_are_kept():
     values = np.array([3.0, -1.0, 3.0, 0.5], np.float32)
     assert kmeans(values, 4).tolist() == [-1.0, 0.5, 3.0] and not len(kmeans(values[:0], 4))
 
 
 @pytest.mark.parametrize("bits", [1, 6, 8])
-def test_layers_take_few_values_and_zeros_stay(bits):
+def test_layers_have_few_values_and_keep_their_zeros(bits):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(16, 32, 3), nn.BatchNorm2d(32), nn.Conv2d(32, 4, 1))
     masks = prune(net, 0.67)
@@ -91,6 +88,6 @@ def test_layers_take_few_values_and_zeros_stay(bits):
 
 
 @pytest.mark.parametrize("bits", [0, 9])
-def test_bits_that_no_code_has(bits):
+def test_a_number_of_bits_out_of_range_is_an_error(bits):
     with pytest.raises(LightsegError, match="1 to 8 bits"):
         share_weights(nn.Conv2d(1, 1, 1), bits)

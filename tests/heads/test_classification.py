@@ -43,7 +43,7 @@ def test_loss_is_cross_entropy_with_smoothed_shares(smoothing, soft):
     assert loss.item() == pytest.approx(loss_in_loops(logits, shares, smoothing), rel=1e-5)
 
 
-def test_smoothing_of_mixed_targets_is_mixups_own():
+def test_smoothing_of_mixed_targets_equals_that_of_timms_mixup():
     labels = torch.tensor([0, 1, 2, 3, 4, 0])
     images, logits = torch.randn(6, 3, 8, 8), torch.randn(6, 5)
     targets = []
@@ -58,7 +58,7 @@ def test_smoothing_of_mixed_targets_is_mixups_own():
     assert ours.item() == pytest.approx(plain.item(), rel=1e-5)
 
 
-def test_autocast_does_not_reach_the_loss():
+def test_the_loss_is_float32_under_autocast():
     logits, labels = torch.randn(4, 5, requires_grad=True), torch.tensor([0, 1, 2, 3])
     expected = ClassificationLoss()(logits, labels)["loss"]
     with torch.autocast("cpu", torch.bfloat16):
@@ -87,13 +87,13 @@ def test_linear_head_pools_the_deepest_map():
     assert head.decode(torch.tensor([[1000.0, 0.0]], dtype=torch.bfloat16)).tolist() == [[1.0, 0.0]]
 
 
-def test_dropout_drops_features_in_training_alone_and_can_change():
+def test_dropout_drops_features_only_in_training_and_can_change():
     head = LinearHead(STAGES, 2, dropout=0.5)
     nn.init.ones_(head.classifier.weight)
     nn.init.zeros_(head.classifier.bias)
     ones = [torch.ones(64, channels, 4, 4) for channels, _ in STAGES]
     torch.manual_seed(0)
-    kept = head(ones) / 2  # what is kept counts double
+    kept = head(ones) / 2  # kept channels are scaled by 2
     assert kept.std() > 0.5 and kept.mean().item() == pytest.approx(8, abs=1)
     head.dropout.p = 0.0
     assert torch.equal(head(ones), torch.full((64, 2), 16.0))
@@ -101,7 +101,7 @@ def test_dropout_drops_features_in_training_alone_and_can_change():
     assert torch.equal(head.eval()(ones), torch.full((64, 2), 16.0))
 
 
-def test_native_head_passes_the_networks_logits_on():
+def test_native_head_returns_the_logits_of_the_net():
     logits = torch.randn(4, 10, requires_grad=True)
     head = NativeHead([(10, 1)], 10, loss=ClassificationLoss(label_smoothing=0.1))
     assert torch.equal(head([logits], (32, 32)), logits) and not list(head.parameters())
@@ -109,13 +109,13 @@ def test_native_head_passes_the_networks_logits_on():
     shares = nn.functional.one_hot(labels, 10).float()
     assert head.loss(logits, {"labels": labels})["loss"].item() == pytest.approx(loss_in_loops(logits, shares, 0.1))
     assert torch.equal(head.decode(logits), logits.softmax(1))
-    with pytest.raises(LightsegError, match=r"knows 1000 classes, but the data has 10: use head linear"):
+    with pytest.raises(LightsegError, match=r"has 1000 classes, but the data has 10: use head linear"):
         NativeHead([(1000, 1)], 10)
 
 
-def test_what_cannot_be_is_one_clear_line():
+def test_invalid_labels_and_options_are_errors():
     logits = torch.zeros(2, 3)
-    with pytest.raises(LightsegError, match=r"label 3 is none of the classes 0\.\.2"):
+    with pytest.raises(LightsegError, match=r"label 3 is not one of the classes 0\.\.2"):
         ClassificationLoss()(logits, torch.tensor([0, 3]))
     with pytest.raises(LightsegError, match="label -1"):
         ClassificationLoss()(logits, torch.tensor([0, -1]))

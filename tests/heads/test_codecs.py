@@ -1,4 +1,4 @@
-"""Codecs against plain loops, there and back between cells, mirrored images, and points that are not there."""
+"""Codecs against plain loops: decoding of encoded points, mirrored images, invisible points, and errors."""
 
 import math
 
@@ -30,30 +30,30 @@ def one_thread():
 
 
 def random_points(persons, size=SIZE, count=17):
-    """Anywhere in the image, from the left border of the first pixel to the right one of the last."""
+    """Points in the image, from the left border of the first pixel to the right border of the last."""
     generator = torch.Generator().manual_seed(0)
     height, width = size
     points = torch.rand(persons, count, 2, generator=generator) * torch.tensor([width, height]) - 0.5
     return points, torch.full((persons, count), 2)
 
 
-def there_and_back(codec, points, visible, size=SIZE, map_size=MAP):
+def encoded_and_decoded(codec, points, visible, size=SIZE, map_size=MAP):
     heatmaps, weights = codec.encode(points, visible, size, map_size)
     assert weights.all()
-    found, scores = codec.decode(heatmaps, size)
-    assert found.dtype == scores.dtype == torch.float32
-    assert scores.min() > 0.4 and scores.max() <= 1  # the peak lies between cells, or beyond the last
-    return found
+    keypoints, scores = codec.decode(heatmaps, size)
+    assert keypoints.dtype == scores.dtype == torch.float32
+    assert scores.min() > 0.4 and scores.max() <= 1  # the peak is between cells, or beyond the last
+    return keypoints
 
 
 @pytest.mark.parametrize(
-    ("name", "most"),  # mean distance in px; a quarter of a cell leaves +-1 px on either axis, whose mean is 0.765
+    ("name", "max_distance"),  # mean in px; a quarter of a cell leaves +-1 px on either axis, with a mean of 0.765
     [("udp", 0.005), ("msra dark", 0.005), ("udp quarter", 0.8), ("msra", 0.8), ("msra rounded", 1.6)],
 )
-def test_random_points_come_back(name, most):
+def test_decoding_inverts_encoding_of_random_points(name, max_distance):
     points, visible = random_points(60)
-    distance = (there_and_back(CODECS[name], points, visible) - points).norm(dim=-1)
-    assert distance.mean() < most
+    distance = (encoded_and_decoded(CODECS[name], points, visible) - points).norm(dim=-1)
+    assert distance.mean() < max_distance
     if "quarter" in name or name == "msra":
         assert distance.mean() / 4 < 0.5, "in cells"
         inner = ((points > 8) & (points < torch.tensor([184.0, 248]))).all(-1)
@@ -65,8 +65,8 @@ def test_random_points_come_back(name, most):
 def test_dark_is_exact_up_to_the_border_for_any_width_and_size(size, map_size, sigma):
     points, visible = random_points(20, size)
     for kind in ("udp", "msra"):
-        found = there_and_back(HeatmapCodec(kind, sigma=sigma), points, visible, size, map_size)
-        assert (found - points).norm(dim=-1).mean() < 0.05
+        keypoints = encoded_and_decoded(HeatmapCodec(kind, sigma=sigma), points, visible, size, map_size)
+        assert (keypoints - points).norm(dim=-1).mean() < 0.05
 
 
 @each
@@ -95,15 +95,16 @@ def noisy_maps(codec, persons=20):
 def test_quarter_offset_is_that_of_a_plain_loop():
     codec = CODECS["msra"]
     heatmaps = noisy_maps(codec)
-    found, scores = codec.decode(heatmaps, SIZE)
+    keypoints, scores = codec.decode(heatmaps, SIZE)
     compared = 0
-    for one, at, score in zip(heatmaps.flatten(0, 1).numpy(), found.flatten(0, 1), scores.flatten(), strict=True):
-        row, column = np.unravel_index(one.argmax(), one.shape)
-        assert score == min(1, one.max())
+    maps = heatmaps.flatten(0, 1).numpy()
+    for heatmap, point, score in zip(maps, keypoints.flatten(0, 1), scores.flatten(), strict=True):
+        row, column = np.unravel_index(heatmap.argmax(), heatmap.shape)
+        assert score == min(1, heatmap.max())
         if 0 < row < 63 and 0 < column < 47:
-            x = column + 0.25 * np.sign(one[row, column + 1] - one[row, column - 1])
-            y = row + 0.25 * np.sign(one[row + 1, column] - one[row - 1, column])
-            assert at.tolist() == [4 * x, 4 * y]
+            x = column + 0.25 * np.sign(heatmap[row, column + 1] - heatmap[row, column - 1])
+            y = row + 0.25 * np.sign(heatmap[row + 1, column] - heatmap[row - 1, column])
+            assert point.tolist() == [4 * x, 4 * y]
             compared += 1
     assert compared > 300
 
@@ -114,37 +115,37 @@ def test_taylor_step_is_that_of_a_plain_loop():
     line = torch.exp(-(torch.arange(-5.0, 6) ** 2) / 8)
     kernel = (line[:, None] * line / line.sum() ** 2)[None, None]
     blurred = torch.nn.functional.conv2d(heatmaps.flatten(0, 1)[:, None], kernel, padding=5)[:, 0].double().numpy()
-    place = heatmaps.flatten(2).argmax(2)
-    column, row = place % 48, place // 48
-    found = torch.stack(taylor_step(heatmaps, column, row, 2.0), -1).flatten(0, 1).numpy()
+    index = heatmaps.flatten(2).argmax(2)
+    column, row = index % 48, index // 48
+    refined = torch.stack(taylor_step(heatmaps, column, row, 2.0), -1).flatten(0, 1).numpy()
     compared = 0
-    for one, c, r, at in zip(blurred, column.flatten().tolist(), row.flatten().tolist(), found, strict=True):
+    for heatmap, c, r, point in zip(blurred, column.flatten().tolist(), row.flatten().tolist(), refined, strict=True):
         if not (6 <= c < 42 and 6 <= r < 58):
             continue
-        log = np.log(np.maximum(one[r - 1 : r + 2, c - 1 : c + 2] / one[r, c], 1e-3))
+        log = np.log(np.maximum(heatmap[r - 1 : r + 2, c - 1 : c + 2] / heatmap[r, c], 1e-3))
         gradient = np.array([log[1, 2] - log[1, 0], log[2, 1] - log[0, 1]]) / 2
         xx, yy = log[1, 2] - 2 * log[1, 1] + log[1, 0], log[2, 1] - 2 * log[1, 1] + log[0, 1]
         xy = (log[2, 2] + log[0, 0] - log[0, 2] - log[2, 0]) / 4
         step = np.clip(-np.linalg.solve([[xx, xy], [xy, yy]], gradient), -1, 1)
-        assert np.abs(at - (np.array([c, r]) + step)).max() < 2e-3
+        assert np.abs(point - (np.array([c, r]) + step)).max() < 2e-3
         compared += 1
     assert compared > 150
 
 
-def test_a_map_without_a_peak_keeps_its_cell():
+def test_maps_without_a_peak_have_finite_keypoints():
     blank, flat, below = torch.zeros(1, 1, 8, 6), torch.ones(1, 1, 8, 6), torch.full((1, 1, 8, 6), -0.5)
     saddle = torch.ones(1, 1, 8, 6)
-    saddle[..., 3] = 2  # a ridge: along it there is no peak
+    saddle[..., 3] = 2  # a ridge, without a peak along it
     for heatmaps in (blank, flat, below, saddle, torch.randn(1, 1, 8, 6)):
         for codec in CODECS.values():
-            found, scores = codec.decode(heatmaps, (32, 24))
-            assert found.isfinite().all() and (found.abs() < 36).all() and 0 <= scores <= 1
+            keypoints, scores = codec.decode(heatmaps, (32, 24))
+            assert keypoints.isfinite().all() and (keypoints.abs() < 36).all() and 0 <= scores <= 1
     assert CODECS["udp"].decode(torch.rand(2, 1, 1, 1), (4, 4))[0].tolist() == [[[0.0, 0.0]], [[0.0, 0.0]]]
     assert CODECS["msra"].decode(torch.rand(2, 1, 2, 2), (8, 8))[0].isfinite().all()
 
 
 def spread_points():
-    """1700 points whose x are equally spaced over 44 whole cells, two from either border."""
+    """1700 points whose x are equally spaced over 44 cells, two from either border."""
     points, visible = random_points(100)
     x = 8 + (torch.arange(1700) + 0.5) * 176 / 1700
     points[..., 0] = x[torch.randperm(1700, generator=torch.Generator().manual_seed(2))].view(100, 17)
@@ -154,7 +155,7 @@ def spread_points():
 
 
 @each
-def test_maps_of_mirrored_points_come_back_onto_the_originals(codec):
+def test_unflipped_maps_of_mirrored_points_decode_to_the_points(codec):
     points, mirrored, visible = spread_points()
     plain, _ = codec.encode(points, visible, SIZE, MAP)
     back = codec.unflip(codec.encode(mirrored, visible, SIZE, MAP)[0], 4)
@@ -164,7 +165,7 @@ def test_maps_of_mirrored_points_come_back_onto_the_originals(codec):
 
 
 @pytest.mark.parametrize("name", ["udp", "msra dark"])
-def test_so_do_those_of_points_at_the_border(name):
+def test_unflipped_maps_of_mirrored_points_at_the_border_decode_to_the_points(name):
     points, visible = random_points(100)
     mirrored = points.clone()
     mirrored[..., 0] = 191 - points[..., 0]
@@ -173,15 +174,15 @@ def test_so_do_those_of_points_at_the_border(name):
     assert error.mean(dim=(0, 1)).abs().max() < 0.02 and error.norm(dim=-1).mean() < 0.05
 
 
-def test_the_usual_shift_of_msra_by_a_whole_cell_leaves_a_pixel():
+def test_the_usual_shift_of_msra_by_a_cell_leaves_an_error_of_a_pixel():
     points, mirrored, visible = spread_points()
     codec = CODECS["msra dark"]
     flipped = codec.encode(mirrored, visible, SIZE, MAP)[0].flip(-1)
     unshifted = (codec.decode(flipped, SIZE)[0] - points)[..., 0].mean()
     assert abs(unshifted + 3) < 0.02  # 0.75 cells too far to the left
-    whole = torch.cat([flipped[..., :1], flipped[..., :-1]], -1)
-    moved = (codec.decode(whole, SIZE)[0] - points)[..., 0]
-    assert abs(moved[points[..., 0] > 40].mean() - 1) < 0.02, "away from the border, where a column is missing"
+    shifted = torch.cat([flipped[..., :1], flipped[..., :-1]], -1)
+    error = (codec.decode(shifted, SIZE)[0] - points)[..., 0]
+    assert abs(error[points[..., 0] > 40].mean() - 1) < 0.02  # away from the border, where a column is missing
 
 
 @each
@@ -191,12 +192,12 @@ def test_flipping_twice_is_the_identity(codec):
     twice = codec.unflip(codec.unflip(heatmaps, 4), 4)
     if codec.kind == "udp":
         assert torch.equal(twice, heatmaps)
-    else:  # what the border lets in is not what it took away
+    else:  # values beyond the border are lost
         assert (twice - heatmaps).abs()[..., 4:-4].max() < 0.01
 
 
 @each
-def test_points_outside_and_invisible_ones_have_no_weight(codec):
+def test_outside_and_invisible_points_have_weight_zero(codec):
     points = torch.tensor([[[10.0, 10], [-0.6, 10], [10, 255.6], [191.4, 255.4], [math.nan, 3], [20, 20], [30, 30]]])
     visible = torch.tensor([[2, 2, 2, 1, 2, 0, 1]])
     heatmaps, weights = codec.encode(points, visible, SIZE, MAP)
@@ -207,34 +208,34 @@ def test_points_outside_and_invisible_ones_have_no_weight(codec):
 
 
 @each
-def test_no_person_one_point_and_half_precision(codec):
+def test_zero_persons_a_single_point_and_half_precision(codec):
     points, visible = random_points(0)
     heatmaps, weights = codec.encode(points, visible, SIZE, MAP)
     assert heatmaps.shape == (0, 17, 64, 48) and weights.shape == (0, 17)
-    found, scores = codec.decode(heatmaps, SIZE)
-    assert found.shape == (0, 17, 2) and scores.shape == (0, 17)
+    keypoints, scores = codec.decode(heatmaps, SIZE)
+    assert keypoints.shape == (0, 17, 2) and scores.shape == (0, 17)
     assert codec.unflip(heatmaps, 4).shape == heatmaps.shape
     points, visible = random_points(300, count=1)  # more persons than are decoded at once
     heatmaps, _ = codec.encode(points, visible, SIZE, MAP)
-    found, _ = codec.decode(heatmaps, SIZE)
-    assert found.shape == (300, 1, 2)
+    keypoints, _ = codec.decode(heatmaps, SIZE)
+    assert keypoints.shape == (300, 1, 2)
     for person in (0, 255, 256, 299):
         alone, _ = codec.decode(heatmaps[person : person + 1], SIZE)
-        assert torch.allclose(alone[0], found[person], atol=1e-3)
+        assert torch.allclose(alone[0], keypoints[person], atol=1e-3)
     half, _ = codec.decode(heatmaps.bfloat16(), SIZE)
-    assert half.dtype == torch.float32 and (half - found).norm(dim=-1).mean() < 2
+    assert half.dtype == torch.float32 and (half - keypoints).norm(dim=-1).mean() < 2
 
 
 @pytest.mark.parametrize("split", [1.0, 1.5, 2.0, 3.0])
-def test_simcc_there_back_and_mirrored(split):
+def test_simcc_decoding_inverts_encoding_also_of_mirrored_points(split):
     codec = SimCCCodec(split)
     assert codec.bins(SIZE) == (192 * split, 256 * split)
     points, visible = random_points(50)
     (x, y), weights = codec.encode(points, visible, SIZE)
     assert weights.all() and x.dtype == torch.float32
-    found = codec.decode(x, y)
-    assert (found - points).abs().max() <= 0.5 + 0.5 / split
-    assert (found - points).norm(dim=-1).mean() < 0.41 / split  # a square's mean distance from its centre: 0.383
+    keypoints = codec.decode(x, y)
+    assert (keypoints - points).abs().max() <= 0.5 + 0.5 / split
+    assert (keypoints - points).norm(dim=-1).mean() < 0.41 / split  # a square's mean distance from its center: 0.383
     points, mirrored, visible = spread_points()
     (x, y), _ = codec.encode(points, visible, SIZE)
     (mirrored_x, mirrored_y), _ = codec.encode(mirrored, visible, SIZE)
@@ -251,8 +252,8 @@ def test_simcc_labels_are_those_of_a_plain_loop():
     for index in range(2):
         for labels, axis, side in ((x, 0, 192), (y, 1, 256)):
             sigma = math.sqrt(2 * side / 16)  # 4.9 and 5.66 at 256x192
-            centre = points[0, index, axis].item() * 2
-            expected = [math.exp(-((place - centre) ** 2) / (2 * sigma**2)) for place in range(2 * side)]
+            center = points[0, index, axis].item() * 2
+            expected = [math.exp(-((b - center) ** 2) / (2 * sigma**2)) for b in range(2 * side)]
             assert np.abs(labels[0, index].numpy() - expected).max() < 1e-5
     points = torch.tensor([[[-0.6, 3.0], [3, 3]]])
     (x, y), weights = codec.encode(points, torch.tensor([[2, 0]]), SIZE)
@@ -261,14 +262,14 @@ def test_simcc_labels_are_those_of_a_plain_loop():
     assert codec.decode(codec.unflip(x), y).shape == (0, 5, 2) and weights.shape == (0, 5)
 
 
-def test_what_is_no_codec_is_one_clear_line():
-    for build, words in (
+def test_invalid_options_are_an_error_of_one_line():
+    for build, option in (
         (lambda: HeatmapCodec("upd"), "udp"),
         (lambda: HeatmapCodec(sigma=0), "sigma"),
         (lambda: HeatmapCodec("udp", rounded=True), "rounded"),
         (lambda: SimCCCodec(0.5), "split"),
         (lambda: SimCCCodec(2.0, (4.9, 0.0)), "sigma"),
     ):
-        with pytest.raises(LightsegError, match=words) as caught:
+        with pytest.raises(LightsegError, match=option) as caught:
             build()
         assert "\n" not in str(caught.value)

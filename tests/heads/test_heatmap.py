@@ -1,4 +1,4 @@
-"""The heatmap head: maps of many pyramids, its cost, SimpleBaseline's layout, the flip test, learning, and export."""
+"""The heatmap head: maps of many pyramids, its cost, SimpleBaseline's layout, the flip test, training, and export."""
 
 import pytest
 import torch
@@ -59,7 +59,7 @@ def test_maps_at_stride_4_of_any_pyramid(stages, size, variant, monkeypatch):
     torch.manual_seed(0)
     head = HeatmapHead(stages, 3, variant=variant, width=8, loss=PoseLoss(oks=True))
     outputs = head(features(size, stages), size)
-    coarse = -(-size[0] // 8) * 2, -(-size[1] // 8) * 2  # without a map of stride 4 to follow: twice that of stride 8
+    coarse = -(-size[0] // 8) * 2, -(-size[1] // 8) * 2  # without a map of stride 4: twice the map of stride 8
     exact = -(-size[0] // 4), -(-size[1] // 4)
     expected = coarse if variant == "light" and stages is PYRAMIDS["begins at 8"] else exact
     assert outputs.shape == (2, 3, *expected)
@@ -67,9 +67,9 @@ def test_maps_at_stride_4_of_any_pyramid(stages, size, variant, monkeypatch):
     losses["loss"].backward()
     assert losses["loss"].isfinite() and losses.keys() == {"loss", "loss_heatmap", "loss_oks"}
     assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
-    found = head.decode(outputs, size)
-    assert found["keypoints"].shape == (2, 3, 2) and found["scores"].shape == (2, 3)
-    assert found["scores"].min() >= 0 and found["scores"].max() <= 1
+    prediction = head.decode(outputs, size)
+    assert prediction["keypoints"].shape == (2, 3, 2) and prediction["scores"].shape == (2, 3)
+    assert prediction["scores"].min() >= 0 and prediction["scores"].max() <= 1
 
 
 @variants
@@ -88,7 +88,7 @@ def cost(head, size, stages):
     return sum(p.numel() for p in head.parameters()), counter.get_total_flops() / 2
 
 
-def test_light_costs_a_small_part_of_simple():
+def test_light_costs_a_fraction_of_simple():
     size = (256, 192)
     simple = cost(HeatmapHead(MOBILENETV2, 17, variant="simple"), size, MOBILENETV2)
     light = cost(HeatmapHead(MOBILENETV2, 17), size, MOBILENETV2)
@@ -102,7 +102,7 @@ def test_light_costs_a_small_part_of_simple():
 
 @pytest.mark.parametrize(
     ("channels", "last", "params", "madds", "total_m", "total_g"),
-    # the net's own parameters and multiply-adds to the deepest map of its pyramid, and mmpose's totals in M and G
+    # parameters and multiply-adds of the backbone up to its deepest map, and mmpose's totals in M and G
     [
         (320, 1280, 1_811_712, 273_721_344, 9.57, 1.565),  # MobileNetV2
         (464, 1024, 776_420, 118_141_056, 7.55, 1.362),  # ShuffleNetV2
@@ -111,13 +111,13 @@ def test_light_costs_a_small_part_of_simple():
 )
 def test_simple_has_the_published_cost(channels, last, params, madds, total_m, total_g):
     stages = ((channels, 32),)
-    own_params, own_madds = cost(HeatmapHead(stages, 17, variant="simple", last_channels=last), (256, 192), stages)
-    assert (own_params + params) / 1e6 == pytest.approx(total_m, abs=0.006)
-    assert (own_madds + madds) / 1e9 == pytest.approx(total_g, abs=0.001)
+    head_params, head_madds = cost(HeatmapHead(stages, 17, variant="simple", last_channels=last), (256, 192), stages)
+    assert (head_params + params) / 1e6 == pytest.approx(total_m, abs=0.006)
+    assert (head_madds + madds) / 1e9 == pytest.approx(total_g, abs=0.001)
 
 
 def simple_baseline(channels, count):
-    """The three deconvolutions and the last layer in the order and under the names that mmpose gives them."""
+    """Three deconvolutions and the last layer with mmpose's order and names."""
     layers: list[nn.Module] = []
     for _ in range(3):
         layers += [nn.ConvTranspose2d(channels, 256, 4, 2, 1, bias=False), nn.BatchNorm2d(256), nn.ReLU()]
@@ -140,7 +140,7 @@ def test_simple_is_simple_baselines_head(training):
 
 
 @pytest.mark.parametrize("codec", ["udp", "msra"])
-def test_flip_test_brings_back_mirrored_answers_with_left_and_right_exchanged(codec):
+def test_flip_test_mirrors_predictions_back_and_exchanges_left_and_right(codec):
     size, swap = (256, 192), [0, 2, 1]
     head = HeatmapHead(STAGES, 3, codec=codec, dark=True, width=8)
     batch = batch_of(size, persons=40)
@@ -150,15 +150,15 @@ def test_flip_test_brings_back_mirrored_answers_with_left_and_right_exchanged(co
     other, _ = head.codec.encode(mirrored, batch["visible"], size, (64, 48))
     back = head.unflip(other, swap)
     for outputs in (back, head.average(plain, back)):
-        found = head.decode(outputs, size)
-        assert (found["keypoints"] - batch["keypoints"]).norm(dim=-1).mean() < 0.05
-        assert found["scores"].min() > 0.8
+        prediction = head.decode(outputs, size)
+        assert (prediction["keypoints"] - batch["keypoints"]).norm(dim=-1).mean() < 0.05
+        assert prediction["scores"].min() > 0.8
     assert torch.equal(head.average(plain, plain), plain)
 
 
 @variants
 @pytest.mark.parametrize("codec", ["udp", "msra"])
-def test_a_few_steps_learn_a_batch_by_heart(variant, codec, monkeypatch):
+def test_a_few_steps_overfit_a_batch(variant, codec, monkeypatch):
     monkeypatch.setattr(module, "DECONVOLUTION", 64)
     torch.manual_seed(0)
     size = (64, 48)
@@ -175,20 +175,20 @@ def test_a_few_steps_learn_a_batch_by_heart(variant, codec, monkeypatch):
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.1 * losses[0]
-    found = head.decode(head(maps, size), size)
-    distance = (found["keypoints"] - batch["keypoints"]).norm(dim=-1)
+    prediction = head.decode(head(maps, size), size)
+    distance = (prediction["keypoints"] - batch["keypoints"]).norm(dim=-1)
     assert distance[batch["visible"] > 0].max() < 2, "half a cell"
-    assert found["scores"][batch["visible"] > 0].min() > 0.6
+    assert prediction["scores"][batch["visible"] > 0].min() > 0.6
 
 
 @variants
-def test_no_person_and_one_keypoint(variant):
+def test_zero_persons_and_a_single_keypoint(variant):
     head = HeatmapHead(STAGES, 1, variant=variant, width=8).eval()
     assert head(features((64, 48)), (64, 48)).shape == (2, 1, 16, 12)
     outputs = head(features((64, 48), batch=0), (64, 48))
     assert head.loss(outputs, batch_of((64, 48), persons=0, count=1))["loss"] == 0
-    found = head.decode(head.average(outputs, head.unflip(outputs, [0])), (64, 48))
-    assert found["keypoints"].shape == (0, 1, 2) and found["scores"].shape == (0, 1)
+    prediction = head.decode(head.average(outputs, head.unflip(outputs, [0])), (64, 48))
+    assert prediction["keypoints"].shape == (0, 1, 2) and prediction["scores"].shape == (0, 1)
 
 
 @variants
@@ -202,7 +202,7 @@ def test_forward_is_exported(variant):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"variant": "ligth"}, "did you mean light"),
         ({"codec": "dark"}, "choose from udp, msra"),
@@ -213,13 +213,13 @@ def test_forward_is_exported(variant):
         ({"last_channels": 1280}, "variant simple"),
     ],
 )
-def test_what_cannot_be_built_is_one_clear_line(options, words):
-    with pytest.raises(LightsegError, match=words) as caught:
+def test_invalid_options_are_an_error_of_one_line(options, message):
+    with pytest.raises(LightsegError, match=message) as caught:
         HeatmapHead(STAGES, 3, **options)
     assert "\n" not in str(caught.value)
 
 
-def test_a_pyramid_or_a_batch_that_does_not_fit_is_one_clear_line():
+def test_a_pyramid_or_a_batch_that_does_not_fit_is_an_error():
     with pytest.raises(LightsegError, match="stride 4"):
         HeatmapHead(STAGES[:1], 3)
     head = HeatmapHead(STAGES, 3, width=8)

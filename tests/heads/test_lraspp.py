@@ -1,4 +1,4 @@
-"""LR-ASPP against torchvision's head, the paper's pooling, real map sizes, and what a head cannot be built from."""
+"""LR-ASPP against torchvision's head; the paper's pooling; map sizes; errors."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def features(height, width, stages=STAGES, batch=2):
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("size", [(64, 96), (67, 101)])
-def test_the_torchvision_variant_is_torchvisions_head(size, training):
+def test_the_torchvision_variant_equals_torchvisions_head(size, training):
     from torchvision.models.segmentation.lraspp import LRASPPHead
 
     ours, theirs = LRASPP(STAGES, 19, variant="torchvision"), LRASPPHead(40, 960, 19, 128)
@@ -36,7 +36,7 @@ def test_the_torchvision_variant_is_torchvisions_head(size, training):
 @pytest.mark.parametrize(
     ("size", "grid"), [((64, 128), (1, 4)), ((8, 16), (1, 1)), ((1, 1), (1, 1)), ((65, 49), (2, 1))]
 )
-def test_the_papers_pooling_shrinks_to_the_map(size, grid):
+def test_the_kernel_of_the_papers_pooling_shrinks_to_the_map(size, grid):
     x = torch.randn(2, 3, *size)
     pooled = _PaperPool()(x)
     assert pooled.shape[-2:] == grid
@@ -47,7 +47,7 @@ def test_the_papers_pooling_shrinks_to_the_map(size, grid):
             assert torch.allclose(pooled[:, :, row, column], window.mean((2, 3)), atol=1e-5)
 
 
-def test_the_two_variants_agree_where_the_paper_pools_globally_and_differ_where_not():
+def test_the_variants_agree_where_the_paper_pools_globally_and_differ_elsewhere():
     paper, torchvision = LRASPP(STAGES, 5).eval(), LRASPP(STAGES, 5, variant="torchvision").eval()
     torchvision.load_state_dict(paper.state_dict())
     small, large = features(128, 256), features(1024, 2048, batch=1)
@@ -57,7 +57,7 @@ def test_the_two_variants_agree_where_the_paper_pools_globally_and_differ_where_
 
 @pytest.mark.parametrize("head", [LRASPP, RASPP])
 @pytest.mark.parametrize("size", [(64, 96), (67, 101), (16, 16)])
-def test_gradients_reach_every_parameter_and_predictions_have_the_images_size(head, size):
+def test_gradients_reach_every_parameter_and_predictions_have_the_image_size(head, size):
     stages = ((8, 2), (12, 4), (16, 8), (24, 16))
     torch.manual_seed(0)
     built = head(stages, 4, filters=8, dropout=0.1)
@@ -77,7 +77,7 @@ def test_the_low_level_map_is_the_first_of_stride_8_or_the_deepest_shallower_one
         LRASPP(((24, 16), (48, 32)), 3)
 
 
-def test_what_cannot_be_built_or_trained_is_one_clear_line():
+def test_an_unknown_variant_and_a_batch_of_one_are_errors():
     with pytest.raises(LightsegError, match="torchvision"):
         LRASPP(STAGES, 3, variant="torchvison")
     with pytest.raises(LightsegError, match="batch of one"):

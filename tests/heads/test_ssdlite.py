@@ -1,4 +1,4 @@
-"""SSDLite's head on maps of many shapes, its default boxes and decoding against torchvision's and a plain loop."""
+"""SSDLite on feature maps of many shapes; default boxes and decoding against torchvision and a plain loop."""
 
 import itertools
 import math
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Small tensors: one thread is faster than two, by far when other tests run beside these."""
+    """With small tensors one thread is faster than two, above all when other tests run at the same time."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -63,11 +63,12 @@ def test_six_maps_of_any_size(stages):
         assert outputs["default_boxes"].shape == (boxes, 4)
         head.loss(outputs, targets(size))["loss"].backward()
         assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
-        for found in head.decode(outputs, size):
-            assert found["boxes"].dtype == found["scores"].dtype == torch.float32
-            assert found["labels"].dtype == torch.int64 and found["labels"].max() <= 2
-            assert 0 < len(found["scores"]) <= 300
-            assert (found["boxes"] >= 0).all() and (found["boxes"] <= torch.tensor([size[1], size[0]] * 2)).all()
+        for prediction in head.decode(outputs, size):
+            boxes, labels, scores = (prediction[key] for key in ("boxes", "labels", "scores"))
+            assert boxes.dtype == scores.dtype == torch.float32
+            assert labels.dtype == torch.int64 and labels.max() <= 2
+            assert 0 < len(scores) <= 300
+            assert (boxes >= 0).all() and (boxes <= torch.tensor([size[1], size[0]] * 2)).all()
 
 
 @pytest.mark.parametrize("stages", [STAGES, ENDS_AT_16], ids=["32", "16"])
@@ -96,17 +97,17 @@ def test_published_number_of_boxes_and_their_order():
     between = math.sqrt(0.2 * 0.35)
     assert torch.allclose(width * height, torch.tensor([0.04, between**2, 0.04, 0.04, 0.04, 0.04]), atol=1e-6)
     assert torch.allclose(width / height, torch.tensor([1, 1, 2, 1 / 2, 3, 1 / 3]), atol=1e-5)
-    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    assert torch.allclose(centres[6], torch.tensor([24.0, 8.0])), "the next place is to the right"
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+    assert torch.allclose(centers[6], torch.tensor([24.0, 8.0])), "the next cell is to the right"
 
 
-def test_one_answer_at_one_place_comes_out_as_the_row_of_its_default_box():
+def test_each_row_of_the_outputs_is_of_the_default_box_of_the_same_index():
     head = SSDLite(STAGES, 3).eval()
     maps = features((320, 320), batch=1)
     with torch.no_grad():
         plain = head(maps, (320, 320))["class_logits"]
         conv = head.class_predictors[1][-1]
-        conv.bias[2 * 4 + 3] += 5  # third box of each place, class 2
+        conv.bias[2 * 4 + 3] += 5  # third box of each cell, class 2
         changed = head(maps, (320, 320))["class_logits"] - plain
     rows, columns = torch.where(changed[0].abs() > 1e-3)
     assert columns.unique().tolist() == [3]
@@ -114,7 +115,7 @@ def test_one_answer_at_one_place_comes_out_as_the_row_of_its_default_box():
 
 
 class Torchvision:
-    """What torchvision's `SSD.postprocess_detections` needs of its model, which it is called with here."""
+    """A stand-in for torchvision's `SSD` with the attributes that `postprocess_detections` uses."""
 
     box_coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
 
@@ -140,10 +141,10 @@ def random_outputs(background, classes=20, batch=2, size=(256, 384), spread=1.0)
 @pytest.mark.parametrize(
     "settings",
     [{}, {"nms_threshold": 0.2, "topk_candidates": 30}, {"score_threshold": 0.05, "detections_per_image": 7}],
-    ids=["default", "few kept", "few given"],
+    ids=["default", "few kept", "few returned"],
 )
 def test_detections_are_torchvisions(settings):
-    """From all boxes of all classes down to a few: every way through the decoder."""
+    """Numbers of boxes from all boxes of all classes to a few, for every branch of the decoder."""
     for classes, background in itertools.product((1, 2, 20), (0, 5, 9, 11, 13, 16)):
         outputs = random_outputs(background, classes)
         expected = Torchvision(**settings).decode(outputs, (256, 384))
@@ -153,26 +154,26 @@ def test_detections_are_torchvisions(settings):
             assert torch.allclose(ours["boxes"], other["boxes"], atol=1e-3), (classes, background)
 
 
-def test_all_the_ways_through_the_decoder_are_tested_above(monkeypatch):
-    seen = []
+def test_all_branches_of_the_decoder_are_tested_above(monkeypatch):
+    branches = []
 
     def watched(self, boxes, scores, labels, complete):
-        seen.append((complete, len(boxes) <= module.MOVED_APART))
+        branches.append((complete, len(boxes) <= module.MAX_OFFSET_BOXES))
         return original(self, boxes, scores, labels, complete)
 
     original = SSDLite._nms
     monkeypatch.setattr(SSDLite, "_nms", watched)
     for background, settings in ((0, {}), (0, {"nms_threshold": 0.2, "topk_candidates": 30}), (13, {}), (16, {})):
         SSDLite(STAGES, 20, **settings).decode(random_outputs(background), (256, 384))
-    monkeypatch.setattr(module, "MOVED_APART", 10)
+    monkeypatch.setattr(module, "MAX_OFFSET_BOXES", 10)
     SSDLite(STAGES, 20).decode(random_outputs(16), (256, 384))
-    assert set(seen) >= {(True, True), (True, False), (False, True), (False, False)}
+    assert set(branches) >= {(True, True), (True, False), (False, True), (False, False)}
 
 
 def test_detections_are_those_of_a_plain_loop():
     outputs = random_outputs(6, classes=3, batch=1)
     head = SSDLite(STAGES, 3, score_threshold=0.02, nms_threshold=0.4, topk_candidates=25, detections_per_image=20)
-    found = head.decode(outputs, (256, 384))[0]
+    prediction = head.decode(outputs, (256, 384))[0]
     scores = outputs["class_logits"][0].softmax(1)
     deltas, (x0, y0, x1, y1) = outputs["box_deltas"][0] / torch.tensor([10.0, 10, 5, 5]), outputs["default_boxes"].t()
     x, y = (x0 + x1) / 2 + deltas[:, 0] * (x1 - x0), (y0 + y1) / 2 + deltas[:, 1] * (y1 - y0)
@@ -181,33 +182,33 @@ def test_detections_are_those_of_a_plain_loop():
     boxes = torch.stack([boxes[:, i].clamp(0, (384, 256)[i % 2]) for i in range(4)], 1)
     expected = []
     for label in (1, 2, 3):
-        ranked = sorted(((s, p) for p, s in enumerate(scores[:, label].tolist()) if s > 0.02), reverse=True)[:25]
+        ranked = sorted(((s, i) for i, s in enumerate(scores[:, label].tolist()) if s > 0.02), reverse=True)[:25]
         kept = []
-        for score, place in ranked:
-            if all(box_iou(boxes[place][None], boxes[other][None]) <= 0.4 for _, other, _ in kept):
-                kept.append((score, place, label - 1))
+        for score, index in ranked:
+            if all(box_iou(boxes[index][None], boxes[other][None]) <= 0.4 for _, other, _ in kept):
+                kept.append((score, index, label - 1))
         expected += kept
     expected = sorted(expected, reverse=True)[:20]
     assert len(expected) == 20 and len({label for *_, label in expected}) == 3
-    assert found["labels"].tolist() == [label for *_, label in expected]
-    assert torch.allclose(found["scores"], torch.tensor([score for score, *_ in expected]))
-    assert torch.allclose(found["boxes"], boxes[[place for _, place, _ in expected]], atol=1e-3)
+    assert prediction["labels"].tolist() == [label for *_, label in expected]
+    assert torch.allclose(prediction["scores"], torch.tensor([score for score, *_ in expected]))
+    assert torch.allclose(prediction["boxes"], boxes[[index for _, index, _ in expected]], atol=1e-3)
 
 
-def test_an_image_where_nothing_is_found_has_empty_tensors():
+def test_an_image_without_detections_has_empty_tensors():
     outputs = random_outputs(16, batch=2)
     outputs["class_logits"][0, :, 0] = 100
-    nothing, something = SSDLite(STAGES, 20).decode(outputs, (256, 384))
-    assert len(something["scores"]) > 0
-    assert {key: tuple(value.shape) for key, value in nothing.items()} == {
+    empty, other = SSDLite(STAGES, 20).decode(outputs, (256, 384))
+    assert len(other["scores"]) > 0
+    assert {key: tuple(value.shape) for key, value in empty.items()} == {
         "boxes": (0, 4),
         "labels": (0,),
         "scores": (0,),
     }
-    assert nothing["labels"].dtype == torch.int64 and nothing["boxes"].dtype == torch.float32
+    assert empty["labels"].dtype == torch.int64 and empty["boxes"].dtype == torch.float32
 
 
-def test_layers_are_initialised_and_normalised_as_torchvisions():
+def test_initialization_and_batch_norms_are_torchvisions():
     torch.manual_seed(0)
     head = SSDLite(((112, 16), (480, 32)), 90)
     for layer in head.modules():
@@ -230,8 +231,8 @@ def test_focal_loss_begins_with_mostly_background():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_default_boxes_made_without_gradients_serve_training(dtype):
-    size = (96, 224)  # of no other test: the boxes are kept
+def test_default_boxes_cached_in_inference_mode_can_be_trained_with(dtype):
+    size = (96, 224)  # in no other test, because the boxes are cached
     head = SSDLite(STAGES, 3)
     with torch.inference_mode():
         head.eval()(features(size), size)
@@ -243,30 +244,30 @@ def test_default_boxes_made_without_gradients_serve_training(dtype):
 
 
 @pytest.mark.parametrize(
-    ("stages", "options", "said"),
+    ("stages", "options", "message"),
     [
         (STAGES[:3], {}, r"stride 16; .* \[2, 4, 8\]"),
         (STAGES, {"variant": "torchvison"}, "torchvision"),
-        (STAGES, {"extra_channels": (512, 256)}, r"four widths .* \[512, 256\]"),
+        (STAGES, {"extra_channels": (512, 256)}, r"\[512, 256\]: give four widths"),
         (STAGES, {"score_threshold": 1.5}, "score_threshold"),
         (STAGES, {"nms_threshold": 0}, "nms_threshold"),
         (STAGES, {"topk_candidates": 0}, "topk_candidates"),
     ],
 )
-def test_what_cannot_be_built_is_one_line(stages, options, said):
-    with pytest.raises(LightsegError, match=said):
+def test_invalid_options_are_an_error_of_one_line(stages, options, message):
+    with pytest.raises(LightsegError, match=message):
         SSDLite(stages, 3, **options)
 
 
-def test_a_batch_of_one_trains_where_batch_norm_can():
+def test_training_on_a_batch_of_one_needs_a_last_map_of_several_cells():
     with pytest.raises(LightsegError, match="batch of one at 320x320"):
         SSDLite(STAGES, 3)(features((320, 320), batch=1), (320, 320))
     assert SSDLite(STAGES, 3)(features((640, 640), batch=1), (640, 640))["class_logits"].isfinite().all()
     assert SSDLite(STAGES, 3).eval()(features((64, 64), batch=1), (64, 64))["class_logits"].shape[0] == 1
 
 
-def test_bfloat16_gradients_are_numbers_where_maps_are_a_single_place():
-    """Of which torch with oneDNN fills a part alone: the rest is what the memory held, here on purpose NaN."""
+def test_bfloat16_gradients_are_finite_for_maps_of_a_single_cell():
+    """oneDNN leaves a part of them uninitialized, here with NaN."""
     torch.manual_seed(0)
     head = SSDLite(((8, 16), (16, 32)), 3, extra_channels=(32, 32, 32, 32)).to(memory_format=torch.channels_last)
     maps = [torch.randn(2, 8, 2, 2), torch.randn(2, 16, 1, 1)]

@@ -21,7 +21,7 @@ CLASSES = 9
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Small tensors: one thread is faster than two, by far when other tests run beside these."""
+    """With small tensors one thread is faster than two, above all when other tests run at the same time."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -44,18 +44,18 @@ def batch(counts, seed=0, defaults=DEFAULTS):
 
 
 def torchvision_matches(boxes, defaults, threshold=0.5):
-    matcher, nothing = SSDMatcher(threshold), torch.full((len(defaults),), -1)
-    return [matcher(box_iou(one, defaults)) if len(one) else nothing for one in boxes]
+    matcher, unmatched = SSDMatcher(threshold), torch.full((len(defaults),), -1)
+    return [matcher(box_iou(b, defaults)) if len(b) else unmatched for b in boxes]
 
 
 class TorchvisionLoss:
-    """What torchvision's `SSD.compute_loss` needs of its model, which it is called with here."""
+    """A stand-in for torchvision's `SSD` with the attributes that `compute_loss` uses."""
 
     box_coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
     neg_to_pos_ratio = 3.0
 
     def __call__(self, logits, deltas, defaults, boxes, labels):
-        targets = [{"boxes": b, "labels": one + 1} for b, one in zip(boxes, labels, strict=True)]
+        targets = [{"boxes": b, "labels": numbers + 1} for b, numbers in zip(boxes, labels, strict=True)]
         outputs = {"cls_logits": logits, "bbox_regression": deltas}
         matches = torchvision_matches(boxes, defaults)
         return SSD.compute_loss(self, targets, outputs, [defaults] * len(boxes), matches)
@@ -77,10 +77,10 @@ def test_value_and_gradients_are_torchvisions(counts):
         assert torch.allclose(ours, theirs, atol=1e-7)
 
 
-@pytest.mark.parametrize("in_flight", [2**20, 1])  # several images at once, and one by one
+@pytest.mark.parametrize("max_overlaps", [2**20, 1])  # several images at once, and one by one
 @pytest.mark.parametrize("threshold", [0.3, 0.5])
-def test_matches_are_torchvisions(monkeypatch, threshold, in_flight):
-    monkeypatch.setattr(module, "OVERLAPS_IN_FLIGHT", in_flight)
+def test_matches_are_torchvisions(monkeypatch, threshold, max_overlaps):
+    monkeypatch.setattr(module, "MAX_OVERLAPS", max_overlaps)
     for seed in range(5):
         _, _, boxes, _ = batch((4, 0, 30, 1, 0, 100), seed)
         expected = torch.stack(torchvision_matches(boxes, DEFAULTS, threshold))
@@ -102,33 +102,33 @@ def test_matches_are_those_of_a_plain_loop():
         expected.append(column.index(max(column)) if max(column) >= 0.5 else -1)
     for index, row in enumerate(table):
         expected[row.index(max(row))] = index
-    assert len(set(expected)) == 7  # every box, and none
+    assert len(set(expected)) == 7  # every box, and -1
     assert match([boxes], defaults)[0].tolist() == expected
 
 
-def test_of_two_boxes_that_want_the_same_default_box_the_last_has_it():
+def test_of_two_boxes_with_the_same_best_default_box_the_last_is_matched():
     boxes = torch.tensor([[3.0, 3, 9, 9], [4, 4, 8, 8]])  # far smaller than any default box
     matches = match([boxes], DEFAULTS)[0]
     assert torch.equal(matches, torchvision_matches([boxes], DEFAULTS)[0])
     assert (matches == 1).sum() == 1 and (matches == 0).sum() == 0
 
 
-def test_overlaps_of_many_boxes_and_images_are_never_held_at_once(monkeypatch):
-    largest = []
+def test_the_number_of_overlaps_in_memory_is_limited(monkeypatch):
+    sizes = []
 
     def watched(boxes, defaults):
         overlaps = measure(boxes, defaults)
-        largest.append(overlaps.numel())
+        sizes.append(overlaps.numel())
         return overlaps
 
     measure = module._overlaps
     monkeypatch.setattr(module, "_overlaps", watched)
     _, _, boxes, _ = batch((100,) * 24, defaults=DEFAULTS[:1])
     assert (match(boxes, DEFAULTS) >= 0).any(1).all()
-    assert sum(largest) == 24 * 100 * 3234 and max(largest) <= module.OVERLAPS_IN_FLIGHT
+    assert sum(sizes) == 24 * 100 * 3234 and max(sizes) <= module.MAX_OVERLAPS
 
 
-def test_offsets_are_torchvisions_and_come_back():
+def test_offsets_are_torchvisions_and_decode_to_the_boxes():
     _, _, (boxes,), _ = batch((50,))
     defaults, coder = DEFAULTS[:3200:64], BoxCoder((10.0, 10.0, 5.0, 5.0))
     offsets = encode(boxes, defaults)
@@ -144,14 +144,14 @@ def test_a_batch_without_boxes_has_a_finite_loss_and_gradients(focal):
     parts = DetectionLoss(focal=focal)(logits, deltas, DEFAULTS, boxes, labels)
     parts["loss"].backward()
     assert logits.grad.isfinite().all() and deltas.grad.count_nonzero() == 0 and parts["loss_box"] == 0
-    if focal:  # its background counts
+    if focal:  # the background has a loss
         assert parts["loss_class"] > 0 and logits.grad.count_nonzero() > 0
     else:
         assert parts["loss"] == 0 and logits.grad.count_nonzero() == 0
 
 
 @pytest.mark.parametrize("focal", [False, True])
-def test_sure_and_wrong_logits_do_not_overflow(focal):
+def test_large_wrong_logits_do_not_overflow(focal):
     logits, deltas, boxes, labels = batch((3, 0))
     with torch.no_grad():
         logits.mul_(1e4)
@@ -161,10 +161,10 @@ def test_sure_and_wrong_logits_do_not_overflow(focal):
     assert parts["loss"].isfinite() and logits.grad.isfinite().all() and deltas.grad.isfinite().all()
 
 
-def test_where_nearly_all_boxes_match_every_negative_counts_once():
+def test_every_negative_counts_at_most_once():
     defaults = DEFAULTS[2400:2410].clone()
     box = defaults[:1]
-    defaults[:4] = box  # four of ten match: three times as many are more than are left
+    defaults[:4] = box  # four of ten match: there are fewer than three times as many negatives
     logits, deltas, _, _ = batch((1,), defaults=defaults)
     parts = DetectionLoss()(logits, deltas, defaults, [box], [torch.tensor([2])])
     matches = match([box], defaults)[0]
@@ -174,19 +174,19 @@ def test_where_nearly_all_boxes_match_every_negative_counts_once():
     assert torch.allclose(parts["loss_class"], expected)
 
 
-def test_the_negatives_that_count_are_those_of_a_plain_loop():
+def test_the_hardest_negatives_are_those_of_a_plain_loop():
     logits, deltas, boxes, labels = batch((2, 0, 5), seed=4)
     logits, total, matched = logits.detach(), 0.0, 0
     for image in range(3):
         matches = match(boxes, DEFAULTS)[image].tolist()
         losses = []
-        for place, box in enumerate(matches):
+        for default, box in enumerate(matches):
             target = int(labels[image][box]) + 1 if box >= 0 else 0
-            one = -float(logits[image, place].log_softmax(0)[target])
+            loss = -float(logits[image, default].log_softmax(0)[target])
             if box >= 0:
-                total, matched = total + one, matched + 1
+                total, matched = total + loss, matched + 1
             else:
-                losses.append(one)
+                losses.append(loss)
         total += sum(sorted(losses, reverse=True)[: 2 * sum(box >= 0 for box in matches)])
     parts = DetectionLoss(negative_ratio=2)(logits, deltas, DEFAULTS, boxes, labels)
     assert matched > 10
@@ -199,9 +199,9 @@ def test_focal_loss_is_that_of_a_plain_loop():
     total = 0.0
     matches = match(boxes, DEFAULTS)
     for image in range(2):
-        for place, box in enumerate(matches[image].tolist()):
+        for default, box in enumerate(matches[image].tolist()):
             target = int(labels[image][box]) + 1 if box >= 0 else 0
-            p = float(logits[image, place].softmax(0)[target])
+            p = float(logits[image, default].softmax(0)[target])
             total -= (0.3 if box >= 0 else 0.7) * (1 - p) ** 1.5 * math.log(p)
     parts = DetectionLoss(focal=True, focal_alpha=0.3, focal_gamma=1.5)(logits, deltas, DEFAULTS, boxes, labels)
     assert math.isclose(parts["loss_class"].item(), total / int((matches >= 0).sum()), rel_tol=1e-4)
@@ -222,7 +222,7 @@ def test_half_precision_outputs_have_a_single_precision_loss():
 
 
 @pytest.mark.parametrize(
-    ("boxes", "labels", "said"),
+    ("boxes", "labels", "message"),
     [
         ([[1.0, 1, 9, 9]], [CLASSES], r"label 9 .* 0\.\.8"),
         ([[1.0, 1, 9, 9]], [-1], "label -1"),
@@ -231,15 +231,15 @@ def test_half_precision_outputs_have_a_single_precision_loss():
         ([[1.0, 1, 9, 9]], [0, 1], "2 labels"),
     ],
 )
-def test_targets_that_cannot_be_are_one_line(boxes, labels, said):
+def test_invalid_targets_are_an_error_of_one_line(boxes, labels, message):
     logits, deltas, _, _ = batch((0,))
-    with pytest.raises(LightsegError, match=said):
+    with pytest.raises(LightsegError, match=message):
         DetectionLoss()(logits, deltas, DEFAULTS, [torch.tensor(boxes)], [torch.tensor(labels)])
 
 
 @pytest.mark.parametrize(
     "options", [{"iou_threshold": 0}, {"negative_ratio": 0}, {"focal_alpha": 1}, {"focal_gamma": -1}]
 )
-def test_options_that_cannot_be_are_one_line(options):
+def test_invalid_options_are_an_error_of_one_line(options):
     with pytest.raises(LightsegError, match=next(iter(options))):
         DetectionLoss(**options)

@@ -1,4 +1,4 @@
-"""The pose loss against plain loops: squared error, expected OKS, SimCC's divergence; weights; what it refuses."""
+"""The pose loss against plain loops: squared error, expected OKS, SimCC's divergence; weights; errors."""
 
 import math
 
@@ -35,12 +35,12 @@ def test_squared_error_and_expected_oks_are_those_of_plain_loops():
     heatmaps, targets, weights, sigma, oks = heatmap_terms(loss)
     losses = loss.heatmap_loss(heatmaps, targets, weights, sigma, oks)
     squared = missed = 0.0
-    maps, wanted = heatmaps.detach().numpy().astype(float), targets.numpy().astype(float)
-    for person, index in ((0, 0), (0, 1), (1, 1)):  # the visible ones
-        squared += ((maps[person, index] - wanted[person, index]) ** 2).sum() / (math.pi * 1.5**2)
-        above = np.maximum(maps[person, index], 0)
+    maps, target_maps = heatmaps.detach().numpy().astype(float), targets.numpy().astype(float)
+    for person, index in ((0, 0), (0, 1), (1, 1)):  # the visible keypoints
+        squared += ((maps[person, index] - target_maps[person, index]) ** 2).sum() / (math.pi * 1.5**2)
+        positive = np.maximum(maps[person, index], 0)
         expected = sum(
-            above[r, c] / above.sum() * oks_at(person, index, c * 23 / 5, r * 31 / 7)
+            positive[r, c] / positive.sum() * oks_at(person, index, c * 23 / 5, r * 31 / 7)
             for r in range(8)
             for c in range(6)
         )
@@ -51,10 +51,10 @@ def test_squared_error_and_expected_oks_are_those_of_plain_loops():
     assert not losses["loss_heatmap"].requires_grad and not losses["loss_oks"].requires_grad
     losses["loss"].backward()
     grad = heatmaps.grad
-    assert grad[0].any() and grad[1, 1].any() and not grad[1, 0].any(), "none where the point is not visible"
+    assert grad[0].any() and grad[1, 1].any() and not grad[1, 0].any(), "an invisible keypoint has no gradient"
 
 
-def test_the_plain_loss_is_the_heatmap_part_alone():
+def test_the_loss_without_oks_is_the_heatmap_part():
     plain = PoseLoss()
     heatmaps, targets, weights, sigma, oks = heatmap_terms(plain)
     assert oks is None
@@ -64,7 +64,7 @@ def test_the_plain_loss_is_the_heatmap_part_alone():
     assert torch.equal(losses["loss"], with_oks.heatmap_loss(*heatmap_terms(with_oks))["loss_heatmap"])
 
 
-def test_an_empty_answer_costs_one_and_the_exact_one_nothing():
+def test_the_loss_of_an_empty_map_is_one_and_of_an_exact_map_zero():
     codec = HeatmapCodec()
     points = torch.tensor([[[96.0, 128.0]]])
     targets, weights = codec.encode(points, torch.tensor([[2]]), (256, 192), (64, 48))
@@ -73,7 +73,7 @@ def test_an_empty_answer_costs_one_and_the_exact_one_nothing():
     assert loss.heatmap_loss(targets, targets, weights, 2.0)["loss"] == 0
 
 
-def test_oks_falls_with_distance_and_less_for_large_persons_and_lenient_points():
+def test_oks_falls_with_distance_and_less_for_large_persons_and_large_sigmas():
     loss = PoseLoss(oks=True, sigmas=(0.05, 0.1))
     positions = [torch.arange(24.0), torch.arange(32.0)]
     x, y = loss.oks_along(positions, torch.full((2, 2, 2), 10.0), torch.tensor([100.0, 400.0]))
@@ -94,43 +94,41 @@ def test_simcc_divergence_and_expected_oks_are_those_of_plain_loops():
     losses = loss.simcc_loss(logits, labels, weights, oks)
 
     def softmax(values):
-        shares = np.exp(10 * values.astype(float))
-        return shares / shares.sum()
+        powers = np.exp(10 * values.astype(float))
+        return powers / powers.sum()
 
     divergence = missed = 0.0
     for person, index in ((0, 0), (0, 1), (1, 1)):
-        found = [softmax(one[person, index].detach().numpy()) for one in logits]
-        wanted = [softmax(one[person, index].numpy()) for one in labels]
-        divergence += sum((w * np.log(w / f)).sum() for w, f in zip(wanted, found, strict=True))
-        missed += 1 - sum(
-            found[0][c] * found[1][r] * oks_at(person, index, c / 2, r / 2) for c in range(48) for r in range(64)
-        )
+        x, y = (softmax(along[person, index].detach().numpy()) for along in logits)
+        target_x, target_y = (softmax(along[person, index].numpy()) for along in labels)
+        divergence += (target_x * np.log(target_x / x)).sum() + (target_y * np.log(target_y / y)).sum()
+        missed += 1 - sum(x[c] * y[r] * oks_at(person, index, c / 2, r / 2) for c in range(48) for r in range(64))
     assert losses["loss_divergence"].item() == pytest.approx(divergence / 4, rel=1e-4)
     assert losses["loss_oks"].item() == pytest.approx(missed / 4, rel=1e-4)
     losses["loss"].backward()
-    assert all(one.grad[0].any() and one.grad[1, 1].any() and not one.grad[1, 0].any() for one in logits)
+    assert all(x.grad[0].any() and x.grad[1, 1].any() and not x.grad[1, 0].any() for x in logits)
     exact = loss.simcc_loss(labels, labels, weights)
     assert exact.keys() == {"loss"} and exact["loss"].abs() < 1e-5
 
 
 @pytest.mark.parametrize("oks", [False, True])
 @pytest.mark.parametrize("persons", [0, 3])
-def test_without_a_visible_point_loss_and_gradient_are_zero(persons, oks):
+def test_without_visible_keypoints_loss_and_gradient_are_zero(persons, oks):
     loss = PoseLoss(oks=oks)
     points, visible = torch.full((persons, 2, 2), math.nan), torch.zeros(persons, 2, dtype=torch.int64)
     area = torch.zeros(persons)
     codec = HeatmapCodec()
     heatmaps = torch.zeros(persons, 2, *MAP, requires_grad=True)
     along = loss.oks_along(codec.positions(SIZE, MAP, torch.device("cpu")), points, area)
-    found = loss.heatmap_loss(heatmaps, *codec.encode(points, visible, SIZE, MAP), codec.sigma, along)
-    found["loss"].backward()
-    assert found["loss"] == 0 and not heatmaps.grad.any()
+    losses = loss.heatmap_loss(heatmaps, *codec.encode(points, visible, SIZE, MAP), codec.sigma, along)
+    losses["loss"].backward()
+    assert losses["loss"] == 0 and not heatmaps.grad.any()
     classes = SimCCCodec()
     logits = tuple(torch.zeros(persons, 2, side, requires_grad=True) for side in classes.bins(SIZE))
     along = loss.oks_along(classes.positions(SIZE, torch.device("cpu")), points, area)
-    found = loss.simcc_loss(logits, *classes.encode(points, visible, SIZE), along)
-    found["loss"].backward()
-    assert found["loss"] == 0 and not any(one.grad.any() for one in logits)
+    losses = loss.simcc_loss(logits, *classes.encode(points, visible, SIZE), along)
+    losses["loss"].backward()
+    assert losses["loss"] == 0 and not any(x.grad.any() for x in logits)
 
 
 def test_under_autocast_the_loss_is_float32():
@@ -143,15 +141,15 @@ def test_under_autocast_the_loss_is_float32():
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [({"beta": 0}, "beta"), ({"oks_weight": -1}, "oks_weight"), ({"sigmas": [0.1, 0]}, "sigmas")],
 )
-def test_what_is_no_loss_is_one_clear_line(options, words):
-    with pytest.raises(LightsegError, match=words) as caught:
+def test_invalid_options_are_an_error_of_one_line(options, message):
+    with pytest.raises(LightsegError, match=message) as caught:
         PoseLoss(**options)
     assert "\n" not in str(caught.value)
 
 
-def test_as_many_sigmas_as_keypoints():
+def test_another_number_of_sigmas_than_of_keypoints_is_an_error():
     with pytest.raises(LightsegError, match="3 sigmas for 2 keypoints"):
         PoseLoss(oks=True, sigmas=[0.1] * 3).oks_along([torch.arange(3.0)] * 2, POINTS, AREA)

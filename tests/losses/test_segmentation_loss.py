@@ -18,7 +18,7 @@ def batch(low, full, classes=7, dtype=torch.float32):
     torch.manual_seed(0)
     logits = (3 * torch.randn(3, classes, *low, dtype=dtype)).requires_grad_()
     masks = torch.randint(0, classes, (3, *full))
-    masks[0] = 255  # a whole image
+    masks[0] = 255  # an image without labels
     masks[1:, :2] = 255
     return logits, masks
 
@@ -27,7 +27,7 @@ def upsampled(logits, masks):
     return F.interpolate(logits, size=masks.shape[-2:], mode="bilinear", align_corners=False)
 
 
-@pytest.mark.parametrize("band", [2**18, 300])  # one band an image, and a row or two a band
+@pytest.mark.parametrize("band", [2**18, 300])  # one band per image, and one or two rows per band
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("low", "full"), SIZES)
@@ -68,7 +68,7 @@ def test_single_and_half_precision(dtype, memory_format):
     assert torch.allclose(gradient, expected_gradient, rtol=2e-2 if dtype == torch.bfloat16 else 1e-4, atol=1e-7)
 
 
-def test_logits_far_apart_do_not_overflow():
+def test_logits_of_very_different_size_do_not_overflow():
     logits = torch.tensor([1e4, -1e4, 0.0]).view(1, 3, 1, 1).expand(1, 3, 2, 2).clone().requires_grad_()
     masks = torch.ones(1, 8, 8, dtype=torch.int64)
     loss = SegmentationLoss()(logits, masks)["loss"]
@@ -89,18 +89,16 @@ def test_a_batch_without_a_label_has_loss_zero_and_zero_gradients(options):
 
 @pytest.mark.parametrize("threshold", [0.7, 0.02])  # many pixels below it, and fewer than a sixteenth
 def test_ohem_is_the_mean_over_hard_pixels(threshold):
-    logits, masks = batch((8, 8), (32, 32))
-    with torch.no_grad():  # confident and right nearly everywhere
-        logits.zero_()
-    sure = F.one_hot(masks[:, ::4, ::4].clamp(max=6), 7).permute(0, 3, 1, 2) * 9.0
-    logits = (sure + torch.randn_like(sure)).requires_grad_()
+    _, masks = batch((8, 8), (32, 32))
+    confident = F.one_hot(masks[:, ::4, ::4].clamp(max=6), 7).permute(0, 3, 1, 2) * 9.0  # and right nearly everywhere
+    logits = (confident + torch.randn_like(confident)).requires_grad_()
     losses = F.cross_entropy(upsampled(logits, masks), masks, ignore_index=255, reduction="none")
-    labelled = sorted((loss.item() for loss in losses[masks != 255]), reverse=True)
-    hard = [loss for loss in labelled if loss > -math.log(threshold)]
-    if len(hard) < len(labelled) // 16:
-        hard = labelled[: len(labelled) // 16]
+    labeled = sorted((loss.item() for loss in losses[masks != 255]), reverse=True)
+    hard = [loss for loss in labeled if loss > -math.log(threshold)]
+    if len(hard) < len(labeled) // 16:
+        hard = labeled[: len(labeled) // 16]
     loss = SegmentationLoss(ohem=threshold)(logits, masks)["loss"]
-    assert len(hard) < len(labelled)
+    assert len(hard) < len(labeled)
     assert math.isclose(loss.item(), sum(hard) / len(hard), rel_tol=1e-4)
     keep = masks.masked_fill(losses < hard[-1] * (1 - 1e-6), 255)
     expected = F.cross_entropy(upsampled(logits, masks), keep, ignore_index=255)
@@ -108,7 +106,7 @@ def test_ohem_is_the_mean_over_hard_pixels(threshold):
     assert torch.allclose(gradient, expected_gradient, atol=1e-6)
 
 
-def test_pixel_losses_are_cross_entropys():
+def test_pixel_losses_equal_cross_entropy():
     logits, masks = batch((5, 7), (67, 101))
     expected = F.cross_entropy(upsampled(logits, masks), masks, ignore_index=255, reduction="none")
     assert torch.allclose(upsampled_pixel_losses(logits, masks), expected, atol=1e-5)
@@ -134,7 +132,7 @@ def test_dice_is_the_overlap_in_loops():
     assert torch.autograd.grad(dice, logits)[0].abs().max() > 0
 
 
-def test_what_cannot_be_a_loss_or_a_label_is_one_clear_line():
+def test_invalid_labels_and_options_are_an_error_of_one_line():
     logits, masks = batch((4, 4), (16, 16))
     with pytest.raises(LightsegError, match="label 7 in a mask"):
         SegmentationLoss()(logits, masks.clone().fill_(7))
@@ -144,11 +142,11 @@ def test_what_cannot_be_a_loss_or_a_label_is_one_clear_line():
         SegmentationLoss(ohem=1.5)
     with pytest.raises(LightsegError, match="label_smoothing"):
         SegmentationLoss(label_smoothing=1.0)
-    assert list(SegmentationLoss(class_weights=[1, 2]).state_dict()) == []  # a head's weights stay torchvision's
+    assert list(SegmentationLoss(class_weights=[1, 2]).state_dict()) == []  # a head has the state of torchvision's
 
 
-def test_autocast_does_not_reach_the_loss():
-    """Lightning's bf16-mixed puts the whole training step under autocast."""
+def test_the_loss_is_float32_under_autocast():
+    """Lightning's bf16-mixed runs the training step under autocast."""
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 5, 8, 16, generator=generator, requires_grad=True)
     masks = torch.randint(0, 5, (2, 64, 128), generator=generator)

@@ -216,7 +216,7 @@ def test_an_image_of_another_size_than_the_annotations_say(dataset, capsys):
         ("schedule.mixup=[0,0.2]", "schedule.mixup is for task=cls"),
         ("head.name=lraspp", "choose from ssdlite"),
         ("head.nms_threshold=1.5", "nms_threshold"),
-        ("head.extra_channels=[64,32]", "extra_channels are four widths"),
+        ("head.extra_channels=[64,32]", "extra_channels=[64, 32]: give four widths"),
         ("data.augment.multi_scale=0.5", "multi_scale"),
         ("data.augment.multi_scale=[1.5,0.5]", "multi_scale"),
         ("data.augment.expand=2", "expand"),

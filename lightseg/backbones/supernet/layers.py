@@ -105,7 +105,7 @@ class DepthwiseBN(nn.Module):
 
 
 class MaskedSqueezeExcite(nn.Module):
-    """Squeeze-and-excitation with channel masks, otherwise as `fbnet_blocks.SqueezeExcite`."""
+    """`fbnet_blocks.SqueezeExcite` with channel masks."""
 
     def __init__(self, channels: int, squeezed: int) -> None:
         super().__init__()

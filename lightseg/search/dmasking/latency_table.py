@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lightseg.backbones.fbnet import conv_bn, make_block
+from lightseg.backbones.conv_bn import conv_bn
+from lightseg.backbones.fbnet_blocks import make_block
 from lightseg.backbones.supernet.search_block import SearchBlock
 from lightseg.backbones.supernet.supernet import SuperNet
 from lightseg.catalog.arch import Block, Skip

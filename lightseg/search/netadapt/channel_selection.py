@@ -13,7 +13,7 @@ import torch
 from timm.layers import make_divisible
 from torch import Tensor
 
-from lightseg.backbones.block_table import block_table, is_table, plain_name, renamed
+from lightseg.backbones.block_table import block_table, is_table, plain_name, timm_keys
 from lightseg.catalog.arch import Arch, Block, Conv, PoolHead, Skip
 from lightseg.catalog.arch_yaml import format_arch, parse_arch
 from lightseg.errors import LightsegError
@@ -79,7 +79,7 @@ def to_block_table(model: Model) -> Model:
         table.load_state_dict(model.state_dict())
         return table
     native = spec["head"]["name"] == "native"
-    names = renamed([key.removeprefix(BODY) for key in table.state_dict() if key.startswith(BODY)], arch, native)
+    names = timm_keys([key.removeprefix(BODY) for key in table.state_dict() if key.startswith(BODY)], arch, native)
     source = model.state_dict()
     state = {}
     for key, target in table.state_dict().items():

@@ -1,4 +1,4 @@
-"""`lightseg compress` on a checkpoint: what it prints, where the file lies, and what it refuses."""
+"""`lightseg compress` on a checkpoint: its output, its file and its errors."""
 
 import json
 
@@ -14,7 +14,7 @@ from lightseg.model import create_model
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """Of a net of which 60 % are zero already."""
+    """The checkpoint of a net with 60 % zeros."""
     torch.manual_seed(0)
     model = create_model("mobilenetv3_small_050", "cls", 4)
     prune(model, 0.6)
@@ -24,11 +24,11 @@ def checkpoint(tmp_path_factory):
     return path
 
 
-def test_the_file_lies_beside_the_checkpoint(checkpoint, capsys):
+def test_the_file_is_beside_the_checkpoint(checkpoint, capsys):
     assert main(["compress", str(checkpoint)]) == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     path = checkpoint.with_name("best.8bit.compressed")
-    assert f"{path}: {path.stat().st_size / 1e6:.3f} MB" in said and "40.0 % not zero, 8 bits a value" in said
+    assert f"{path}: {path.stat().st_size / 1e6:.3f} MB" in output and "40.0 % not zero, 8 bits a value" in output
     assert share_of_zeros(load_model(path)) == pytest.approx(0.6, abs=0.001)
     assert main(["compress", str(checkpoint)]) == 2
     assert "exists: give another --output, or --overwrite" in capsys.readouterr().err
@@ -37,9 +37,9 @@ def test_the_file_lies_beside_the_checkpoint(checkpoint, capsys):
 
 def test_fewer_bits_and_more_zeros_are_smaller(checkpoint, tmp_path, capsys):
     sizes = []
-    for number, words in enumerate((["--bits", "8"], ["--bits", "6"], ["--bits", "6", "--sparsity", "0.8"])):
+    for number, options in enumerate((["--bits", "8"], ["--bits", "6"], ["--bits", "6", "--sparsity", "0.8"])):
         target = tmp_path / "below" / f"{number}.compressed"
-        assert main(["compress", str(checkpoint), *words, "--output", str(target), "--json"]) == 0
+        assert main(["compress", str(checkpoint), *options, "--output", str(target), "--json"]) == 0
         report = json.loads(capsys.readouterr().out)
         sizes.append(report["bytes"])
         assert report["file"] == str(target) and report["kept"] == pytest.approx(0.2 if number == 2 else 0.4, abs=0.001)
@@ -54,10 +54,10 @@ def test_a_compressed_file_is_a_checkpoint_of_its_own(checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "message"),
     [
         (["{tmp}/none.ckpt"], "no such checkpoint"),
-        (["{ckpt}", "--sparsity", "67", "--output", "{tmp}/f"], "a share of the weights from 0 up to 1"),
+        (["{ckpt}", "--sparsity", "67", "--output", "{tmp}/f"], "a fraction of the weights, from 0 to below 1"),
         (["{ckpt}", "--scope", "all", "--sparsity", "0.5", "--output", "{tmp}/f"], "no pruning scope 'all'"),
         (["{ckpt}", "--bits", "16", "--output", "{tmp}/f"], "1 to 8 bits"),
         (["{ckpt}", "--output", "{tmp}"], "exists: give another --output"),
@@ -65,9 +65,9 @@ def test_a_compressed_file_is_a_checkpoint_of_its_own(checkpoint, tmp_path):
         (["{tmp}/text", "--output", "{tmp}/f"], "can be read safely"),
     ],
 )
-def test_what_cannot_be_is_one_line_and_leaves_nothing(checkpoint, tmp_path, words, said, capsys):
+def test_errors_are_one_line_and_leave_no_file(checkpoint, tmp_path, arguments, message, capsys):
     (tmp_path / "text").write_text("no checkpoint")
-    assert main(["compress", *(word.format(tmp=tmp_path, ckpt=checkpoint) for word in words)]) == 2
+    assert main(["compress", *(argument.format(tmp=tmp_path, ckpt=checkpoint) for argument in arguments)]) == 2
     error = capsys.readouterr().err
-    assert said in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
