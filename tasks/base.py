@@ -71,6 +71,7 @@ class Task(pl.LightningModule):
         self.progressive = progressive
         self.scheduled: dict[str, float] = {}  # values of this phase
         self.flip, self.scales = False, [1.0]
+        self.evaluated = 0  # samples of the final evaluation, in this process
         self.wall_before = 0.0  # seconds of earlier sessions of a resumed run
         self._started = time.monotonic()
         self._seed = torch.initial_seed() % 2**31
@@ -139,6 +140,7 @@ class Task(pl.LightningModule):
         return self.evaluate(batch)
 
     def test_step(self, batch: Batch, batch_index: int) -> Any:
+        self.evaluated += len(batch["names"])
         return self.evaluate(batch)
 
     def on_validation_epoch_end(self) -> None:

@@ -27,8 +27,10 @@ def read_protocol(values: dict[str, Any], data: dict[str, Any]) -> dict[str, str
     """The protocol of a record as plain text: the number of images left out, and which of a run's checkpoints.
 
     Data options that change the labels become part of it, because the mean over classes depends on them. Raises
-    InvalidRecord for a protocol that is too long.
+    InvalidRecord for a partial evaluation, which is not comparable, and for a protocol that is too long.
     """
+    if "partial_of" in values:
+        raise InvalidRecord(f"of a partial evaluation: {values.get('images')} of {values['partial_of']} samples")
     protocol: dict[str, str] = {}
     for key, value in values.items():
         if key in ("left_out", "skipped"):

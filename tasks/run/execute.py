@@ -36,10 +36,10 @@ def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
         trainer.fit(task, datamodule=data, ckpt_path=folder / "checkpoints" / "last.ckpt" if config["resume"] else None)
     if search is not None:
         search.finish(folder)  # task.model is then the net that the search chose
-    metrics = evaluate(trainer, task, data, config, folder)
+    evaluation = evaluate(trainer, task, data, config, folder)
     if not trainer.is_global_zero:
         return {}  # a single record per run
-    record = write_record(folder, config, defaults, metrics, task, data, started)
+    record = write_record(folder, config, defaults, evaluation, task, data, started)
     close(trainer.loggers, record)
     run_folder.release(claimed)
     print(summary(record, folder, data.unit), flush=True)

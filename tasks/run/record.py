@@ -14,19 +14,21 @@ from lightseg.profile import profile_model
 
 from ..base import Task
 from ..data import DataModule
+from .evaluate import Evaluation
 
 
 def write_record(
     folder: Path,
     config: dict[str, Any],
     defaults: dict[str, Any],
-    metrics: dict[str, float],
+    evaluation: Evaluation,
     task: Task,
     data: DataModule,
     started: float,
 ) -> dict[str, Any]:
     """Measure the cost and write `record.json`, last and atomically. Returns its content."""
     spec = task.model.spec
+    dataset = data.dataset(data.evaluation_split)
     height, width = config["profile"]["image_size"]
     print(f"measuring the cost at {height}x{width} ...", flush=True)
     cost = profile_model(task.model, (height, width), runs=config["profile"]["runs"])
@@ -38,19 +40,20 @@ def write_record(
         "backbone": spec["backbone"],
         "head": spec["head"]["name"],
         "setting": record.setting(config, defaults),
-        "metrics": record.finite_metrics(metrics),
+        "metrics": record.finite_metrics(evaluation.metrics),
         "protocol": {
             "split": data.evaluation_split,
-            "images": len(data.dataset(data.evaluation_split)),
+            "images": evaluation.samples,
+            **({"partial_of": len(dataset)} if evaluation.samples < len(dataset) else {}),
             "resolution": task.resolution,
             **({"crop": data.options["eval"]} if "eval" in data.options else {}),
             "flip": config["evaluation"]["flip"],
             "scales": config["evaluation"]["scales"],
-            "checkpoint": config["evaluation"]["checkpoint"] if config["mode"] == "train" else config["ckpt"],
+            "checkpoint": evaluation.checkpoint,
             "ema": bool(config["ema"]["decay"]),
-            "precision": config["trainer"]["precision"],
+            "precision": evaluation.precision,
             **task.protocol(),
-            "left_out": getattr(data.dataset(data.evaluation_split), "report", []),
+            "left_out": getattr(dataset, "report", []),
             "skipped": [{"path": path, "reason": reason} for path, reason in data.skipped],
         },
         "input": task.model.contract.to_dict(),

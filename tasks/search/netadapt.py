@@ -120,8 +120,8 @@ def write_result(search: Search, model: Model, defaults: dict[str, Any], started
         folder / "checkpoints" / "best.ckpt",
     )
     sample_images = SampleImages(folder / "images", config["logger"]["images"])
-    metrics = evaluate(search.proxy.trainer([sample_images]), task, search.data, config, folder)
-    content = write_record(folder, config, defaults, metrics, task, search.data, started)
+    evaluation = evaluate(search.proxy.trainer([sample_images]), task, search.data, config, folder)
+    content = write_record(folder, config, defaults, evaluation, task, search.data, started)
     for path in (folder / "checkpoints").glob("step-*.ckpt"):
         path.unlink()
     print(f"{markdown(search.content)}\n{summary(content, folder, search.data.unit)}", flush=True)

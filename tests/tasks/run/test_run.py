@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from lightseg.checkpoint import load_model
+from lightseg.cli import main
 from lightseg.data.datasets.cityscapes import Cityscapes
 from tests.conftest import only_run
 from tests.tasks.runs import killed_and_resumed, run
@@ -137,3 +138,14 @@ def test_a_folder_of_images_and_masks(words, tmp_path):
 def test_every_knob_runs(words, options):
     record = run(words("trainer.max_epochs=2", *options))
     assert 0 <= record["metrics"]["val/mIoU"] <= 1
+
+
+def test_the_record_states_what_was_done_not_what_was_asked(words, tmp_path, capsys):
+    options = ("trainer.limit_test_batches=1", "trainer.limit_val_batches=0", "trainer.precision=16-mixed")
+    record = run(words(*options, "trainer.max_epochs=1"))
+    protocol = record["protocol"]
+    assert (protocol["images"], protocol["partial_of"]) == (2, 3)
+    assert protocol["checkpoint"] == "last"  # no epoch was validated, so there is no best one
+    assert protocol["precision"] == "bf16-mixed"  # Lightning has no 16-mixed on a CPU
+    assert main(["leaderboard", str(tmp_path / "runs")]) == 2
+    assert "of a partial evaluation: 2 of 3 samples" in capsys.readouterr().err
