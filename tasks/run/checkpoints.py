@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import Tensor
 
 from lightseg.atomic_io import writing
 from lightseg.checkpoint import load_model
@@ -51,14 +53,33 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             ) from error
 
 
+class RunCheckpoint(ModelCheckpoint):
+    """ModelCheckpoint of one file in a run folder.
+
+    Among equal values of the monitor, and among undefined ones, the last is kept, where Lightning keeps the first. A
+    run folder that was moved or renamed keeps its best value, which Lightning drops because the path has changed.
+    """
+
+    def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
+        if self.monitor is None or current is None or not self.best_k_models:
+            return super().check_monitor_top_k(trainer, current)
+        better = torch.nan_to_num(current, nan=-torch.inf) >= self.best_k_models[self.kth_best_model_path]
+        return trainer.strategy.reduce_boolean_decision(bool(better))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        def moved(path: str) -> str:
+            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
+
+        paths = {key: moved(state_dict[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        best = {moved(path): value for path, value in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **paths, "best_k_models": best, "dirpath": self.dirpath})
+
+
 def checkpoint_callbacks(folder: Path, monitor: str) -> list[ModelCheckpoint]:
-    """`last.ckpt` after every epoch, `best.ckpt` by the monitored metric. A run can be resumed from both."""
-    shared: dict[str, Any] = {
-        "dirpath": folder / "checkpoints",
-        "enable_version_counter": False,
-        "save_on_train_epoch_end": True,
-    }
+    """`best.ckpt`, written after an evaluation whose monitored metric is the best so far, and `last.ckpt`, after every
+    epoch. A run is resumed from `last.ckpt`."""
+    shared: dict[str, Any] = {"dirpath": folder / "checkpoints", "enable_version_counter": False}
     return [
-        ModelCheckpoint(filename="best", monitor=monitor, mode="max", **shared),
-        ModelCheckpoint(filename="last", monitor=None, save_top_k=1, **shared),
+        RunCheckpoint(filename="best", monitor=monitor, mode="max", save_on_train_epoch_end=False, **shared),
+        RunCheckpoint(filename="last", monitor=None, save_top_k=1, save_on_train_epoch_end=True, **shared),
     ]
