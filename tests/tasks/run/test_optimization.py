@@ -1,11 +1,13 @@
 """Parameter groups, options that reach the optimiser, and learning rates over a run."""
 
 import pytest
+import timm
 import torch
 
 from lightseg.errors import LightsegError
 from lightseg.model import create_model
-from tasks.run.optimization import build_optimizer, build_schedule
+from tasks.run.optimization import build_optimizer, build_schedule, takes_weight_decay
+from tests.marks import slow_except
 
 PLAIN = {
     "name": "adamw", "lr": 1e-2, "weight_decay": 0.05, "momentum": 0.9, "backbone_lr_mult": 1.0, "eps": None,
@@ -97,3 +99,27 @@ def test_rates_of_groups_keep_their_proportion():
     schedule.step_update(50)
     now = torch.tensor([group["lr"] for group in optimizer.param_groups])
     assert torch.allclose(now / before, torch.full_like(now, 0.5))
+
+
+@pytest.mark.parametrize(
+    "name",
+    slow_except(
+        ["levit_128s", "tiny_vit_5m_224"],
+        ["beit_base_patch16_224", "coat_lite_mini", "crossvit_9_240", "deit_tiny_distilled_patch16_224", "levit_128s",
+         "efficientformer_l1", "hieradet_small", "maxvit_tiny_tf_224", "mvitv2_tiny", "naflexvit_base_patch16_gap",
+         "swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256", "tiny_vit_5m_224", "tnt_s_patch16_224"],
+    ),
+)  # fmt: skip
+def test_weight_decay_leaves_out_what_timm_leaves_out(name):
+    with torch.device("meta"):
+        net = timm.create_model(name)
+    listed = net.no_weight_decay()
+    matrices = {key: p for key, p in net.named_parameters() if p.ndim > 1 and not key.endswith(".bias")}
+    ours = {key for key, p in matrices.items() if not takes_weight_decay(key, p)}
+    assert ours >= set(listed) & set(matrices) and ours
+    assert not any("qkv" in key or "fc" in key or "conv" in key for key in ours)
+
+
+def test_every_matrix_of_our_nets_decays():
+    model = create_model("mobilenetv3_small_050", "seg", 19)
+    assert all(takes_weight_decay(key, p) == (p.ndim > 1) for key, p in model.named_parameters())
