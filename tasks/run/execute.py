@@ -1,7 +1,11 @@
 """A run, from its composed configuration to its record."""
 
+import signal
+import sys
 import time
 from typing import Any
+
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from lightseg.config.dmasking import is_search
 
@@ -14,7 +18,20 @@ from .trainer import build_trainer, quiet, seed_everything
 
 
 def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """Data, task, fit, evaluate, record. Returns the record (empty in all processes but the first)."""
+    """Data, task, fit, evaluate, record. Returns the record (empty in all processes but the first).
+
+    Raises:
+        SystemExit: 143 after SIGTERM, once the step is done, so that a scheduler does not take the run for finished.
+    """
+    try:
+        return _run(config, defaults)
+    except SIGTERMException:
+        folder = distributed.current_run_folder()
+        print(f"terminated; finished epochs are saved (continue with resume={folder})", file=sys.stderr, flush=True)
+        raise SystemExit(128 + signal.SIGTERM) from None
+
+
+def _run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     started = time.time()
     distributed.check(config["trainer"])
     quiet()
