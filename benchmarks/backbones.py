@@ -1,20 +1,19 @@
-"""Latency, throughput and memory of every backbone, and the ones torchvision has too beside torchvision's own.
+"""Latency, throughput and memory of every backbone, and a comparison with torchvision's nets.
 
     python benchmarks/backbones.py                          # every row: minutes
     python benchmarks/backbones.py "shufflenet*" --size 224
 
-Per row: milliseconds for one image (eager, float32, evaluation; median) with 1 thread and with all, images a second at
---batch with all threads, and the peak of living tensors in one forward. Then, for ShuffleNetV2 and SqueezeNet, the time
-of our classification net as a ratio to torchvision's with the same weights, the two taking turns: the median over
-rounds. Then the share of a forward that ShuffleNetV1 and MicroNet spend in channel shuffles and shifts, from torch's
-profiler, with 1 thread at --batch.
+Per row: milliseconds for one image (eager, float32, evaluation; median) with 1 thread and with all, images per second
+at --batch with all threads, and the peak memory of tensors in a forward pass. For ShuffleNetV2 and SqueezeNet: the time
+of our classification net as a ratio to torchvision's with the same weights, alternating, the median over rounds. For
+ShuffleNetV1 and MicroNet: the fraction of a forward pass in channel shuffles and shifts, from torch's profiler, with 1
+thread at --batch.
 
-An idle machine, please: with another job on two cores, two threads are slower than one.
+The machine must be idle: with another job on two cores, two threads are slower than one.
 """
 
 import argparse
 import statistics
-import sys
 import time
 from typing import Any
 from unittest import mock
@@ -38,20 +37,16 @@ PEERS = {  # ours: torchvision's
     "squeezenet1_1": "squeezenet1_1",
 }
 SHUFFLING = ("shufflenetv1_g3_x1_0", "shufflenetv1_g8_x1_0", "micronet_m0", "micronet_m1", "micronet_m2", "micronet_m3")
-SHUFFLES = ("shuffle", "aten::index_select")  # ShuffleNetV1's function, and all that MicroNet shuffles and shifts with
+SHUFFLES = ("shuffle", "aten::index_select")  # of ShuffleNetV1 and of MicroNet
 
 
 def row(name: str, size: int, batch: int, threads: int, runs: int) -> str:
-    net = create_backbone(name).eval()
-    one = measure_latency(net, (1, 3, size, size), threads=1, runs=runs)["latency_ms"]
-    many = measure_latency(net, (1, 3, size, size), threads=threads, runs=runs)["latency_ms"]
-    rate = (
-        1000
-        * batch
-        / measure_latency(net, (batch, 3, size, size), threads=threads, runs=max(3, runs // 4))["latency_ms"]
-    )
-    memory = peak_memory(net, (1, 3, size, size)) / 2**20
-    return f"{name:<32}{one:>10.1f}{many:>10.1f}{rate:>10.0f}{memory:>10.1f}"
+    net, shape = create_backbone(name).eval(), (1, 3, size, size)
+    single_ms = measure_latency(net, shape, threads=1, runs=runs)["latency_ms"]
+    all_ms = measure_latency(net, shape, threads=threads, runs=runs)["latency_ms"]
+    batch_ms = measure_latency(net, (batch, *shape[1:]), threads=threads, runs=max(3, runs // 4))["latency_ms"]
+    memory = peak_memory(net, shape) / 2**20
+    return f"{name:<32}{single_ms:>10.1f}{all_ms:>10.1f}{1000 * batch / batch_ms:>10.0f}{memory:>10.1f}"
 
 
 def against_torchvision(name: str, size: int, batch: int, threads: int, rounds: int) -> str:
@@ -105,31 +100,30 @@ def shuffle_share(name: str, size: int, batch: int) -> str:
     return f"{name:<32}{sum(e.cpu_time_total for e in events if e.key in SHUFFLES) / total:>10.1%}"
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern of names")
     parser.add_argument("--size", type=int, default=224, help="pixels of the square image")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=30, help="turns of ours and torchvision's")
-    words = parser.parse_args()
+    parser.add_argument("--rounds", type=int, default=30, help="of the comparison with torchvision")
+    options = parser.parse_args()
     threads = torch.get_num_threads()
-    names = list_backbones(words.pattern)
+    names = list_backbones(options.pattern)
     if not names:
-        raise LightsegError(f"no backbone is named {words.pattern!r}")
-    print(f"{words.size}x{words.size}, {threads} threads, torch {torch.__version__}")
+        raise LightsegError(f"no backbone is named {options.pattern!r}")
+    print(f"{options.size}x{options.size}, {threads} threads, torch {torch.__version__}")
     print(f"{'backbone':<32}{'ms, 1 thr':>10}{'ms, all':>10}{'images/s':>10}{'MB':>10}")
     for name in names:
-        print(row(name, words.size, words.batch, threads, words.runs), flush=True)
+        print(row(name, options.size, options.batch, threads, options.runs), flush=True)
     print(f"\n{'ours / torchvision, time':<32}{'threads':>10}{'batch':>10}{'NCHW':>10}{'channels_last':>15}")
     for name in filter(PEERS.__contains__, names):
-        for count, batch in ((1, 1), (threads, words.batch)):
-            print(against_torchvision(name, words.size, batch, count, words.rounds), flush=True)
+        for count, batch in ((1, 1), (threads, options.batch)):
+            print(against_torchvision(name, options.size, batch, count, options.rounds), flush=True)
     print(f"\n{'shuffles and shifts':<32}{'of time':>10}")
     for name in filter(SHUFFLING.__contains__, names):
-        print(shuffle_share(name, words.size, words.batch), flush=True)
-    return 0
+        print(shuffle_share(name, options.size, options.batch), flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

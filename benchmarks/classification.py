@@ -1,22 +1,22 @@
 """Images per second of training a classifier, from JPEG files to updated weights, against timm's loader and loop.
 
-    python benchmarks/classification.py                                  # JPEGs of the mini world, 500x375
-    python benchmarks/classification.py --root /data/photos/train        # your own: a folder a class
+    python benchmarks/classification.py                                  # rendered JPEGs of 500x375
+    python benchmarks/classification.py --root /data/photos/train        # your own: a folder per class
     python benchmarks/classification.py --backbone efficientnet_lite0
 
-The peer is timm as its train.py runs on a CPU: `create_dataset` and `create_loader` without prefetcher, its own net in
-float32 and NCHW, `LabelSmoothingCrossEntropy`, `create_optimizer_v2`, torch's default settings. Ours is the training
-command's: ClassificationFolder, EpochSampler and the DataLoader of tasks/data.py, uint8 pictures in channels_last that
-the model normalises, `optimize_for_cpu`, `tune_process`, the fused optimiser. Both train the same net from random
-weights, with the same number of workers, batch, label smoothing, optimiser and augmentation: random resized crop, flip,
-colour jitter 0.4, or with --randaugment 9 timm's `rand-m9-inc1` (whose `mstd0.5` variant asks Pillow for 0 bits of
-posterize, which Pillow 13 refuses).
+The peer is timm as its train.py runs on a CPU: `create_dataset` and `create_loader` without prefetcher, its net in
+float32 and NCHW, `LabelSmoothingCrossEntropy`, `create_optimizer_v2`, torch's default settings. Ours is that of the
+training command: ClassificationFolder, EpochSampler and the DataLoader of tasks/data.py, uint8 images in channels_last
+that the model normalizes, `optimize_for_cpu`, `tune_process`, the fused optimizer. Both train the same net from random
+weights, with the same number of workers, batch, label smoothing, optimizer and augmentation: random resized crop, flip,
+color jitter 0.4, or with --randaugment 9 timm's `rand-m9-inc1` (its `mstd0.5` variant posterizes to 0 bits, an error in
+Pillow 13).
 
-Each side is a process of its own, because allocator and OpenMP settings belong to a process. They take turns: in one
-the other is stopped, its data workers too, and a turn's first batches, which lay ready, are not timed. The ratios are
-those of medians over turns. Three are printed: the whole, the training step on one batch in memory with the workers
-idle, and the pipeline without a model (images/s of one worker, by its processor time, without the gathering of
-batches). On a busy machine times and ratios mean little.
+Each side is a process, because allocator and OpenMP settings belong to a process. They take turns, in which the other
+side and its data workers are stopped; the first batches of a turn, which are prefetched, are not timed. The ratios are
+those of medians over turns. Three are printed: files to weights, the training step on a batch in memory with idle
+workers, and the pipeline without a model (images/s of a worker, by its processor time, without collating). The machine
+should be idle.
 
 mobilenetv3_small, JPEGs of 500x375, batch 32 of 224x224, adamw, 2 workers, on two cores of an AVX-512 Xeon under torch
 2.14, timm 1.0.31, at a load of 1.8 to 2.0 (its own), images/s:
@@ -25,9 +25,9 @@ mobilenetv3_small, JPEGs of 500x375, batch 32 of 224x224, adamw, 2 workers, on t
     training step             64.1     107.8   1.68   1.81 1.56 1.68 1.62 5.28 (an outlier)
     pipeline, one worker     251.8     732.7   2.91   2.97 2.69 3.03 2.85 2.91
 
-What helped: channels_last and uint8 batches in the step and between processes; gradients of `optimize_for_cpu`; the
-crop cut out before it is resized, colour as one matrix and OpenCV's JPEG reader in the pipeline. See
-benchmarks/train_step.py and benchmarks/input_pipeline.py for each alone.
+What helped: channels_last and uint8 batches in the step and between processes; gradients of `optimize_for_cpu`; in the
+pipeline, cropping before resizing, color jitter as one matrix and OpenCV's JPEG reader. benchmarks/train_step.py and
+benchmarks/input_pipeline.py measure each alone.
 """
 
 import argparse
@@ -36,7 +36,6 @@ import os
 import platform
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -46,21 +45,23 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.runs import Worker
+
 SMOOTHING, LR, DECAY = 0.1, 1e-3, 0.02
-WARM_UP = 2  # batches of a turn that are not timed: those that lay ready
+WARM_UP = 2  # batches of a turn that are not timed, because they were prefetched
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, help="an ImageFolder; JPEGs of the mini world without")
+    parser.add_argument("--root", type=Path, help="an ImageFolder (default: rendered JPEGs)")
     parser.add_argument("--backbone", default="mobilenetv3_small")
     parser.add_argument("--optimizer", default="adamw")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--randaugment", type=int, default=0, help="magnitude, 0 = colour jitter")
+    parser.add_argument("--randaugment", type=int, default=0, help="magnitude, 0 = color jitter")
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--batches", type=int, default=8, help="that are timed in a turn")
+    parser.add_argument("--batches", type=int, default=8, help="timed batches per turn")
     parser.add_argument("--side", choices=["peer", "ours"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
@@ -75,67 +76,50 @@ def main() -> None:
 
 
 def race(arguments: argparse.Namespace) -> None:
-    words = [f"--{key}={value}" for key, value in vars(arguments).items() if key != "side"]
+    options = [f"--{key}={value}" for key, value in vars(arguments).items() if key != "side"]
+    # each side is a process group, which is stopped together with its data workers
     sides = {
-        name: subprocess.Popen(
-            [sys.executable, __file__, *words, "--side", name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # a group of its own, to be stopped with its workers
-        )
+        name: Worker([sys.executable, __file__, *options, "--side", name], start_new_session=True)
         for name in ("peer", "ours")
     }
     figures: dict[str, dict[str, list[float]]] = {name: {} for name in sides}
     before = os.getloadavg()[0]
     try:
         for side in sides.values():
-            ask(side, "ready")
-            os.killpg(side.pid, signal.SIGSTOP)
+            side.ask("ready")
+            os.killpg(side.process.pid, signal.SIGSTOP)
         for turn in range(arguments.turns + 1):
             for name in sorted(sides, reverse=bool(turn % 2)):
                 side = sides[name]
-                os.killpg(side.pid, signal.SIGCONT)
-                for what in ("train", "step", "pipeline"):
-                    speed = ask(side, what)
-                    if turn:  # the first warms up
-                        figures[name].setdefault(what, []).append(speed)
-                os.killpg(side.pid, signal.SIGSTOP)
+                os.killpg(side.process.pid, signal.SIGCONT)
+                for kind in ("train", "step", "pipeline"):
+                    speed = side.ask(kind)
+                    if turn:  # the first turn is a warm-up
+                        figures[name].setdefault(kind, []).append(speed)
+                os.killpg(side.process.pid, signal.SIGSTOP)
     finally:
         for side in sides.values():
-            os.killpg(side.pid, signal.SIGCONT)
-            assert side.stdin
-            side.stdin.close()
-            side.wait()
+            os.killpg(side.process.pid, signal.SIGCONT)
+            side.close()
 
     load = f"load {before:.1f} to {os.getloadavg()[0]:.1f}"
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs, {load}")
-    extra = f"RandAugment {arguments.randaugment}" if arguments.randaugment else "colour jitter 0.4"
+    extra = f"RandAugment {arguments.randaugment}" if arguments.randaugment else "color jitter 0.4"
     print(
         f"{arguments.backbone}, batch {arguments.batch} of {arguments.size}x{arguments.size}, {extra}, "
         f"{arguments.optimizer}, {arguments.workers} workers; {arguments.turns} turns of {arguments.batches} batches"
     )
     print(f"{'images/s':22}{'timm':>8}{'lightseg':>10}{'ratio':>7}   each turn's ratio")
     names = {"train": "files to weights", "step": "training step", "pipeline": "pipeline, one worker"}
-    for what, label in names.items():
-        theirs, ours = figures["peer"][what], figures["ours"][what]
-        each = " ".join(f"{b / a:.2f}" for a, b in zip(theirs, ours, strict=True))
+    for kind, label in names.items():
+        theirs, ours = figures["peer"][kind], figures["ours"][kind]
+        by_turn = " ".join(f"{b / a:.2f}" for a, b in zip(theirs, ours, strict=True))
         a, b = statistics.median(theirs), statistics.median(ours)
-        print(f"{label:22}{a:8.1f}{b:10.1f}{b / a:7.2f}   {each}")
-
-
-def ask(side: "subprocess.Popen[str]", what: str) -> float:
-    assert side.stdin and side.stdout
-    side.stdin.write(what + "\n")
-    side.stdin.flush()
-    answer = side.stdout.readline()
-    if not answer:
-        sys.exit("a side ended early; its error is above")
-    return float(json.loads(answer))
+        print(f"{label:22}{a:8.1f}{b:10.1f}{b / a:7.2f}   {by_turn}")
 
 
 def work(arguments: argparse.Namespace) -> None:
-    """Answers every line on standard input with images/s of what it names."""
+    """Reply to each line on standard input (train, step, pipeline) with images/s."""
     if arguments.side == "ours":
         from lightseg import process_tuning
 
@@ -143,26 +127,26 @@ def work(arguments: argparse.Namespace) -> None:
     import torch
 
     torch.manual_seed(0)
-    step, batches, picture = (timm_side if arguments.side == "peer" else our_side)(arguments)
-    stream = endless(batches)
-    kept = next(stream)
+    step, loader, load_images = (timm_side if arguments.side == "peer" else our_side)(arguments)
+    stream = endless(loader)
+    batch = next(stream)
     for line in sys.stdin:
-        what, seconds = line.strip(), 1.0
-        if what == "train":
-            for _ in range(WARM_UP + arguments.workers * 2):  # what the workers had ready when the other's turn began
+        kind, seconds = line.strip(), 1.0
+        if kind == "train":
+            for _ in range(WARM_UP + arguments.workers * 2):  # those that the workers prefetched in the other's turn
                 step(next(stream))
             start = time.perf_counter()
             for _ in range(arguments.batches):
                 step(next(stream))
             seconds = time.perf_counter() - start
-        elif what == "step":
-            step(kept)
+        elif kind == "step":
+            step(batch)
             start = time.perf_counter()
             for _ in range(arguments.batches):
-                step(kept)
+                step(batch)
             seconds = time.perf_counter() - start
-        elif what == "pipeline":
-            seconds = picture(arguments.batches * arguments.batch)
+        elif kind == "pipeline":
+            seconds = load_images(arguments.batches * arguments.batch)
         print(json.dumps(arguments.batches * arguments.batch / seconds), flush=True)
 
 
@@ -177,7 +161,7 @@ def endless(loader: Any) -> Iterator[Any]:
 
 
 def timm_side(arguments: argparse.Namespace):
-    """The training step of timm's train.py, its loader, and its pipeline in this process."""
+    """The training step of timm's train.py, its data loader, and its pipeline in this process."""
     import torch
     from timm import create_model
     from timm.data import create_dataset, create_loader
@@ -212,11 +196,11 @@ def timm_side(arguments: argparse.Namespace):
         optimizer.step()
         optimizer.zero_grad()
 
-    return step, loader, alone(dataset, len(dataset))
+    return step, loader, image_loader(dataset)
 
 
 def our_side(arguments: argparse.Namespace):
-    """The training step and the loader of train.py, and the data set in this process."""
+    """The training step and the data loader of train.py, and its pipeline in this process."""
     import torch
 
     from lightseg.cpu_training import optimize_for_cpu
@@ -252,35 +236,35 @@ def our_side(arguments: argparse.Namespace):
         loss.backward()
         optimizer.step()
 
-    return step, data.train_dataloader(), alone(dataset, len(dataset), keys=True)
+    return step, data.train_dataloader(), image_loader(dataset, keys=True)
 
 
-def alone(dataset: Any, count: int, keys: bool = False):
-    """Processor seconds for so many pictures on one thread, as a worker makes them."""
+def image_loader(dataset: Any, keys: bool = False):
+    """A function that loads a number of images on one thread, as in a data worker, and returns processor seconds."""
     import cv2
     import torch
 
-    place = 0
+    index = 0
 
-    def pictures(number: int) -> float:
-        nonlocal place
+    def load_images(number: int) -> float:
+        nonlocal index
         threads, opencv = torch.get_num_threads(), cv2.getNumThreads()
         torch.set_num_threads(1)
         cv2.setNumThreads(0)
         start = time.process_time()
         for _ in range(number):
-            dataset[(place % count, place, 0) if keys else place % count]
-            place += 37  # through all classes
+            dataset[(index % len(dataset), index, 0) if keys else index % len(dataset)]
+            index += 37  # through all classes
         seconds = time.process_time() - start
         torch.set_num_threads(threads)
         cv2.setNumThreads(opencv)
         return seconds
 
-    return pictures
+    return load_images
 
 
 def write_jpegs(root: Path, scenes: int = 96) -> None:
-    """Street scenes of 500x375, which is ImageNet's usual size, in two folders: what they show makes no difference."""
+    """Street scenes of 500x375, ImageNet's usual size, in two folders of arbitrary classes."""
     import cv2
 
     from lightseg.streets import render

@@ -1,11 +1,11 @@
-"""Share of the training step that is spent waiting for data, with the workers of the configuration.
+"""Fraction of training that is spent waiting for data, with the workers of the configuration.
 
     python benchmarks/data_wait.py backbone=mobilenetv3_large
     python benchmarks/data_wait.py data=camvid data.root=/data/CamVid
 
-Takes the words of train.py. The step is the real one (Lightning, the configured data, model and optimiser); the time
-between the end of one step and the start of the next belongs to the loader. The first steps, which start the workers,
-do not count.
+Takes overrides, as train.py. Steps are those of training (Lightning, the configured data, model and optimizer); the
+time between the end of a step and the start of the next is that of the data loader. The first steps, which start the
+workers, do not count.
 """
 
 import sys
@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from lightseg.config.compose import compose, plain
 
 
-def main(words: list[str], warmup: int = 5, steps: int = 60) -> None:
-    config = plain(compose([*words, "logger=csv"]))
+def main(overrides: list[str], warmup: int = 5, steps: int = 60) -> None:
+    config = plain(compose([*overrides, "logger=csv"]))
     from lightseg import process_tuning
 
     process_tuning.tune_process()
@@ -46,7 +46,7 @@ def main(words: list[str], warmup: int = 5, steps: int = 60) -> None:
             self.steps.append(self.end - self.start)
 
         def on_train_epoch_end(self, *args: object) -> None:
-            self.end = None  # validation and checkpoints are not the loader's
+            self.end = None  # validation and checkpoints are not waiting for data
 
     quiet()
     seed_everything(config["seed"])
@@ -57,13 +57,12 @@ def main(words: list[str], warmup: int = 5, steps: int = 60) -> None:
         clock = Clock()
         trainer.callbacks = [clock]
         trainer.fit(task, datamodule=data)
-    waits, took = clock.waits[warmup:], clock.steps[warmup:]
-    share = sum(waits) / (sum(waits) + sum(took))
-    batch = config["data"]["batch_size"]
+    waits, durations = clock.waits[warmup:], clock.steps[warmup:]
+    total, batch = sum(waits) + sum(durations), config["data"]["batch_size"]
     print(
         f"{config['data']['name']}, {config['backbone']}, batch {batch}, {config['data']['workers']} workers: "
-        f"{batch * len(took) / (sum(took) + sum(waits)):.1f} images/s, median step {1000 * median(took):.0f} ms, "
-        f"median wait {1000 * median(waits):.1f} ms, waiting for data {100 * share:.1f} % of the time"
+        f"{batch * len(durations) / total:.1f} images/s, median step {1000 * median(durations):.0f} ms, "
+        f"median wait {1000 * median(waits):.1f} ms, waiting for data {100 * sum(waits) / total:.1f} % of the time"
     )
 
 

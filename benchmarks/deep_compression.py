@@ -1,16 +1,16 @@
-"""Deep Compression of SqueezeNet 1.0: sizes against the published ones, and what it does to accuracy on mini_cls.
+"""Deep Compression of SqueezeNet 1.0: sizes against the published sizes, and accuracy on mini_cls.
 
     python benchmarks/deep_compression.py                                # writes docs/deep_compression.md
     python benchmarks/deep_compression.py --epochs 1 --finetune-epochs 1 --print
 
 Trains squeezenet1_0 on mini_cls with train.py, fine-tunes it with two thirds of every layer's weights pruned, shares
-the weights at 8 and at 6 bits, and has train.py evaluate each file (`mode=test`): every top-1 is of the same pictures
-and the same command. Sizes are whole files, in MB of 10^6 bytes; the published ones are in 2^20 (their 4.8 MB are
-4,993,696 bytes), so that a bar of 0.66 MB is met with 30,000 bytes to spare.
+the weights with 8 and with 6 bits, and evaluates each file with train.py (`mode=test`) on the same images. Sizes are of
+files, in MB of 10^6 bytes; the published ones are in 2^20 (4.8 MB are 4,993,696 bytes), so the limit of 0.66 MB is
+stricter here by 30,000 bytes.
 
-No ImageNet weights are needed for the size of the published net, the one with 1000 classes: the sizes are those of the
-trained backbone with a new classifier, and of a net of random weights, both pruned to the same share of every layer.
-`--folder` keeps the runs: the same command goes on after an interruption.
+The size of the published net, with 1000 classes, needs no ImageNet weights: it is measured with the trained backbone
+and a new classifier, and with random weights, both pruned to the same sparsity of every layer. `--folder` keeps the
+runs: the same command continues after an interruption.
 """
 
 import argparse
@@ -23,35 +23,35 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.runs import ROOT, run
+from benchmarks.runs import ROOT, page_parser, publish, run
 from lightseg.compress.api import compress, compress_model
 from lightseg.model import create_model
 from lightseg.profile.machine import machine
 
 PAGE = ROOT / "docs" / "deep_compression.md"
 NET = "squeezenet1_0"
-SPARSITY = 0.67  # 33 % are kept, as published
+SPARSITY = 0.67  # 33 % are kept, as in the paper
 MEASURED = ["weights", "not zero %", "bits", "MB", "top-1 %"]
 SIZES = ["weights", "bits", "not zero %", "MB", "published", "met", "positions", "codes", "tables", "biases", "header"]
-BARS = {8: 0.66, 6: 0.47}  # MB, arXiv:1602.07360, table 2
+PUBLISHED_MB = {8: 0.66, 6: 0.47}  # by bits: arXiv:1602.07360, table 2
 COMMON = (
     f"task=cls backbone={NET} data=mini_cls schedule.warmup_steps=20 optimizer.lr={{lr}} trainer.max_epochs={{epochs}}"
 )
 
 
-def train(words: str, runs: Path) -> dict[str, Any]:
-    """The record of a run of train.py, and where its best checkpoint lies."""
-    folder, record = run(words.split(), runs)
+def train(overrides: str, runs: Path) -> dict[str, Any]:
+    """The record of a run of train.py, and the path of its best checkpoint."""
+    folder, record = run(overrides.split(), runs)
     return {**record, "best": folder / "checkpoints" / "best.ckpt"}
 
 
 def top1(file: Path, runs: Path) -> float:
-    """Per cent, of a compressed file."""
+    """Of a compressed file, in per cent."""
     return 100 * train(f"mode=test ckpt={file}", runs)["metrics"]["val/top1"]
 
 
 def accuracies(folder: Path, dense: dict[str, Any], pruned: dict[str, Any]) -> list[list[str]]:
-    shared = [(f"the same, {bits} bits", compress(pruned["best"], bits=bits, overwrite=True)) for bits in BARS]
+    shared = [(f"the same, {bits} bits", compress(pruned["best"], bits=bits, overwrite=True)) for bits in PUBLISHED_MB]
     at_once = compress(dense["best"], sparsity=SPARSITY, bits=8, overwrite=True)
     plain, share = size(4 * dense["cost"]["params"]), kept(shared[0][1])
     rows = [
@@ -59,8 +59,8 @@ def accuracies(folder: Path, dense: dict[str, Any], pruned: dict[str, Any]) -> l
         ["pruned, fine-tuned", share, "32", plain, f"{100 * pruned['metrics']['val/top1']:.1f}"],
     ]
     for number, (name, report) in enumerate([*shared, ("pruned, not fine-tuned, 8 bits", at_once)]):
-        found = top1(Path(report["file"]), folder / f"test{number}")
-        rows.append([name, kept(report), str(report["bits"]), size(report["bytes"]), f"{found:.1f}"])
+        accuracy = top1(Path(report["file"]), folder / f"test{number}")
+        rows.append([name, kept(report), str(report["bits"]), size(report["bytes"]), f"{accuracy:.1f}"])
     return rows
 
 
@@ -68,16 +68,16 @@ def published_net(folder: Path, pruned: Path) -> list[list[str]]:
     """Sizes of the net with its classifier of 1000 classes."""
     rows = []
     for weights, pretrained in (("backbone as above, new classifier", str(pruned)), ("random", False)):
-        for bits, bar in BARS.items():
+        for bits, published_mb in PUBLISHED_MB.items():
             torch.manual_seed(0)
             model = create_model(NET, "cls", 1000, pretrained=pretrained)
             for parameter in model.parameters():
-                if not parameter.any():  # new biases: zeros would take no room
+                if not parameter.any():  # initial biases: zeros would take no bytes
                     torch.nn.init.normal_(parameter)
             report = compress_model(model, folder / "1000.compressed", sparsity=SPARSITY, bits=bits)
-            met = "yes" if report["bytes"] <= 1e6 * bar else "no"
+            met = "yes" if report["bytes"] <= 1e6 * published_mb else "no"
             parts = [size(length) for length in report["parts"].values()]
-            rows.append([weights, str(bits), kept(report), size(report["bytes"]), f"{bar}", met, *parts])
+            rows.append([weights, str(bits), kept(report), size(report["bytes"]), f"{published_mb}", met, *parts])
             print(f"1000 classes, {weights}, {bits} bits: {report['bytes']} bytes", flush=True)
     return rows
 
@@ -95,9 +95,11 @@ def table(heads: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rule, *rows))
 
 
-def page(options: argparse.Namespace, words: dict[str, str], measured: list[list[str]], sizes: list[list[str]]) -> str:
+def page(
+    options: argparse.Namespace, overrides: dict[str, str], measured: list[list[str]], sizes: list[list[str]]
+) -> str:
     arguments = f"--epochs {options.epochs} --finetune-epochs {options.finetune_epochs} --lr {options.lr}"
-    commands = "\n".join(f"    python train.py {text}" for text in words.values())
+    commands = "\n".join(f"    python train.py {text}" for text in overrides.values())
     return f"""\
 # Deep Compression, measured
 
@@ -126,32 +128,26 @@ up to the file's MB.
 """
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=20, help="of the training (20)")
+def main() -> None:
+    parser = page_parser(__doc__)
+    parser.add_argument("--epochs", type=int, default=20, help="of training (20)")
     parser.add_argument("--finetune-epochs", type=int, default=20, help="with pruned weights (20)")
-    # without batch norm a large step ends the training: a tenth of the other nets' rate
-    parser.add_argument("--lr", type=float, default=4e-4, help="of the training and of the fine-tuning (4e-4)")
+    # a tenth of the other nets' rate: without batch norm training diverges at a higher one
+    parser.add_argument("--lr", type=float, default=4e-4, help="of training and fine-tuning (4e-4)")
     parser.add_argument("--folder", type=Path, help="for the runs, which are kept and not repeated")
-    parser.add_argument("--print", action="store_true", help="print the page, do not write it")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        words = {"dense": COMMON.format(lr=options.lr, epochs=options.epochs)}
-        dense = train(words["dense"], folder / "dense")
-        words["pruned"] = (
-            f"{COMMON.format(lr=options.lr, epochs=options.finetune_epochs)} prune.sparsity={SPARSITY} "
-            "pretrained=DENSE/checkpoints/best.ckpt"
-        )
-        pruned = train(words["pruned"].replace("DENSE/checkpoints/best.ckpt", str(dense["best"])), folder / "pruned")
+        overrides = {"dense": COMMON.format(lr=options.lr, epochs=options.epochs)}
+        dense = train(overrides["dense"], folder / "dense")
+        finetuning = f"{COMMON.format(lr=options.lr, epochs=options.finetune_epochs)} prune.sparsity={SPARSITY}"
+        overrides["pruned"] = f"{finetuning} pretrained=DENSE/checkpoints/best.ckpt"
+        pruned = train(f"{finetuning} pretrained={dense['best']}", folder / "pruned")
         measured = accuracies(folder, dense, pruned)
-        text = page(options, words, measured, published_net(folder, pruned["best"]))
-    print(text)
-    if not options.print:
-        PAGE.write_text(text, encoding="utf-8")
-    return 0
+        text = page(options, overrides, measured, published_net(folder, pruned["best"]))
+    publish(text, PAGE, options)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,26 +1,26 @@
-"""Speed of detection on the CPU: training step, loss and decoding against torchvision's own SSDLite, evaluation against
+"""Speed of detection on the CPU: training step, loss and decoding against torchvision's SSDLite, evaluation against
 pycocotools.
 
     python benchmarks/detection.py                          # batch 24 of 320x320, 90 classes, COCO's mean of 7 boxes
     OMP_NUM_THREADS=1 python benchmarks/detection.py        # on one thread
 
-Step: the peer is torchvision's `ssdlite320_mobilenet_v3_large` in training mode as its reference scripts train it:
-float32, NCHW, a list of images in 0..1 that its transform normalises and resizes to the size they have, SGD, torch's
-default settings. Ours is the same network with the same starting weights and the same targets: uint8 images,
-channels_last, the settings of the training command (`process_tuning.tune_process`, `cpu_training.optimize_for_cpu`).
-Each runs in a process of its own, because allocator and OpenMP settings belong to a process; steps alternate; the
-ratio is that of the medians. The losses of the first step, printed for both, show that the two compute the same.
+Step: the peer is torchvision's `ssdlite320_mobilenet_v3_large` in training mode as in its reference scripts: float32,
+NCHW, a list of images in 0..1 that its transform normalizes, SGD, torch's default settings. Ours is the same net with
+the same initial weights and targets: uint8 images, channels_last, the settings of the training command
+(`process_tuning.tune_process`, `cpu_training.optimize_for_cpu`). Each runs in a separate process, because allocator and
+OpenMP settings belong to a process; steps alternate; the ratio is that of the medians. The losses of the first step,
+printed for both, show that they compute the same.
 
-Loss: matching, loss and their gradient down to the head's outputs, as a share of our step.
+Loss: matching, loss and their gradient with respect to the head's outputs, as a fraction of our step.
 
-Decoding: raw outputs of 32 images to detections, against `SSD.postprocess_detections`, both in one process with torch's
-settings; they must agree. Outputs are random with the background's logit raised to leave as many candidates above the
-score threshold as are printed: a net at the start of its training has most boxes of most classes, a trained one few.
+Decoding: raw outputs of 32 images to detections, against `SSD.postprocess_detections`, both in the same process with
+torch's settings; they must agree. Outputs are random, with a higher background logit for fewer candidates above the
+score threshold: an untrained net has most boxes of most classes, a trained net few.
 
-Evaluation: from predictions to COCO's figures for 5,000 pictures of 100 detections (benchmarks/coco_evaluation.py,
-which also runs alone); the figures must agree to 1e-6.
+Evaluation: from predictions to COCO's metrics for 5,000 images of 100 detections (benchmarks/coco_evaluation.py, which
+also runs alone); the metrics must agree to 1e-6.
 
-On a busy machine times and ratios mean little.
+The machine should be idle.
 """
 
 import argparse
@@ -28,7 +28,6 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -36,10 +35,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.runs import Worker
+
 CLASSES = 90
 SIZE = 320
 SGD: dict[str, Any] = {"lr": 0.01, "momentum": 0.9, "weight_decay": 4e-5}
-BACKGROUNDS = {"a fresh net's": 0.0, "in between": 11.0, "a trained net's": 14.0, "a sure net's": 17.0}
+BACKGROUNDS = {"untrained": 0.0, "in between": 11.0, "trained": 14.0, "confident": 17.0}  # added to the logit
 
 
 def main() -> None:
@@ -56,30 +57,20 @@ def main() -> None:
         return
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs", flush=True)
     race(arguments)
-    race_evaluation(arguments)  # before this process has used memory for anything else: its own is measured
+    race_evaluation(arguments)  # first in this process, because its memory is measured
     race_decoding(arguments)
     print(f"load at the end {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "")
 
 
 def race(arguments: argparse.Namespace) -> None:
-    workers = {
-        name: subprocess.Popen(
-            [sys.executable, __file__, *sys.argv[1:], "--worker", name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for name in ("peer", "ours")
-    }
+    workers = {name: Worker([sys.executable, __file__, *sys.argv[1:], "--worker", name]) for name in ("peer", "ours")}
     steps: dict[str, list[dict[str, float]]] = {name: [] for name in workers}
     for _ in range(arguments.warmup + arguments.rounds):
         for name, worker in workers.items():
-            steps[name].append(ask(worker, "step"))
-    losses = [ask(workers["ours"], "loss")["seconds"] for _ in range(arguments.rounds)]
+            steps[name].append(worker.ask("step"))
+    losses = [workers["ours"].ask("loss")["seconds"] for _ in range(arguments.rounds)]
     for worker in workers.values():
-        assert worker.stdin
-        worker.stdin.close()
-        worker.wait()
+        worker.close()
 
     print(f"step: batch {arguments.batch} of {SIZE}x{SIZE}, {CLASSES} classes, {arguments.rounds} rounds")
     names = {"peer": "torchvision", "ours": "lightseg"}
@@ -98,18 +89,8 @@ def race(arguments: argparse.Namespace) -> None:
     print(f"loss and matching: {loss * 1e3:.0f} ms, {loss / medians['ours']:.1%} of our step")
 
 
-def ask(worker: "subprocess.Popen[str]", what: str) -> dict[str, float]:
-    assert worker.stdin and worker.stdout
-    worker.stdin.write(f"{what}\n")
-    worker.stdin.flush()
-    answer = worker.stdout.readline()
-    if not answer:
-        sys.exit("a worker ended early; its error is above")
-    return json.loads(answer)
-
-
 def work(arguments: argparse.Namespace) -> None:
-    """One line on standard input is one step or loss; the answer is its time and value, and peak memory."""
+    """Run a step or a loss for each line on standard input; reply with its time and value, and peak memory."""
     if arguments.worker == "ours":
         from lightseg import process_tuning
 
@@ -122,12 +103,12 @@ def work(arguments: argparse.Namespace) -> None:
     for line in sys.stdin:
         seconds, loss = jobs[line.strip()]()
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-        answer = {"seconds": seconds, "loss": loss, "peak_mb": peak_mb, "threads": torch.get_num_threads()}
-        print(json.dumps(answer), flush=True)
+        reply = {"seconds": seconds, "loss": loss, "peak_mb": peak_mb, "threads": torch.get_num_threads()}
+        print(json.dumps(reply), flush=True)
 
 
 def make_batch(arguments: argparse.Namespace):
-    """uint8 images, boxes [n,4] xyxy and labels 0..89 [n], 0 to 14 an image: the same in both processes."""
+    """uint8 images, boxes [n,4] xyxy and labels 0..89 [n], 0 to 14 per image; the same in both processes."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
@@ -158,7 +139,7 @@ def peer_jobs(arguments: argparse.Namespace):
 
     def step() -> tuple[float, float]:
         start = time.perf_counter()
-        targets = [{"boxes": b, "labels": one + 1} for b, one in zip(boxes, labels, strict=True)]
+        targets = [{"boxes": b, "labels": numbers + 1} for b, numbers in zip(boxes, labels, strict=True)]
         loss = sum(net(floats, targets).values())
         optimizer.zero_grad()
         loss.backward()
@@ -209,16 +190,10 @@ def our_jobs(arguments: argparse.Namespace):
 
 
 def race_evaluation(arguments: argparse.Namespace) -> None:
-    from benchmarks.coco_evaluation import evaluation_ratio
+    from benchmarks.coco_evaluation import evaluation_ratio, print_comparison
 
-    found = evaluation_ratio(arguments.evaluation_images)
-    print(
-        f"evaluation: {arguments.evaluation_images} images of 100 detections\n"
-        f"  pycocotools {found['pycocotools_s']:.1f} s   lightseg {found['ours_s']:.1f} s, {found['gigabytes']:.2f} GB "
-        f"  ratio {found['ratio']:.2f}   mAP {found['mAP']:.4f}, figures differ by {found['difference']:.0e} at most",
-        flush=True,
-    )
-    assert found["difference"] <= 1e-6, "the two disagree"
+    images = arguments.evaluation_images
+    print_comparison(f"{images} images of 100 detections", evaluation_ratio(images))
 
 
 def race_decoding(arguments: argparse.Namespace) -> None:
@@ -240,18 +215,18 @@ def race_decoding(arguments: argparse.Namespace) -> None:
         with torch.no_grad():
             for _ in range(4):
                 start = time.perf_counter()
-                found = model.head.decode(ours, (SIZE, SIZE))
+                predictions = model.head.decode(ours, (SIZE, SIZE))
                 middle = time.perf_counter()
                 expected = net.postprocess_detections(theirs, [defaults] * batch, [(SIZE, SIZE)] * batch)
                 seconds["ours"].append(middle - start)
                 seconds["peer"].append(time.perf_counter() - middle)
-        for mine, other in zip(found, expected, strict=True):
-            assert torch.equal(mine["scores"], other["scores"]), "the two disagree"
+        for prediction, other in zip(predictions, expected, strict=True):
+            assert torch.equal(prediction["scores"], other["scores"]), "predictions differ"
         candidates = (logits.softmax(2)[..., 1:] > model.head.score_threshold).sum().item() / batch
-        peer, mine = (statistics.median(seconds[key][1:]) for key in ("peer", "ours"))
+        peer_s, our_s = (statistics.median(seconds[key][1:]) for key in ("peer", "ours"))
         print(
-            f"  {name:16}{candidates:8.0f} candidates an image   torchvision {peer * 1e3:5.0f} ms   "
-            f"lightseg {mine * 1e3:5.0f} ms   ratio {peer / mine:.2f}"
+            f"  {name:16}{candidates:8.0f} candidates per image   torchvision {peer_s * 1e3:5.0f} ms   "
+            f"lightseg {our_s * 1e3:5.0f} ms   ratio {peer_s / our_s:.2f}"
         )
 
 

@@ -1,7 +1,7 @@
-"""What benchmarks/export.py times: one function a way to run the same net, each giving logits of the same picture.
+"""The runs that benchmarks/export.py times: a function for each way to run the same net on the same image.
 
-All read what `prepare` left in a folder, and return a function without arguments that runs the net once and returns its
-logits, NumPy float32 [1, classes, H, W].
+Each takes the folder that `prepare` has written, and returns a function without arguments that runs the net and returns
+its logits, NumPy float32 [1, classes, H, W].
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Run = Callable[[], Any]
 
 
 def prepare(folder: Path, size: tuple[int, int], head: str, static: bool, formats: list[str]) -> None:
-    """The checkpoint (random weights, seed 0), its files, one drawn street and eager's logits of it."""
+    """Write a checkpoint (random weights, seed 0), its exported files, a rendered image and eager's logits of it."""
     import numpy as np
     import torch
 
@@ -35,7 +35,7 @@ def prepare(folder: Path, size: tuple[int, int], head: str, static: bool, format
 
 
 def load(folder: Path) -> tuple[Any, Any]:
-    """The net as an exported file has it, and the picture uint8 [1, 3, H, W]."""
+    """The net in the form that is exported, and the image uint8 [1, 3, H, W]."""
     import numpy as np
     import torch
 
@@ -60,7 +60,7 @@ def eager(folder: Path) -> Run:
 
 
 def channels_last(folder: Path, *, autocast: bool = False, bfloat16: bool = False, fold: bool = False) -> Run:
-    """autocast: torch's choice of what runs in bfloat16. bfloat16: all weights. fold: batch norm into convolutions."""
+    """autocast: to bfloat16. bfloat16: for all weights. fold: batch norms into convolutions."""
     import torch
 
     wrapped, image = load(folder)
@@ -93,7 +93,7 @@ def exported(folder: Path, name: str) -> Run:
 
 
 def fold_batch_norm(model: Any) -> None:
-    """Each batch norm that follows a convolution directly becomes part of it; its activation stays where it is."""
+    """Fold each batch norm that directly follows a convolution into it; the activation stays in the norm's module."""
     import torch
     from torch import nn
     from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -107,7 +107,7 @@ def fold_batch_norm(model: Any) -> None:
         source: Any = node.args[0] if node.args else None
         if "batch_norm" not in str(node.target) or source not in layer or "conv" not in str(source.target):
             continue
-        name, norm_name = (layer[one].removeprefix("L['self'].") for one in (source, node))
+        name, norm_name = (layer[call].removeprefix("L['self'].") for call in (source, node))
         conv, norm = model.get_submodule(name), model.get_submodule(norm_name)
         if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
             continue

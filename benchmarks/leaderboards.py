@@ -2,9 +2,9 @@
 
     python benchmarks/leaderboards.py mini                         # 24 runs on the mini sets; docs/leaderboard_mini.md
     python benchmarks/leaderboards.py camvid --root /data/CamVid   # 6 runs; docs/leaderboard_camvid.md
-    python benchmarks/leaderboards.py mini --page-only             # the page of the runs that there are
+    python benchmarks/leaderboards.py mini --page-only             # the page of the existing runs
 
-A sweep that was interrupted goes on with the same command; started a second time beside the first, it shares the runs.
+An interrupted sweep continues with the same command; two processes with the same command share the runs.
 """
 
 import argparse
@@ -33,7 +33,7 @@ INTRODUCTION = {
 
 
 def commands(board: str, epochs: int, root: str) -> list[list[str]]:
-    """The words of train.py."""
+    """The overrides of each `python train.py`."""
     common = [f"trainer.max_epochs={epochs}", f"runs_dir=runs/leaderboard_{board}"]
     if board == "mini":
         return [["task=cls,det,seg,pose", f"backbone={','.join(MINI)}", *common]]
@@ -48,14 +48,14 @@ def page(board: str, epochs: int) -> str:
 
     tables = []
     for options in ([], ["--matrix"]) if board == "mini" else ([],):
-        with redirect_stdout(io.StringIO()) as written:
+        with redirect_stdout(io.StringIO()) as output:
             code = lightseg(
                 ["leaderboard", str(ROOT / "runs" / f"leaderboard_{board}"), "--format", "markdown", *options]
             )
         if code:
             raise SystemExit(code)
-        tables.append(written.getvalue().strip())
-    lines = "\n".join(f"python train.py {shlex.join(words)}" for words in commands(board, epochs, "/data/CamVid"))
+        tables.append(output.getvalue().strip())
+    lines = "\n".join(f"python train.py {shlex.join(command)}" for command in commands(board, epochs, "/data/CamVid"))
     return "\n".join(
         [
             f"# Leaderboard: {'the mini sets' if board == 'mini' else 'CamVid'}\n",
@@ -70,22 +70,21 @@ def page(board: str, epochs: int) -> str:
     )
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("board", choices=list(INTRODUCTION))
     parser.add_argument("--epochs", type=int, help="default: 6 on the mini sets, 12 on CamVid")
-    parser.add_argument("--root", default="/data/CamVid", help="CamVid's folder, that of train and trainannot")
-    parser.add_argument("--page-only", action="store_true", help="train nothing")
+    parser.add_argument("--root", default="/data/CamVid", help="CamVid's folder, with train and trainannot")
+    parser.add_argument("--page-only", action="store_true", help="write the page without training")
     arguments = parser.parse_args()
     epochs = arguments.epochs or {"mini": 6, "camvid": 12}[arguments.board]
     if not arguments.page_only:
-        for words in commands(arguments.board, epochs, arguments.root):
-            subprocess.run([sys.executable, "train.py", *words], cwd=ROOT, check=True)
+        for overrides in commands(arguments.board, epochs, arguments.root):
+            subprocess.run([sys.executable, "train.py", *overrides], cwd=ROOT, check=True)
     target = DOCS / f"leaderboard_{arguments.board}.md"
     target.write_text(page(arguments.board, epochs), encoding="utf-8")
     print(f"written: {target}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,21 +1,21 @@
-"""Speed of pose on the CPU: crops of people a second, and what a training step spends on encoding, decoding and
-evaluation.
+"""Speed of pose on the CPU: crops of persons per second, and encoding, decoding and evaluation relative to a training
+step.
 
-    python benchmarks/pose.py                               # synthetic pictures, batch 32 of 256x192, mobilenetv2
+    python benchmarks/pose.py                               # synthetic images, batch 32 of 256x192, mobilenetv2
     python benchmarks/pose.py --root /data/coco --images val2017 --annotations annotations/person_keypoints_val2017.json
     python benchmarks/pose.py --head simcc
 
-Crops: from a picture on disk to one person of 256x192 with keypoints, on one thread, against torchvision's v2
-transforms and albumentations (benchmarks/pose_crops.py).
+Crops: from an image on disk to a person of 256x192 with keypoints, on one thread, against torchvision's v2 transforms
+and albumentations (benchmarks/pose_crops.py).
 
-Step: the training command's, forward, loss, backward and optimizer, on a batch in memory. Encoding is what the head
-does with the batch's keypoints before the loss; decoding and evaluation are shown as a share of the step for as many
-people. Encoding must stay below 3 %, decoding 10,000 people below 2 s.
+Step: that of the training command (forward, loss, backward, optimizer) on a batch in memory. Encoding is the head's
+targets of a batch; decoding and evaluation are relative to the step for the same number of persons. Aims: encoding
+below 3 %, decoding of 10,000 persons below 2 s.
 
-Evaluation: from keypoints to COCO's figures of 10,000 people against pycocotools (benchmarks/pose_evaluation.py, which
-also runs alone); the figures must agree to 1e-6.
+Evaluation: from keypoints to COCO's metrics of 10,000 persons against pycocotools (benchmarks/pose_evaluation.py, which
+also runs alone); the metrics must agree to 1e-6.
 
-On a busy machine times and ratios mean little.
+The machine should be idle.
 """
 
 import argparse
@@ -36,6 +36,7 @@ if __name__ == "__main__":
 
 import torch
 
+from benchmarks.coco_evaluation import print_comparison
 from benchmarks.pose_crops import race_crops
 from benchmarks.pose_evaluation import NAMES, evaluation_ratio
 from lightseg.cpu_training import optimize_for_cpu
@@ -47,7 +48,7 @@ PEOPLE = 10_000
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, help="a COCO folder; synthetic pictures without")
+    parser.add_argument("--root", type=Path, help="a COCO folder (default: synthetic images)")
     parser.add_argument("--images", default="train2017")
     parser.add_argument("--annotations", default="annotations/person_keypoints_train2017.json")
     parser.add_argument("--size", type=int, nargs=2, default=(256, 192), metavar=("HEIGHT", "WIDTH"))
@@ -56,32 +57,20 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--warmup", type=int, default=1)
-    parser.add_argument("--crop-rounds", type=int, default=40, help="of 8 people a side")
+    parser.add_argument("--crop-rounds", type=int, default=40, help="of 8 persons per side")
     parser.add_argument("--evaluation-people", type=int, default=PEOPLE)
     arguments = parser.parse_args()
     arguments.size = tuple(arguments.size)
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs", flush=True)
-    evaluation = race_evaluation(arguments)  # first, because the memory that it takes is measured
+    evaluation = evaluation_ratio(arguments.evaluation_people)  # first, because its memory is measured
+    print_comparison(f"{arguments.evaluation_people} people", evaluation)
     race_crops(arguments.root, arguments.images, arguments.annotations, arguments.size, arguments.crop_rounds)
-    share_of_a_step(arguments, evaluation)
+    share_of_a_step(arguments, evaluation["ours_s"] / arguments.evaluation_people)
     print(f"load at the end {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "")
 
 
-def race_evaluation(arguments: argparse.Namespace) -> float:
-    """Seconds a person."""
-    found = evaluation_ratio(arguments.evaluation_people)
-    print(
-        f"evaluation: {arguments.evaluation_people} people\n"
-        f"  pycocotools {found['pycocotools_s']:.1f} s   lightseg {found['ours_s']:.1f} s, {found['gigabytes']:.2f} GB "
-        f"  ratio {found['ratio']:.2f}   AP {found['AP']:.4f}, figures differ by {found['difference']:.0e} at most",
-        flush=True,
-    )
-    assert found["difference"] <= 1e-6, "the two disagree"
-    return found["ours_s"] / arguments.evaluation_people
-
-
 class TimedCodec:
-    """The head's codec, which notes how long encoding takes."""
+    """The head's codec, with the time of the last encoding."""
 
     def __init__(self, codec: Any) -> None:
         self.codec, self.seconds = codec, 0.0
@@ -97,7 +86,7 @@ class TimedCodec:
 
 
 def share_of_a_step(arguments: argparse.Namespace, evaluation: float) -> None:
-    """evaluation: seconds a person."""
+    """evaluation: seconds per person."""
     torch.manual_seed(0)
     size, points = arguments.size, len(NAMES)
     head = {"name": arguments.head, **({"image_size": size} if arguments.head == "simcc" else {})}
@@ -144,7 +133,7 @@ def make_batch(people: int, size: tuple[int, int]) -> dict[str, torch.Tensor]:
 
 
 def time_decoding(head: Any, size: tuple[int, int], at_once: int = 500) -> float:
-    """Seconds a person, of outputs that answer right."""
+    """Seconds per person, for outputs that are the targets."""
     batch = make_batch(at_once, size)
     everywhere = torch.ones_like(batch["visible"])
     if isinstance(head.codec.codec, SimCCCodec):
@@ -154,9 +143,9 @@ def time_decoding(head: Any, size: tuple[int, int], at_once: int = 500) -> float
         outputs, _ = head.codec.encode(batch["keypoints"], everywhere, size, (size[0] // 4, size[1] // 4))
     start = time.perf_counter()
     for _ in range(PEOPLE // at_once):
-        found = head.decode(outputs, size)["keypoints"]
+        keypoints = head.decode(outputs, size)["keypoints"]
     seconds = (time.perf_counter() - start) / (PEOPLE // at_once * at_once)
-    error = (found - batch["keypoints"]).norm(dim=2).mean().item()
+    error = (keypoints - batch["keypoints"]).norm(dim=2).mean().item()
     assert error < 1, f"decoding is {error:.2f} px off"
     return seconds
 

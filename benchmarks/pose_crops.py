@@ -1,13 +1,12 @@
-"""Crops of people a second on one thread, against torchvision's and albumentations' transforms. See benchmarks/pose.py.
+"""Crops of persons per second on one thread, against torchvision and albumentations. See benchmarks/pose.py.
 
-Both peers take the same people from the same files, with the same strength of scale, rotation and flip: torchvision's
-v2 transforms with its KeyPoints, read with PIL, as its reference scripts do; and albumentations with its keypoint
-parameters, read with OpenCV. Each cuts the padded box out, with black where the picture ends, resizes it and gives it
-an affine map, so that what lies beside the box is lost where ours, a single warp, still shows it. They end in
-normalised float32, ours in the uint8 that the model takes and normalises itself; `ours, normalised` shows what is left
-of the gain when it is done here instead. `ours, kept` has the decoded pictures in memory (data.cache=true); `reading
-only` is the floor that decoding sets without. Times are processor time, medians over rounds in which the sides take
-turns on the same people.
+Both peers take the same persons from the same files, with the same strength of scale, rotation and flip: torchvision's
+v2 transforms with its KeyPoints, read with PIL, as in its reference scripts; and albumentations with keypoint
+parameters, read with OpenCV. Each crops the padded box, with black beyond the image, resizes it and applies an affine
+map, which loses the surroundings of the box; ours is a single warp and shows them. They return normalized float32, ours
+uint8, which the model normalizes; `ours, normalized` includes the normalization. `ours, cached` has the decoded images
+in memory (data.cache=true); `reading only` is the minimum without it. Times are processor time, medians over rounds in
+which the sides alternate on the same persons.
 """
 
 import json
@@ -17,7 +16,7 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
-os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # it calls out at import
+os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # no network access at import
 
 import cv2
 import numpy as np
@@ -35,7 +34,7 @@ SCALE, ROTATION = (0.75, 1.25), 40.0
 
 
 def race_crops(root: Path | None, images: str, annotations: str, size: tuple[int, int], rounds: int) -> None:
-    """Prints the table. root: a COCO folder; None: synthetic pictures."""
+    """Print the table. root: a COCO folder; None: synthetic images."""
     threads = torch.get_num_threads(), cv2.getNumThreads()
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
@@ -48,16 +47,16 @@ def race_crops(root: Path | None, images: str, annotations: str, size: tuple[int
             half_body=0.0,
         )  # fmt: skip
         dataset = CocoKeypoints(folder, images=images, annotations=annotations, transform=transform)
-        kept = copy(dataset)
-        kept.keep_decoded()
-        for index in range(len(kept)):
-            kept.read(index)
+        cached = copy(dataset)
+        cached.keep_decoded()
+        for index in range(len(cached)):
+            cached.read(index)
         sides = {
             "torchvision v2": torchvision_crop(dataset, size),
             "albumentations": albumentations_crop(dataset, size),
-            "ours": ours(dataset, normalise=False),
-            "ours, normalised": normalised(dataset),
-            "ours, kept": ours(kept, normalise=False),
+            "ours": ours(dataset, normalize=False),
+            "ours, normalized": ours(dataset, normalize=True),
+            "ours, cached": ours(cached, normalize=False),
             "reading only": dataset.read,
         }
         seconds = compare(sides, len(dataset), rounds)
@@ -71,7 +70,7 @@ def race_crops(root: Path | None, images: str, annotations: str, size: tuple[int
 
 
 def write_synthetic(root: Path, images: str, annotations: str, count: int = 48) -> None:
-    """Pictures of COCO's usual size and, nearly, bytes a file: blobs of colour with noise, three people in each."""
+    """Write images of COCO's usual size and about its bytes per file: noisy blobs of color, with three persons each."""
     random = np.random.default_rng(0)
     (root / images).mkdir(parents=True)
     (root / annotations).parent.mkdir(parents=True, exist_ok=True)
@@ -109,8 +108,7 @@ def window_of(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, in
 
 
 def torchvision_crop(dataset: CocoKeypoints, size: tuple[int, int]) -> Read:
-    paths, people = dataset.paths, [dataset.read(index) for index in range(len(dataset))]
-    people = [{key: one[key] for key in ("box", "keypoints")} for one in people]  # not the pictures
+    paths, people = dataset.paths, annotations_of(dataset)
     kinds = {tv_tensors.Image: torch.float32, "others": None}
     transform = v2.Compose(
         [
@@ -128,17 +126,22 @@ def torchvision_crop(dataset: CocoKeypoints, size: tuple[int, int]) -> Read:
         image = Image.open(paths[index]).convert("RGB")
         points = tv_tensors.KeyPoints(person["keypoints"], canvas_size=(image.height, image.width))
         left, top, width, height = window_of(person["box"], size)
-        place = (top, left, height, width, list(size))
-        return transform(v2.functional.resized_crop(image, *place), v2.functional.resized_crop(points, *place))
+        window = (top, left, height, width, list(size))
+        return transform(v2.functional.resized_crop(image, *window), v2.functional.resized_crop(points, *window))
 
     return read
+
+
+def annotations_of(dataset: CocoKeypoints) -> list[dict[str, Any]]:
+    """Box and keypoints of each person, without the image."""
+    samples = (dataset.read(index) for index in range(len(dataset)))
+    return [{key: sample[key] for key in ("box", "keypoints")} for sample in samples]
 
 
 def albumentations_crop(dataset: CocoKeypoints, size: tuple[int, int]) -> Read:
     import albumentations as A
 
-    paths, people = dataset.paths, [dataset.read(index) for index in range(len(dataset))]
-    people = [{key: one[key] for key in ("box", "keypoints")} for one in people]
+    paths, people = dataset.paths, annotations_of(dataset)
     transform = A.Compose(
         [
             A.Resize(*size),
@@ -159,16 +162,5 @@ def albumentations_crop(dataset: CocoKeypoints, size: tuple[int, int]) -> Read:
         sides = (max(0, -top), max(0, bottom - image.shape[0]), max(0, -left), max(0, right - image.shape[1]))
         window = cv2.copyMakeBorder(inside, *sides, cv2.BORDER_CONSTANT)
         return transform(image=window, keypoints=person["keypoints"] - (left, top))
-
-    return read
-
-
-def normalised(dataset: CocoKeypoints) -> Read:
-    mean, std = (torch.tensor(values).mul(255).reshape(3, 1, 1) for values in (MEAN, STD))
-    crop = ours(dataset, normalise=False)
-
-    def read(index: int) -> Any:
-        sample = crop(index)
-        return {**sample, "image": sample["image"].float().sub_(mean).div_(std)}
 
     return read

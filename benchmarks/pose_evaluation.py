@@ -1,17 +1,12 @@
-"""COCO's keypoint figures of 10,000 persons: our evaluator against pycocotools, in one run.
+"""COCO's keypoint metrics of 10,000 persons: our evaluator against pycocotools.
 
     python benchmarks/pose_evaluation.py
 
-Times are those from the predictions as tensors to the ten figures; ours include PCK and what it checks while they come
-in. Both are held against each other to 1e-6. The persons exist on paper only: they are drawn from a seed, four an image
-on average, some of them crowds or without keypoints.
+Times are from the predictions as tensors to the metrics; ours include PCK and its checks of the predictions. There are
+no images: persons are random, a mean of four per image, some of them crowds or without keypoints.
 """
 
-import contextlib
-import io
-import resource
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import torch
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
+from benchmarks.coco_evaluation import compare_evaluators, print_comparison
 from lightseg.metrics.pose import PoseMetric
 
 NAMES = ["nose", *(f"{side}_{name}" for name in ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
@@ -29,7 +23,7 @@ NAMES = ["nose", *(f"{side}_{name}" for name in ("eye", "ear", "shoulder", "elbo
 
 
 def synthetic(persons: int, seed: int = 0) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A ground truth, and the arguments of `PoseMetric.update` for predictions that are off by a few per cent of the
+    """A ground truth, and the arguments of `PoseMetric.update` for predictions with errors of a few per cent of the
     box."""
     random = np.random.default_rng(seed)
     images = max(1, persons // 4)
@@ -53,50 +47,26 @@ def synthetic(persons: int, seed: int = 0) -> tuple[dict[str, Any], dict[str, An
         {"id": number, "category_id": 1, **dict(zip(keys, values, strict=True))}
         for number, values in enumerate(zip(*columns, strict=True), start=1)
     ]
-    found = points + random.normal(0, 1, points.shape) * random.uniform(0, 0.1, (persons, 1, 1)) * sizes[:, None]
+    noise = random.normal(0, 1, points.shape) * random.uniform(0, 0.1, (persons, 1, 1)) * sizes[:, None]
     chosen = np.flatnonzero(~crowds & (visible > 0).any(1))
     arrays = {
-        "keypoints": found, "scores": random.random(points.shape[:2]), "box_scores": np.ones(persons),
+        "keypoints": points + noise, "scores": random.random(points.shape[:2]), "box_scores": np.ones(persons),
         "boxes": np.hstack([corners, corners + sizes]),
     }  # fmt: skip
-    given: dict[str, Any] = {key: torch.from_numpy(value[chosen]).float() for key, value in arrays.items()}
-    return truth, {**given, "image_ids": owners[chosen].tolist(), "ids": (chosen + 1).tolist()}
+    tensors: dict[str, Any] = {key: torch.from_numpy(value[chosen]).float() for key, value in arrays.items()}
+    return truth, {**tensors, "image_ids": owners[chosen].tolist(), "ids": (chosen + 1).tolist()}
 
 
 def evaluation_ratio(persons: int = 10_000) -> dict[str, float]:
-    """Seconds of both, pycocotools' as a multiple of ours (`ratio`), the largest difference of the figures, and the
-    memory that ours added to the process (`gigabytes`).
-    """
-    truth, given = synthetic(persons)
+    """`compare_evaluators` for pose."""
+    truth, predictions = synthetic(persons)
     sigmas = np.linspace(0.025, 0.107, len(NAMES))
     metric = PoseMetric(truth, NAMES, sigmas.tolist())
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
-    for at in range(0, len(given["ids"]), 64):
-        metric.update(**{key: value[at : at + 64] for key, value in given.items()})
-    figures = metric.compute()
-    ours = time.perf_counter() - start
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-
-    start = time.perf_counter()
-    with contextlib.redirect_stdout(io.StringIO()):
-        ground_truth = COCO()
-        ground_truth.dataset = truth
-        ground_truth.createIndex()
-        evaluation = COCOeval(ground_truth, ground_truth.loadRes(metric.results()), "keypoints")
-        evaluation.params.kpt_oks_sigmas = sigmas
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    theirs = time.perf_counter() - start
+    starts = range(0, len(predictions["ids"]), 64)
+    batches = [{key: value[start : start + 64] for key, value in predictions.items()} for start in starts]
     keys = ("AP", "AP50", "AP75", "AP_medium", "AP_large", "AR", "AR50", "AR75", "AR_medium", "AR_large")
-    difference = max(abs(figures[key] - value) for key, value in zip(keys, evaluation.stats, strict=True))
-    return {
-        "ours_s": ours, "pycocotools_s": theirs, "ratio": theirs / ours, "difference": difference,
-        "gigabytes": memory * 1024 / 2**30, "AP": figures["AP"],
-    }  # fmt: skip
+    return compare_evaluators(metric, batches, truth, "keypoints", keys, sigmas)
 
 
 if __name__ == "__main__":
-    for key, value in evaluation_ratio().items():
-        print(f"{key:14s} {value:.3g}")
+    print_comparison("10000 persons", evaluation_ratio())

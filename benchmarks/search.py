@@ -1,19 +1,18 @@
-"""Memory and time of one training step of a super-network against its number of choices: FBNetV2's claim.
+"""Memory and time of a training step of a super-network against its number of choices.
 
-    python benchmarks/search.py                       # prints tables, draws search_steps.png into the working folder
-    python benchmarks/search.py --write               # into docs/search.md and docs/images/search_steps.png instead
-    python benchmarks/search.py --blocks 1 --batch 2 --side 32 --steps 2 --counts 1 2      # seconds, to try it
+    python benchmarks/search.py                       # prints tables, writes search_steps.png to the working directory
+    python benchmarks/search.py --write               # writes docs/search.md and docs/images/search_steps.png
+    python benchmarks/search.py --blocks 1 --batch 2 --side 32 --steps 2 --counts 1 2      # a quick check, seconds
 
-DMaskingNAS (arXiv:2004.05565) is to search many widths and input sizes at nearly the cost of one. `masking` is this
-repository's super-network. `branches` is what a super-network without masks would be: a block of its own for every
-width, or a pass and its maps for every input size, and their weighted sum. Both have the same blocks: a stem of stride
-2 and inverted residuals of expansion 3 whose n widths are 1/n, 2/n, ... of the widest; of input sizes n between half
-and all of the largest, evenly spaced. One choice is the single path, of the widest and largest.
+DMaskingNAS (arXiv:2004.05565) claims to search many widths and input sizes at nearly the cost of one. `masking` is
+lightseg's super-network. `branches` is a super-network without masks: a block for every width, or a pass with its
+feature maps for every input size, and their weighted sum. Both have the same blocks: a stem of stride 2 and inverted
+residuals of expansion 3 whose n widths are 1/n, 2/n, ... of the widest; the n input sizes are evenly spaced from half
+the largest. With a single choice they are the net of the largest width and input size.
 
-Each figure is from a process of its own, with one thread a core: the median time of a step (new Gumbel weights,
-forward, backward to weights and choices); the peak of its living tensors, over as many steps again; and the peak of its
-resident memory above what it held before the net was built, which has what malloc and oneDNN keep for inputs of other
-sizes on top.
+Each figure is from a separate process, with a thread per core: the median time of a step (sampling of Gumbel weights,
+forward, backward to weights and choices); the peak memory of its tensors, over the same number of further steps; and
+the peak of resident memory above that before the net was built, which includes caches of malloc and oneDNN.
 """
 
 import argparse
@@ -48,15 +47,15 @@ def main() -> None:
     if arguments.worker:
         work(arguments)
         return
-    found: dict[str, dict[str, list[dict[str, float]]]] = {}
+    results: dict[str, dict[str, list[dict[str, float]]]] = {}
     for kind in KINDS:
-        found[kind] = {system: [measure(kind, system, count) for count in arguments.counts] for system in SYSTEMS}
-    report(arguments, found)
+        results[kind] = {system: [measure(kind, system, count) for count in arguments.counts] for system in SYSTEMS}
+    report(arguments, results)
 
 
 def measure(kind: str, system: str, count: int) -> dict[str, float]:
     command = [sys.executable, __file__, *sys.argv[1:], "--worker", kind, system, str(count)]
-    result = subprocess.run([word for word in command if word != "--write"], stdout=subprocess.PIPE, text=True)
+    result = subprocess.run([text for text in command if text != "--write"], stdout=subprocess.PIPE, text=True)
     if result.returncode:
         sys.exit(f"{system} with {count} {kind} ended early; its error is above")
     figures = json.loads(result.stdout.splitlines()[-1])
@@ -85,7 +84,7 @@ def work(arguments: argparse.Namespace) -> None:
     torch.manual_seed(0)
     layout = torch.channels_last
     images = torch.randn(arguments.batch, 3, arguments.side, arguments.side).contiguous(memory_format=layout)
-    torch.nn.Conv2d(3, 8, 3)(images).sum().backward()  # the libraries' own memory is there before
+    torch.nn.Conv2d(3, 8, 3)(images).sum().backward()  # the libraries allocate their memory before
     before = peak_mb()
     build = {"masking": masking, "branches": branches}[system]
     net, forward = build(arguments, kind, count)
@@ -111,22 +110,22 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-# -- what is said of it ------------------------------------------------------------------------------------------------
+# -- report ------------------------------------------------------------------------------------------------------------
 
 
-def report(arguments: argparse.Namespace, found: dict[str, dict[str, list[dict[str, float]]]]) -> None:
+def report(arguments: argparse.Namespace, results: dict[str, dict[str, list[dict[str, float]]]]) -> None:
     from benchmarks.search_plot import draw_steps
     from benchmarks.sections import ROOT, write_section
     from lightseg.draw import save_image
     from lightseg.profile.machine import machine
 
-    options = [word for word in sys.argv[1:] if word != "--write"]
+    options = [text for text in sys.argv[1:] if text != "--write"]
     lines = [
         f"`{' '.join(['python benchmarks/search.py', *options])}` ({machine()}; {arguments.blocks} blocks of up to "
         f"{arguments.width} channels, {arguments.batch} images of {arguments.side}x{arguments.side}, load at the end "
         f"{os.getloadavg()[0]:.1f}):",
     ]
-    for kind, systems in found.items():
+    for kind, systems in results.items():
         heads = [f"{system}: {unit}" for system in SYSTEMS for unit in UNITS.values()]
         lines += ["", f"| {KINDS[kind]} | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
         for index, count in enumerate(arguments.counts):
@@ -135,26 +134,26 @@ def report(arguments: argparse.Namespace, found: dict[str, dict[str, list[dict[s
         lines += ["", ratios(list(arguments.counts), systems)]
     text = "\n".join(lines)
     print(text)
-    picture = draw_steps(list(arguments.counts), {KINDS[kind]: found[kind] for kind in KINDS})
+    image = draw_steps(list(arguments.counts), {KINDS[kind]: results[kind] for kind in KINDS})
     if arguments.write:
         write_section("search.md", "benchmarks/search.py", text + "\n\n![](images/search_steps.png)")
-    save_image(picture, ROOT / "docs" / "images" / "search_steps.png" if arguments.write else Path("search_steps.png"))
+    save_image(image, ROOT / "docs" / "images" / "search_steps.png" if arguments.write else Path("search_steps.png"))
 
 
 def ratios(counts: list[int], systems: dict[str, list[dict[str, float]]]) -> str:
-    """Growth from two choices to most, and from one."""
-    last, said = counts[-1], []
+    """Growth from two choices to the largest number, and from one."""
+    last, sentences = counts[-1], []
     for system in SYSTEMS:
         figures = dict(zip(counts, systems[system], strict=True))
         for first in (2, 1):
             if first in figures and first != last:
-                grown = {unit: figures[last][unit] / figures[first][unit] for unit in UNITS}
-                words = f"memory x{grown['mb']:.2f} (resident x{grown['resident']:.2f}), time x{grown['ms']:.2f}"
-                said.append(f"{system} {first} -> {last}: {words}")
+                growth = {unit: figures[last][unit] / figures[first][unit] for unit in UNITS}
+                text = f"memory x{growth['mb']:.2f} (resident x{growth['resident']:.2f}), time x{growth['ms']:.2f}"
+                sentences.append(f"{system} {first} -> {last}: {text}")
     if counts[0] == 1:
         mb, resident = (systems["masking"][-1][unit] / systems["branches"][0][unit] for unit in ("mb", "resident"))
-        said.append(f"masking {last} against the plain net: memory x{mb:.2f} (resident x{resident:.2f})")
-    return "; ".join(said) + "."
+        sentences.append(f"masking {last} against the plain net: memory x{mb:.2f} (resident x{resident:.2f})")
+    return "; ".join(sentences) + "."
 
 
 if __name__ == "__main__":

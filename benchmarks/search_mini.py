@@ -1,13 +1,13 @@
-"""A search on mini_seg, and its net beside random nets of the same space and budget, all trained alike.
+"""A search on mini_seg, and its net against random nets of the same space and budget, with the same training.
 
     python benchmarks/search_mini.py                 # the search (15 minutes at most on two cores), then 9 trainings
-    python benchmarks/search_mini.py --seeds 0 1 --write          # two seeds a net; into docs/search.md
-    python benchmarks/search_mini.py --epochs 1 --search-epochs 2 --random 1 --train 16 --val 4     # to try it
+    python benchmarks/search_mini.py --seeds 0 1 --write          # two seeds per net; writes docs/search.md
+    python benchmarks/search_mini.py --epochs 1 --search-epochs 2 --random 1 --train 16 --val 4     # a quick check
 
-Every step is a `python train.py ...` that is printed, and goes on where it was cut off when this is started again with
-the same options. Random nets have every choice even, and are kept if they cost between 80 and 100 % of the budget; none
-is left out for what it scored. The found net is above their Pareto front if all that cost no more score lower, or,
-where none costs as little, if all score lower.
+Every step is a `python train.py ...`, which is printed; the same command continues after an interruption. Random nets
+are sampled uniformly and kept if they cost between 80 and 100 % of the budget, whatever they score. The net of the
+search is above their Pareto front if all nets that cost no more score lower, or, if there are none, if all nets score
+lower.
 """
 
 import argparse
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 SPACE = "dmasking_mini"
-LEAST = 0.8  # of the budget
+MIN_COST = 0.8  # of the budget
 HEIGHT, WIDTH = 96, 192
 
 
@@ -61,8 +61,8 @@ def main() -> None:
         f"runs_dir={arguments.out / 'search'}",
         "seed=0",
     ]
-    found = run_search([*data, *search], arguments.out / "search")
-    files = [found / "arch.yaml", *random_nets(arguments)]
+    folder = run_search([*data, *search])
+    files = [folder / "arch.yaml", *random_nets(arguments)]
     training = [
         f"backbone={','.join(map(str, files))}",
         f"seed={','.join(map(str, arguments.seeds))}",
@@ -70,26 +70,26 @@ def main() -> None:
         f"runs_dir={arguments.out / 'nets'}",
     ]
     train([*data, *training])
-    report(arguments, found, files, [*data, *search], [*data, *training])
+    report(arguments, folder, files, [*data, *search], [*data, *training])
 
 
-def train(words: list[str]) -> None:
-    print(f"python train.py {shlex.join(words)}", flush=True)
-    if subprocess.run([sys.executable, str(ROOT / "train.py"), *words]).returncode:
-        sys.exit("it failed; the line above says why")
+def train(overrides: list[str]) -> None:
+    print(f"python train.py {shlex.join(overrides)}", flush=True)
+    if subprocess.run([sys.executable, str(ROOT / "train.py"), *overrides]).returncode:
+        sys.exit("that run failed: its error is above")
 
 
-def run_search(words: list[str], runs: Path) -> Path:
-    """The folder of the search; one that was finished with these words is taken as it is."""
+def run_search(overrides: list[str]) -> Path:
+    """The run folder of the search. A finished search is not repeated."""
     from lightseg.config.compose import compose, plain
     from tasks.run import run_folder
 
-    kept = run_folder.find_runs(plain(compose(words)))
-    if kept.finished is None:
-        train([f"resume={kept.resumable}"] if kept.resumable else words)
-        kept = run_folder.find_runs(plain(compose(words)))
-    assert kept.finished is not None, "the search has no record"
-    return kept.finished[0]
+    runs = run_folder.find_runs(plain(compose(overrides)))
+    if runs.finished is None:
+        train([f"resume={runs.resumable}"] if runs.resumable else overrides)
+        runs = run_folder.find_runs(plain(compose(overrides)))
+    assert runs.finished is not None, "the search has no record"
+    return runs.finished[0]
 
 
 def random_nets(arguments: argparse.Namespace) -> list[Path]:
@@ -101,20 +101,20 @@ def random_nets(arguments: argparse.Namespace) -> list[Path]:
     from lightseg.search.dmasking.derive import derive_arch
 
     net: Any = create_supernet(read_space(SPACE), output_stride=16).net
-    costs, dice = Costs(net, (HEIGHT, WIDTH), "madds"), random.Random(0)
+    costs, generator = Costs(net, (HEIGHT, WIDTH), "madds"), random.Random(0)
     files: list[Path] = []
     for _ in range(100_000):
         if len(files) == arguments.random:
             return files
-        choices = {name: dice.randrange(len(one)) for name, one in decisions(net).items()}
-        if LEAST * arguments.target <= costs.cost_of(choices) <= arguments.target:
+        choices = {name: generator.randrange(len(decision)) for name, decision in decisions(net).items()}
+        if MIN_COST * arguments.target <= costs.cost_of(choices) <= arguments.target:
             files.append(arguments.out / f"random_{len(files) + 1}.yaml")
             write_arch(derive_arch(net, choices), files[-1])
-    sys.exit(f"the space has too few nets of {LEAST:g} to 1 times {arguments.target:g} multiply-adds")
+    sys.exit(f"the space has too few nets of {MIN_COST:g} to 1 times {arguments.target:g} multiply-adds")
 
 
 def report(
-    arguments: argparse.Namespace, found: Path, files: list[Path], search: list[str], training: list[str]
+    arguments: argparse.Namespace, folder: Path, files: list[Path], search: list[str], training: list[str]
 ) -> None:
     from benchmarks.sections import write_section
     from lightseg.catalog.arch_yaml import read_arch
@@ -129,11 +129,11 @@ def report(
             costs[record["backbone"]] = record["cost"]
     names = [read_arch(path).name for path in files]
     means = {name: statistics.mean(scores[name]) for name in names}
-    own, others = names[0], names[1:]
-    as_cheap = [name for name in others if costs[name]["madds"] <= costs[own]["madds"]]
-    ahead = sum(means[name] < means[own] for name in others)
-    above = ahead == len(others) or (bool(as_cheap) and all(means[name] < means[own] for name in as_cheap))
-    wall = json.loads((found / "record.json").read_text())["wall_s"]
+    searched, others = names[0], names[1:]
+    as_cheap = [name for name in others if costs[name]["madds"] <= costs[searched]["madds"]]
+    ahead = sum(means[name] < means[searched] for name in others)
+    above = ahead == len(others) or (bool(as_cheap) and all(means[name] < means[searched] for name in as_cheap))
+    wall = json.loads((folder / "record.json").read_text())["wall_s"]
     lines = [
         f"`python benchmarks/search_mini.py {shlex.join(w for w in sys.argv[1:] if w != '--write')}`".replace(" `", "`")
         + f" ({machine()}; load at the end {os.getloadavg()[0]:.1f}). The search took {wall:.0f} s:",
@@ -148,10 +148,10 @@ def report(
         "|---|---|---|---|---|",
     ]
     for name, path in sorted(zip(names, files, strict=True), key=lambda pair: -means[pair[0]]):
-        label = "**found**" if name == own else path.stem
-        each = ", ".join(f"{100 * score:.2f}" for score in scores[name])
+        label = "**found**" if name == searched else path.stem
+        by_seed = ", ".join(f"{100 * score:.2f}" for score in scores[name])
         madds, params = costs[name]["madds"] / 1e6, costs[name]["params"] / 1e6
-        lines.append(f"| {label} | {madds:.2f} | {params:.3f} | {100 * means[name]:.2f} | {each} |")
+        lines.append(f"| {label} | {madds:.2f} | {params:.3f} | {100 * means[name]:.2f} | {by_seed} |")
     verdict = "lies above" if above else "does NOT lie above"
     lines += [
         "",

@@ -1,4 +1,4 @@
-"""What benchmarks/search.py compares: a super-network with masks, and one of the same blocks with a branch a choice."""
+"""The nets of benchmarks/search.py: super-networks of the same blocks, with masks and with a branch per choice."""
 
 import argparse
 
@@ -50,15 +50,15 @@ def masking(arguments: argparse.Namespace, kind: str, count: int):
 
 
 def branches(arguments: argparse.Namespace, kind: str, count: int):
-    """A super-network without masks, of the same blocks (`lightseg.backbones.fbnet`)."""
+    """A super-network without masks."""
     widest, generator = arguments.width, torch.Generator().manual_seed(0)
     widths, sizes = widths_of(arguments, kind, count), sizes_of(arguments, kind, count)
 
     class Branches(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            made = [make_block(widest, Block(3, EXPAND * widest, out), False, 0.0) for out in widths]
-            self.branches, self.width = nn.ModuleList(made), Decision(widths)
+            blocks = [make_block(widest, Block(3, EXPAND * widest, out), False, 0.0) for out in widths]
+            self.branches, self.width = nn.ModuleList(blocks), Decision(widths)
 
         def forward(self, x):
             pairs = zip(self.width.weights(), self.branches, strict=True)
@@ -66,8 +66,8 @@ def branches(arguments: argparse.Namespace, kind: str, count: int):
 
     stem = conv_bn(3, widest, 3, stride=2, bias=False, act="relu")
     net = nn.Sequential(stem, *[Branches() for _ in range(arguments.blocks)])
-    chosen = Decision(sizes)
-    searched = [one for one in (*net.modules(), chosen) if isinstance(one, Decision) and len(one) > 1]
+    size_decision = Decision(sizes)
+    searched = [m for m in (*net.modules(), size_decision) if isinstance(m, Decision) and len(m) > 1]
     for decision in searched:
         decision.alpha.requires_grad_(True)
 
@@ -78,6 +78,6 @@ def branches(arguments: argparse.Namespace, kind: str, count: int):
             return net(images)
         grid = [-(-arguments.side // 2)] * 2
         maps = [net(subsample(images, size / arguments.side)) for size in sizes]
-        return sum(w * unpool(one, grid) for w, one in zip(chosen.weights(), maps, strict=True))
+        return sum(weight * unpool(x, grid) for weight, x in zip(size_decision.weights(), maps, strict=True))
 
     return net, forward

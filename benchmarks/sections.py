@@ -1,4 +1,4 @@
-"""Figures that a benchmark writes into a page by itself: the text between two comments of the page is replaced."""
+"""Sections that a benchmark writes into a page: the text between two comments of the page."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def write_section(page: str, name: str, text: str) -> None:
-    """Replace what stands between `<!-- name -->` and `<!-- end of name -->` in docs/<page>."""
+    """Replace the text between `<!-- name -->` and `<!-- end of name -->` in docs/<page>."""
     path = ROOT / "docs" / page
     content = path.read_text(encoding="utf-8")
     pattern = rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end of {re.escape(name)} -->)"

@@ -1,17 +1,17 @@
-"""Images per second of our training step against a plain torchvision loop, on the CPU, on the same batch.
+"""Images per second of our training step against a torchvision training loop, on the CPU, on the same batch.
 
     python benchmarks/train_step.py                                     # batch 8 of 256x512, 19 classes
     python benchmarks/train_step.py --batch 16 --height 128 --width 256   # the default run's size
 
-The peer is torchvision's own `lraspp_mobilenet_v3_large` as its reference scripts train it: float32, NCHW, images
-already normalised, `F.cross_entropy` of logits upsampled to the label, SGD, torch's default settings. Ours is the same
-network with the same starting weights (`variant=torchvision`) and the same mathematics: uint8 images that the model
-normalises, our loss at full resolution, the settings of the training command. Each runs in a process of its own,
-because allocator and OpenMP settings belong to a process; steps alternate; the ratio is that of the medians. The losses
-of the first step, printed for both, show that the two compute the same. On a busy machine times and ratio mean little.
+The peer is torchvision's `lraspp_mobilenet_v3_large` as its reference scripts train it: float32, NCHW, normalized
+images, `F.cross_entropy` of upsampled logits, SGD, torch's default settings. Ours is the same net with the same initial
+weights (`variant=torchvision`) and the same result: uint8 images that the model normalizes, our loss at full
+resolution, the settings of the training command. Each runs in a separate process, because allocator and OpenMP settings
+belong to a process; steps alternate; the ratio is that of the medians. The losses of the first step, printed for both,
+show that they compute the same. The machine should be idle.
 
-What was tried, as measured on two cores of an AVX-512 Xeon without native bfloat16, torch 2.14, ratio to the peer at
-8x256x512 / 16x128x256 on a quiet machine (15 rounds; the first row 7):
+Measured on two idle cores of an AVX-512 Xeon without native bfloat16, torch 2.14, ratio to the peer at 8x256x512 /
+16x128x256 (15 rounds; the first row 7):
 
     channels_last alone                                       1.62 / 1.23
     + loss without upsampled logits (upsampled_cross_entropy) 1.74 / 1.50
@@ -19,16 +19,16 @@ What was tried, as measured on two cores of an AVX-512 Xeon without native bfloa
     + faster gradients (cpu_training.optimize_for_cpu)        2.14 / 1.88
     the same without the kept memory                          2.01 / 1.73
 
-The short OpenMP spin (process_tuning.shorten_spin) saves time on busy machines alone. With four other jobs on the two
-cores the peer's step took 2.7 times as long under libgomp's default as without any spin; on a quiet machine, ours took
-1.00 of the time with a count of 10000, 1.14 with 1000, 1.2 with none.
+The short OpenMP spin (process_tuning.shorten_spin) saves time only on busy machines. With four other jobs on the two
+cores the peer's step took 2.7 times as long under libgomp's default as without spinning; on an idle machine ours took
+1.00 of the time with a count of 10000, 1.14 with 1000, 1.2 with 0.
 
-The whole, run again later by this command: 2.06 / 1.65. Of that step 43 % are convolutions, at the speed of matrix
-products, 27 % batch norm, 9 % activations, 5 % the loss; more needs a native kernel for batch norm with activation.
+Repeated later with this command: 2.06 / 1.65. Of that step 43 % are convolutions, at the speed of matrix products, 27 %
+batch norm, 9 % activations, 5 % the loss; more needs a native kernel for batch norm with activation.
 
-Did not help, or not enough to keep:
+Tried, with too little gain:
 
-    bfloat16 autocast, channels_last               0.73 / 0.64: emulated here; try --bf16 where the CPU has it (AMX)
+    bfloat16 autocast, channels_last               0.73 / 0.64: emulated here; try --bf16 on CPUs with AMX
     batch norm + activation fused by hand, in cache-sized bands of torch operations   0.4 to 0.9 of torch's own speed
     the same unbanded, recomputing the output of batch norm                           0.90 to 1.02
     1x1 convolutions as matrix products (MKL)      as oneDNN: the large ones within a fifth, either way
@@ -42,13 +42,14 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.runs import Worker
 
 CLASSES = 19
 SGD: dict[str, Any] = {"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4}
@@ -68,23 +69,13 @@ def main() -> None:
 
 
 def race(arguments: argparse.Namespace) -> None:
-    workers = {
-        name: subprocess.Popen(
-            [sys.executable, __file__, *sys.argv[1:], "--worker", name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for name in ("peer", "ours")
-    }
+    workers = {name: Worker([sys.executable, __file__, *sys.argv[1:], "--worker", name]) for name in ("peer", "ours")}
     steps: dict[str, list[dict[str, float]]] = {name: [] for name in workers}
     for _ in range(arguments.warmup + arguments.rounds):
         for name, worker in workers.items():
-            steps[name].append(one_step(worker))
+            steps[name].append(worker.ask("step"))
     for worker in workers.values():
-        assert worker.stdin
-        worker.stdin.close()
-        worker.wait()
+        worker.close()
 
     threads, load = os.cpu_count(), os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     print(f"{platform.processor() or platform.machine()}, {threads} CPUs, load at the end {load:.1f}")
@@ -104,18 +95,8 @@ def race(arguments: argparse.Namespace) -> None:
     print(f"ratio of medians {medians['peer'] / medians['ours']:.2f}")
 
 
-def one_step(worker: "subprocess.Popen[str]") -> dict[str, float]:
-    assert worker.stdin and worker.stdout
-    worker.stdin.write("step\n")
-    worker.stdin.flush()
-    answer = worker.stdout.readline()
-    if not answer:
-        sys.exit("a worker ended early; its error is above")
-    return json.loads(answer)
-
-
 def work(arguments: argparse.Namespace) -> None:
-    """One line on standard input is one step; its time, loss and the peak memory so far go to standard output."""
+    """Run a step for each line on standard input; reply with its time, loss and the peak memory so far."""
     if arguments.worker == "ours":
         from lightseg import process_tuning
 
@@ -132,7 +113,7 @@ def work(arguments: argparse.Namespace) -> None:
 
 
 def make_batch(arguments: argparse.Namespace):
-    """uint8 images and labels in blocks of 16 pixels, the upper edge ignored: the same in both processes."""
+    """uint8 images, and masks in blocks of 16 pixels with ignored upper rows; the same in both processes."""
     import torch
 
     generator = torch.Generator().manual_seed(0)

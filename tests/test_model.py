@@ -1,4 +1,4 @@
-"""The model as torchvision's, as a state-dict round trip, and as something that refuses what cannot work."""
+"""The model against torchvision's, saving and loading, and errors."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ IMAGES = torch.randint(0, 256, (2, 3, 96, 160), dtype=torch.uint8, generator=tor
 
 
 @pytest.mark.parametrize("size", [(96, 160), (67, 101)])
-def test_the_torchvision_variant_gives_torchvisions_logits(size):
+def test_the_torchvision_variant_has_torchvisions_logits(size):
     from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
     torch.manual_seed(0)
@@ -38,7 +38,7 @@ def test_the_torchvision_variant_gives_torchvisions_logits(size):
     assert torch.equal(ours.head.decode(logits, images.shape[-2:]), expected.argmax(1))
 
 
-def test_pixels_are_normalised_with_the_backbones_own_statistics():
+def test_images_are_normalized_with_the_statistics_of_the_backbone():
     lite = create_model("efficientnet_lite0", "seg", 3)
     large = create_model("mobilenetv3_small_050", "seg", 3)
     white = torch.full((1, 3, 2, 2), 255, dtype=torch.uint8)
@@ -48,7 +48,7 @@ def test_pixels_are_normalised_with_the_backbones_own_statistics():
         lite(torch.rand(1, 3, 32, 32))
 
 
-def test_a_checkpoint_gives_the_same_model_back(tmp_path):
+def test_a_checkpoint_restores_the_model(tmp_path):
     model = create_model("mobilenetv3_small_050", "seg", 5, head={"name": "raspp", "filters": 16}).eval()
     state = {f"model.{key}": value for key, value in model.state_dict().items()} | {"metric.confusion": torch.zeros(2)}
     torch.save({"hyper_parameters": {"model": model.spec}, "state_dict": state}, tmp_path / "best.ckpt")
@@ -58,7 +58,7 @@ def test_a_checkpoint_gives_the_same_model_back(tmp_path):
         assert torch.equal(again(IMAGES), model(IMAGES))
 
 
-def test_a_checkpoint_that_holds_code_is_refused_and_not_run(tmp_path):
+def test_a_checkpoint_with_code_is_an_error_and_the_code_is_not_run(tmp_path):
     class Evil:
         def __reduce__(self):
             return (open, (str(tmp_path / "was_run"), "w"))
@@ -69,7 +69,7 @@ def test_a_checkpoint_that_holds_code_is_refused_and_not_run(tmp_path):
     assert not (tmp_path / "was_run").exists()
 
 
-def test_files_that_are_no_checkpoints(tmp_path):
+def test_other_files_are_errors(tmp_path):
     with pytest.raises(LightsegError, match="no such checkpoint"):
         load_model(tmp_path / "none.ckpt")
     (tmp_path / "text.ckpt").write_text("hello")
@@ -81,7 +81,7 @@ def test_files_that_are_no_checkpoints(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("mobilenetv3_lrage", "seg", 3), "mobilenetv3_large"),
         (("mobilenetv3_large", "sge", 3), "seg"),
@@ -90,14 +90,14 @@ def test_files_that_are_no_checkpoints(tmp_path):
         (("mobilenetv3_large", "seg", 3, {"name": "lraspp", "variant": "papre"}), "paper"),
     ],
 )
-def test_what_cannot_be_built_is_one_line(arguments, said):
+def test_invalid_arguments_are_an_error_of_one_line(arguments, message):
     *plain, head = arguments if len(arguments) == 4 else (*arguments, None)
-    with pytest.raises(LightsegError) as refused:
+    with pytest.raises(LightsegError) as error:
         create_model(*plain, head=head)
-    assert said in str(refused.value) and "\n" not in str(refused.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_checkpoint_keeps_the_architecture_it_was_made_of(tmp_path):
+def test_a_checkpoint_contains_the_architecture(tmp_path):
     arch = next(arch for arch in ARCHS if arch.name == "fbnetv2_f1")
     write_arch(arch, tmp_path / "arch.yaml")
     model = create_model(str(tmp_path / "arch.yaml"), "seg", 3).eval()
@@ -111,14 +111,14 @@ def test_a_checkpoint_keeps_the_architecture_it_was_made_of(tmp_path):
         create_model(str(tmp_path / "arch.yaml"), "seg", 3)
 
 
-def test_pixels_of_the_weights_are_kept_too():
+def test_a_checkpoint_contains_the_input_format():
     rgb = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
     model = create_model("shufflenetv1_g3_x0_5", "seg", 3, input_format="bgr255")
     torch.testing.assert_close(model.normalize(rgb), rgb.flip(1).float())
     assert create_model(**model.spec).contract.channel_order == "BGR"
 
 
-def test_the_head_of_a_runs_checkpoint_is_taken_where_it_is_the_same(tmp_path, caplog):
+def test_the_head_of_a_checkpoint_is_loaded_if_it_is_the_same(tmp_path, caplog):
     def build(classes: int, head: str, **options):
         return create_model("mobilenetv3_small_050", "seg", classes, head={"name": head}, **options)
 

@@ -21,7 +21,7 @@ REDUCED = "mobilenetv3_large_reduced"
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Single small images: one thread is faster than two, by far when other tests run beside these."""
+    """With single small images one thread is faster than two, above all when other tests run at the same time."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -93,7 +93,7 @@ def compare(model, net, images):
         assert_same_detections(ours, theirs)
 
 
-def test_a_state_dict_of_torchvisions_detector_gives_its_detections(model, torchvision_net):
+def test_a_state_dict_of_torchvisions_detector_restores_its_detections(model, torchvision_net):
     assert sum(p.numel() for p in model.parameters()) == 3_440_060  # as torchvision states
     compare(model, torchvision_net, mini_images())
 
@@ -107,7 +107,7 @@ def test_the_same_on_photographs(model, torchvision_net):
         compare(model, torchvision_net, torch.from_numpy(photo).permute(2, 0, 1)[None])
 
 
-def test_the_full_tail_too(caplog):
+def test_the_full_tail(caplog):
     torch.manual_seed(0)
     narrow = create_model(REDUCED, "det", 3, head=VARIANT).eval()
     wide = create_model("mobilenetv3_large", "det", 3, head=VARIANT).eval()
@@ -123,7 +123,7 @@ def test_the_full_tail_too(caplog):
         load_torchvision_ssdlite(narrow, dict(zip(names, values, strict=True)))
 
 
-def test_with_other_classes_backbone_and_extra_blocks_are_loaded_and_that_is_said(weights, torchvision_net, caplog):
+def test_with_other_classes_backbone_and_extra_blocks_are_loaded_with_a_warning(weights, torchvision_net, caplog):
     with caplog.at_level(logging.WARNING):
         ours = create_model(REDUCED, "det", 5, pretrained=str(weights), head=VARIANT)
     assert "know 90 classes and the data has 5" in caplog.text and "eps" not in caplog.text
@@ -143,7 +143,7 @@ def test_without_the_variant_a_warning_names_it(weights, caplog):
     assert "head.variant=torchvision" in caplog.text
 
 
-def test_a_file_of_another_detector_is_refused(weights, tmp_path):
+def test_a_file_of_another_detector_is_an_error(weights, tmp_path):
     with pytest.raises(LightsegError, match="do not fit a detector on mobilenetv3_small_050"):
         create_model("mobilenetv3_small_050", "det", 90, pretrained=str(weights), head=VARIANT)
     with pytest.raises(LightsegError, match="no such weight file"):
@@ -160,7 +160,7 @@ def test_a_file_of_another_detector_is_refused(weights, tmp_path):
     ],
 )
 @pytest.mark.parametrize("size", [(320, 320), (256, 384)])
-def test_taps_and_extra_blocks_are_what_the_net_can_give(name, channels, extras, size):
+def test_taps_and_extra_blocks_for_nets_of_all_kinds(name, channels, extras, size):
     model = create_model(name, "det", 3, head={"detections_per_image": 5}).train()
     assert [stage.channels for stage in model.backbone.stages if stage.stride >= 16] == channels
     assert len(model.head.extra) == extras and model.spec["output_stride"] == 32
@@ -180,7 +180,7 @@ def test_taps_and_extra_blocks_are_what_the_net_can_give(name, channels, extras,
     assert [len(found["scores"]) for found in model.head.decode(outputs, size)] == [5, 5]
 
 
-def test_a_wrong_name_is_said_once_whatever_the_taps():
+def test_a_wrong_name_is_named_once_in_the_error():
     with pytest.raises(LightsegError, match="mobilenetv3_large"):
         create_model("mobilenetv3_lrage", "det", 3)
     with pytest.raises(LightsegError, match="stride 16"):
@@ -200,7 +200,7 @@ def test_raw_outputs_are_exported_with_any_batch():
     assert torch.equal(outputs["default_boxes"], expected["default_boxes"])
 
 
-def test_of_cocos_90_ids_the_80_categories_are_taken(weights, torchvision_net):
+def test_the_80_categories_of_cocos_90_ids_are_loaded(weights, torchvision_net):
     ours = create_model(REDUCED, "det", 80, pretrained=str(weights), head=VARIANT).eval()
     whole = create_model(REDUCED, "det", 90, pretrained=str(weights), head=VARIANT).eval()
     images = mini_images()

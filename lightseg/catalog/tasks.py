@@ -1,8 +1,8 @@
-"""What is known of each task without torch: its name, heads, data formats, metric, and where its code stands.
+"""The tasks without torch: name, heads, data formats, metrics, and the import paths of their code.
 
-A task is one `TaskInfo` here (or one that another package gives to `register_task`), one `TaskSpec`
-(lightseg/task_specs/), one LightningModule (tasks/) and one YAML file (configs/task/). Whatever depends on the task
-asks its `TaskInfo` or its `TaskSpec`; nothing else compares task names.
+A task is a `TaskInfo` here (or from another package, with `register_task`), a `TaskSpec` (lightseg/task_specs/), a
+LightningModule (tasks/) and a YAML file (configs/task/). Code that depends on the task uses its `TaskInfo` or
+`TaskSpec`; nothing else compares task names.
 
 Import paths are written `package.module:attribute`. A path that begins with a dot is relative to `tasks/`.
 """
@@ -14,21 +14,20 @@ from typing import Any
 
 from lightseg.errors import LightsegError, nearest
 
-PUBLISHED = "published"  # an evaluation value that the publisher of the backbone's weights decides
+PUBLISHED = "published"  # an evaluation value: that of the backbone's published weights
 
 
 @dataclass(frozen=True)
 class HeadInfo:
-    """One head of a task.
+    """A head of a task.
 
     Attributes:
         path: of its class.
         variants: the values of `head.variant`.
-        pretrained: the kinds of `pretrained=` whose weights hold the head too, so that the model needs no training:
+        pretrained: types of `pretrained=` values whose weights include the head, so that the model needs no training:
             bool for official weights, str for a weight file.
-        pretrained_hint: such a choice, as a user types it.
-        full_weights: module with `read(pretrained)` and `load(model, state)` for weight files of backbone and head
-            together.
+        pretrained_hint: such an override, for error messages.
+        full_weights: module with `read(pretrained)` and `load(model, state)` for weight files with backbone and head.
     """
 
     path: str
@@ -40,12 +39,12 @@ class HeadInfo:
 
 @dataclass(frozen=True)
 class FormatInfo:
-    """One data format of a task.
+    """A data format of a task.
 
     Attributes:
         path: of the function (`data` options, split, transform) -> data set.
-        example: the file that shows every key: a name in configs/data/ of this package, or a path.
-        prepare: path of a function that makes the data on this machine, of the `data` options; "": they are there.
+        example: a data file with every key: a name in configs/data/ of this package, or a path.
+        prepare: path of a function that generates the data from the `data` options; "": the data is not generated.
     """
 
     path: str
@@ -55,10 +54,10 @@ class FormatInfo:
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """How a metric is shown and ordered.
+    """Unit and direction of a metric.
 
     Attributes:
-        unit: "%" for a fraction from 0 to 1, which tables show in per cent; any other, or none, for a plain number.
+        unit: "%" for a fraction from 0 to 1, which tables show in per cent; otherwise shown as it is, "" for none.
         lower_is_better: whether the lowest value is the best.
     """
 
@@ -71,31 +70,31 @@ LOSS = MetricInfo(unit="", lower_is_better=True)
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """One task.
+    """A task.
 
     Attributes:
         name: as in `task=seg`.
         title: for tables and pages.
-        monitor: the metric that picks the best checkpoint: a fraction from 0 to 1, larger is better.
+        monitor: the metric that selects the best checkpoint, a fraction from 0 to 1 of which higher is better.
         spec: path of the `TaskSpec`.
         module: path of the LightningModule.
         loss: path of the loss.
-        heads: by name; the first one is the default.
+        heads: by name; the first is the default.
         formats: by name, as in `data.format`.
-        config: path of its YAML file, "": the shipped configs/task/<name>.yaml.
-        metrics: by name, those that are no fractions from 0 to 1 of which more is better.
-        output_stride: of the backbones of published nets.
-        num_classes, image_size: of the data that the task's figures are published on, for `lightseg profile`. Height
-            and width in pixels; None: those that the backbone's accuracy was published at.
-        input: how evaluation makes an image fit where no run says otherwise: fields of `InputContract`, PUBLISHED for
-            what the backbone's publisher decides.
-        square_input: whether the size of its input is one side, as configurations say it.
-        flip, scales: whether the evaluation can average over mirror images, over scales.
-        extra_target: what moves with the image under `data.augment.extra`, as albumentations names it: "mask",
-            "bboxes" or "keypoints"; "": nothing does.
+        config: path of its YAML file; "": the shipped configs/task/<name>.yaml.
+        metrics: by name, those that are not fractions from 0 to 1 of which higher is better.
+        output_stride: the default.
+        num_classes, image_size: of the benchmark data set of the task, for `lightseg profile`. Height and width in
+            pixels; None: the size at which the backbone's accuracy was published.
+        input: default preprocessing of evaluation: fields of `InputContract`, PUBLISHED for the value of the backbone's
+            published weights.
+        square_input: whether configurations have a single side as the size of the input.
+        flip, scales: whether evaluation can average over mirrored images, over scales.
+        extra_target: albumentations' name of the target that `data.augment.extra` transforms with the image: "mask",
+            "bboxes" or "keypoints"; "": none.
         schedules: keys of the `schedule` group that only some tasks have.
-        searches: the searches that work on it.
-        search_head: the head that a super-network needs; "": any.
+        searches: the supported searches.
+        search_head: the head for a super-network; "": any.
     """
 
     name: str
@@ -125,13 +124,13 @@ class TaskInfo:
         return next(iter(self.heads))
 
     def head(self, name: str) -> HeadInfo:
-        """Raises LightsegError for a name that is none of the task's heads."""
+        """Raises LightsegError for an unknown head."""
         if name not in self.heads:
             raise LightsegError(f"head.name={name} (task={self.name}): {nearest(name, self.heads)}")
         return self.heads[name]
 
     def metric(self, key: str) -> MetricInfo:
-        """Of a metric of its records, as in `val/rmse`. Metrics whose names end in "loss" need not be listed."""
+        """The info of a metric in the records, as in `val/rmse`. Metrics with names that end in "loss" are losses."""
         name = key.rpartition("/")[2]
         return self.metrics.get(name, LOSS if name.lower().endswith("loss") else MetricInfo())
 
@@ -145,7 +144,7 @@ TASKS: dict[str, TaskInfo] = {}
 
 
 def register_task(info: TaskInfo) -> None:
-    """Make a task known by its name. A task of the same name is replaced."""
+    """Add a task, or replace the task of the same name."""
     TASKS[info.name] = info
 
 
@@ -225,7 +224,7 @@ register_task(
         },
         num_classes=80,
         image_size=(320, 320),
-        input={"size": (320, 320), "keep_aspect": False},  # what SSDLite was published at
+        input={"size": (320, 320), "keep_aspect": False},  # that of the published SSDLite
         flip=False,
         extra_target="bboxes",
     )
@@ -248,7 +247,7 @@ register_task(
         },
         num_classes=17,
         image_size=(256, 192),
-        # the size of crops is SimpleBaseline's (arXiv:1804.06208), so is the padding of a person's box
+        # size of the crops and padding of a person's box are SimpleBaseline's (arXiv:1804.06208)
         input={"size": (256, 192), "oks_nms": 0.9, "person_padding": 1.25},
         extra_target="keypoints",
     )
@@ -256,7 +255,7 @@ register_task(
 
 
 def get_task(name: str) -> TaskInfo:
-    """Raises LightsegError for a name that is no task's, with the nearest ones."""
+    """Raises LightsegError for an unknown name, with the nearest names."""
     if name not in TASKS:
         raise LightsegError(f"no task named '{name}': {nearest(name, TASKS)}")
     return TASKS[name]
@@ -268,7 +267,7 @@ def formats() -> dict[str, TaskInfo]:
 
 
 def resolve(path: str) -> Any:
-    """The attribute that an import path names."""
+    """The object of an import path `package.module:attribute`, or the module of `package.module`."""
     module, _, attribute = path.partition(":")
     loaded = import_module(module)
     return getattr(loaded, attribute) if attribute else loaded

@@ -19,7 +19,7 @@ NETS = ("mobilenetv3_small", "mobilenetv2")
 MORE = ("mobilenetv3_large", "mobilenetv3_small_050", "mobilenetv3_large_reduced", "mnasnet_b1_050")
 
 
-def shaken(net: nn.Module) -> nn.Module:
+def randomized_norms(net: nn.Module) -> nn.Module:
     """Batch norms as after a training, so that none of their tensors can be left out."""
     generator = torch.Generator().manual_seed(0)
     for module in net.modules():
@@ -31,12 +31,12 @@ def shaken(net: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize("name", [*NETS, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
-def test_the_table_computes_what_timms_net_does(name, tmp_path):
+def test_the_table_computes_the_same_as_timms_net(name, tmp_path):
     torch.manual_seed(0)
     arch = block_table(name)
     write_arch(arch, tmp_path / "arch.yaml")
     assert read_arch(tmp_path / "arch.yaml") == arch
-    theirs = shaken(timm.create_model(CATALOG[name].timm_name, num_classes=7))
+    theirs = randomized_norms(timm.create_model(CATALOG[name].timm_name, num_classes=7))
     ours = fbnet_from_arch(arch, num_classes=7).eval()
     state = theirs.state_dict()
     target = ours.state_dict()
@@ -61,7 +61,7 @@ def test_the_table_computes_what_timms_net_does(name, tmp_path):
             torch.testing.assert_close(ours_map, theirs_map, atol=1e-5, rtol=1e-5)
 
 
-def test_mobilenetv3_small_reads_like_the_paper():
+def test_mobilenetv3_small_is_the_table_of_the_paper():
     arch = block_table("mobilenetv3_small")
     assert arch.stages[0] == (Block(3, 16, 16, 2, True),)
     assert arch.stages[2] == (
@@ -79,7 +79,7 @@ def test_mobilenetv3_small_reads_like_the_paper():
     ]
 
 
-def test_a_table_of_ours_is_given_back():
+def test_a_net_of_an_arch_is_its_own_table():
     assert block_table("fbnet_c").name == "fbnet_c"
 
 
@@ -94,7 +94,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_no_such_net_is_refused_in_one_line(name):
+def test_other_nets_are_an_error_of_one_line(name):
     with pytest.raises(LightsegError, match=f"^backbone {name} is no inverted-residual net .*{REFUSED[name]}") as error:
         block_table(name)
     assert "\n" not in str(error.value)

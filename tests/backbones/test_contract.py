@@ -39,7 +39,7 @@ def channels(pyramid: FeaturePyramid) -> list[int]:
     return [stage.channels for stage in pyramid.stages]
 
 
-def randomise(module: torch.nn.Module) -> None:
+def randomize(module: torch.nn.Module) -> None:
     """Other statistics than 0 and 1, so that a lost buffer shows."""
     for layer in module.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
@@ -89,7 +89,7 @@ def test_it_trains_and_its_state_moves_to_a_twin(name):
 )
 def test_copies_compiles_and_exports_to_the_same_maps(name, taps):
     pyramid = create_backbone(name, output_stride=16, taps=taps).eval()
-    randomise(pyramid)
+    randomize(pyramid)
     images = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
         expected = pyramid(images)
@@ -116,7 +116,7 @@ def test_copies_compiles_and_exports_to_the_same_maps(name, taps):
 def test_dilation_equals_timms_own_to_the_bit(name, output_stride):
     ours = create_backbone(name, output_stride=output_stride).eval()
     theirs = timm.create_model(CATALOG[name].timm_name, features_only=True, output_stride=output_stride).eval()
-    randomise(ours)
+    randomize(ours)
     theirs.load_state_dict(ours.net.state_dict())
     images = torch.randn(1, 3, 67, 101)
     with torch.no_grad():
@@ -135,7 +135,7 @@ def test_dilated_maps_contain_the_strided_ones(name):
     they are compared in the middle, away from the borders."""
     torch.manual_seed(0)
     strided, dilated = create_backbone(name).eval(), create_backbone(name, output_stride=16).eval()
-    randomise(strided)
+    randomize(strided)
     dilated.load_state_dict(strided.state_dict())
     images = torch.randn(1, 3, 512, 512)
     with torch.no_grad():
@@ -176,13 +176,13 @@ def test_expansion_taps(name, channels, layer):
         plain.net.get_submodule(layer).register_forward_hook(lambda *_: inside.append(_[2]))
     images = torch.randn(1, 3, 67, 101)
     with torch.no_grad():
-        maps, own = pyramid(images), plain(images)
+        maps, plain_maps = pyramid(images), plain(images)
     assert tuple(maps[3].shape[1:]) == (channels, 5, 7)
     assert maps[3].min() >= -0.376  # after the activation: h-swish's minimum is -3/8
-    assert all(torch.equal(maps[i], own[i]) for i in (0, 1, 2, 4))
+    assert all(torch.equal(maps[i], plain_maps[i]) for i in (0, 1, 2, 4))
     assert not layer or torch.equal(maps[3], inside[0])
     dilated = create_backbone(name, taps="expansion", output_stride=16)
-    assert dilated.stages[3:] == ((channels, 16), (own[4].shape[1], 16))
+    assert dilated.stages[3:] == ((channels, 16), (plain_maps[4].shape[1], 16))
 
 
 def test_input_channels_and_their_statistics():

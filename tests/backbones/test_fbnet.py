@@ -1,4 +1,4 @@
-"""FBNet and FBNetV2 against the published tables and figures, from the registry and from files, with timm's manners."""
+"""FBNet and FBNetV2 against the published tables and figures, from registry and files, with timm's interface."""
 
 import json
 from dataclasses import replace
@@ -65,7 +65,7 @@ def blocks_of(net: nn.Module) -> list[nn.Module]:
     return [block for stage in net.get_submodule("stages").children() for block in stage.children()]
 
 
-def randomise(module: nn.Module) -> None:
+def randomize(module: nn.Module) -> None:
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.normal_(layer.running_mean, 0, 0.3)
@@ -139,7 +139,7 @@ def test_a_file_builds_the_registered_net(name, tmp_path):
     write_arch(BY_NAME[name], path)
     options = {"features_only": True, "in_chans": 1, "output_stride": 16}
     registered, built = timm.create_model(name, **options).eval(), fbnet_from_arch(path, **options).eval()
-    randomise(registered)
+    randomize(registered)
     assert list(built.state_dict()) == list(registered.state_dict())
     built.load_state_dict(registered.state_dict())
     assert built.feature_info.get_dicts() == registered.feature_info.get_dicts()
@@ -177,7 +177,7 @@ def test_an_architecture_of_fewer_maps():
 
 
 @pytest.mark.parametrize("name", ["fbnet_b", "fbnetv2_f1"])
-def test_timms_manners(name):
+def test_the_interface_of_timm(name):
     net = timm.create_model(name, num_classes=10, in_chans=1).eval()
     images = torch.randn(2, 1, 64, 64)
     features = net.forward_features(images)
@@ -216,7 +216,7 @@ def test_stochastic_depth_and_dropout():
     torch.testing.assert_close(head(images), head.classifier.bias.expand(4, -1))
 
 
-def test_initialisation():
+def test_initialization():
     torch.manual_seed(0)
     net = FBNet(BY_NAME["fbnetv2_f1"], zero_init_last=True)
     for block in blocks_of(net):
@@ -245,7 +245,7 @@ def test_gradients_reach_every_parameter(name):
 @pytest.mark.parametrize("name", ["fbnet_a", "fbnetv2_f0"])
 def test_exports_with_a_batch_of_any_size(name):
     net = timm.create_model(name, num_classes=10).eval()
-    randomise(net)
+    randomize(net)
     shapes = {"x": {0: torch.export.Dim("batch", min=1, max=64)}}
     exported = torch.export.export(net, (torch.randn(2, 3, 64, 96),), dynamic_shapes=shapes).module()
     images = torch.randn(3, 3, 64, 96)

@@ -22,7 +22,7 @@ def blocks_of(net: nn.Module) -> list[nn.Module]:
     return [block for stage in net.get_submodule("stages").children() for block in stage.children()]
 
 
-def randomise(module: nn.Module) -> None:
+def randomize(module: nn.Module) -> None:
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.normal_(layer.running_mean, 0, 0.3)
@@ -118,9 +118,9 @@ BLOCKS = {  # of 24 channels: the block, names of its children
 def test_a_block_is_plain_arithmetic(kind, bias):
     torch.manual_seed(0)
     block, children = BLOCKS[kind]
-    arch = Arch("one", Stem(24), ((block,),), ConvHead(8), conv_bias=bias)
+    arch = Arch("single", Stem(24), ((block,),), ConvHead(8), conv_bias=bias)
     module = blocks_of(FBNet(arch))[0].double().eval()
-    randomise(module)
+    randomize(module)
     assert [name for name, _ in module.named_children()] == children
     x = torch.randn(2, 24, 9, 11, dtype=torch.double)
     weights = tensors_of(module)
@@ -138,7 +138,7 @@ def test_a_block_is_plain_arithmetic(kind, bias):
 def test_a_net_is_plain_arithmetic(name):
     torch.manual_seed(0)
     net = timm.create_model(name, num_classes=10).double().eval()
-    randomise(net)
+    randomize(net)
     x = torch.randn(1, 3, 67, 101, dtype=torch.double)
     weights = tensors_of(net)
     with torch.no_grad():

@@ -15,7 +15,7 @@ from lightseg.catalog.backbones import PACKAGES
 from lightseg.errors import LightsegError
 
 
-def randomised(net: torch.nn.Module) -> torch.nn.Module:
+def randomized(net: torch.nn.Module) -> torch.nn.Module:
     """Weights and statistics other than the initial ones, so that a swapped or lost tensor shows."""
     for key, value in net.state_dict().items():
         if value.is_floating_point():
@@ -41,19 +41,19 @@ def logits(net: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
     ],
 )
 def test_torchvisions_classifiers(ours, theirs, eps, tmp_path):
-    reference = randomised(models.get_model(theirs, weights=None))
+    reference = randomized(models.get_model(theirs, weights=None))
     torch.save(reference.state_dict(), tmp_path / "tv.pth")
     images = torch.randn(2, 3, 96, 96)
-    whole = create_classifier(ours, pretrained=tmp_path / "tv.pth", bn_eps=eps).eval()
-    torch.testing.assert_close(logits(whole, images), logits(reference, images), rtol=1e-4, atol=1e-4)
+    classifier = create_classifier(ours, pretrained=tmp_path / "tv.pth", bn_eps=eps).eval()
+    torch.testing.assert_close(logits(classifier, images), logits(reference, images), rtol=1e-4, atol=1e-4)
     pyramid = create_backbone(ours, pretrained=tmp_path / "tv.pth", bn_eps=eps)
     assert all(key in pyramid.net.state_dict() for key in pyramid.net.state_dict())
     first, theirs_first = next(iter(pyramid.net.parameters())), next(iter(reference.parameters()))
     assert torch.equal(first, theirs_first)
 
 
-def test_megviis_shufflenetv2_is_the_net_it_is_of(tmp_path):
-    released = randomised(timm.create_model("shufflenetv2_x1_0_megvii"))
+def test_megviis_weights_build_megviis_shufflenetv2(tmp_path):
+    released = randomized(timm.create_model("shufflenetv2_x1_0_megvii"))
     units = {
         f"stage{s}.{i}": n for n, (s, i) in enumerate((s, i) for s, c in ((2, 4), (3, 8), (4, 4)) for i in range(c))
     }
@@ -67,27 +67,29 @@ def test_megviis_shufflenetv2_is_the_net_it_is_of(tmp_path):
                 state[old + key.removeprefix(new)] = value
     released.fc.bias.data.zero_()
     torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, tmp_path / "megvii.pth")
-    whole = create_classifier("shufflenetv2_x1_0", pretrained=tmp_path / "megvii.pth", input_format="bgr255").eval()
-    assert whole.name == "shufflenetv2_x1_0_megvii"
-    assert whole.input_format == ((0, 0, 0), (1 / 255,) * 3, True)
+    classifier = create_classifier(
+        "shufflenetv2_x1_0", pretrained=tmp_path / "megvii.pth", input_format="bgr255"
+    ).eval()
+    assert classifier.name == "shufflenetv2_x1_0_megvii"
+    assert classifier.input_format == ((0, 0, 0), (1 / 255,) * 3, True)
     images = torch.randn(2, 3, 64, 64)
-    torch.testing.assert_close(logits(whole, images), logits(released, images))
-    assert create_backbone("shufflenetv2_x1_0", pretrained=tmp_path / "megvii.pth").name == whole.name
+    torch.testing.assert_close(logits(classifier, images), logits(released, images))
+    assert create_backbone("shufflenetv2_x1_0", pretrained=tmp_path / "megvii.pth").name == classifier.name
 
 
-def test_megviis_pixels_are_pointed_out(tmp_path, caplog):
+def test_megviis_weights_warn_about_the_input_format(tmp_path, caplog):
     torch.save(timm.create_model("shufflenetv1_g3_x0_5").state_dict(), tmp_path / "megvii.pth")
     create_backbone("shufflenetv1_g3_x0_5", pretrained=tmp_path / "megvii.pth")
     assert "input_format=bgr255" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["micronet_m0", "shufflenetv1_g3_x0_5", "squeezenet1_0_complex_bypass", "fbnetv2_f1"])
-def test_own_nets_load_whole_and_as_pyramids(name, tmp_path, caplog):
-    reference = randomised(timm.create_model(name))
+def test_weights_of_registered_nets_load_as_classifiers_and_pyramids(name, tmp_path, caplog):
+    reference = randomized(timm.create_model(name))
     torch.save(reference.state_dict(), tmp_path / "w.pth")
     images = torch.randn(2, 3, 96, 96)
-    whole = create_classifier(name, pretrained=tmp_path / "w.pth").eval()
-    assert torch.equal(logits(whole, images), logits(reference, images))
+    classifier = create_classifier(name, pretrained=tmp_path / "w.pth").eval()
+    assert torch.equal(logits(classifier, images), logits(reference, images))
     pyramid = create_backbone(name, pretrained=tmp_path / "w.pth")
     loaded, saved = pyramid.net.state_dict(), list(reference.state_dict().values())
     assert all(torch.equal(a, b) for a, b in zip(loaded.values(), saved, strict=False))
@@ -97,13 +99,13 @@ def test_own_nets_load_whole_and_as_pyramids(name, tmp_path, caplog):
 @pytest.mark.parametrize(
     "name", ["mobilenetv3_small_050", "micronet_m0", "squeezenet1_1", "fbnetv2_f1", "shufflenetv2_x0_5"]
 )
-def test_a_classifier_of_other_classes_is_left_out_and_said_so(name, tmp_path, caplog):
+def test_a_classifier_for_other_classes_is_not_loaded_with_a_warning(name, tmp_path, caplog):
     reference = timm.create_model(name)
     torch.save(reference.state_dict(), tmp_path / "w.pth")
-    whole = create_classifier(name, 7, pretrained=tmp_path / "w.pth").eval()
+    classifier = create_classifier(name, 7, pretrained=tmp_path / "w.pth").eval()
     assert "classifier is for other classes and was not loaded" in caplog.text
-    assert logits(whole, torch.randn(2, 3, 64, 64)).shape == (2, 7)
-    first, theirs = next(iter(whole.net.parameters())), next(iter(reference.parameters()))
+    assert logits(classifier, torch.randn(2, 3, 64, 64)).shape == (2, 7)
+    first, theirs = next(iter(classifier.net.parameters())), next(iter(reference.parameters()))
     assert torch.equal(first, theirs)
 
 
@@ -118,7 +120,7 @@ def test_a_classifier_of_other_classes_is_left_out_and_said_so(name, tmp_path, c
         ("squeezenet1_0_complex_bypass", "squeezenet1_0"),
     ],
 )
-def test_a_sisters_file_is_refused(of, into, tmp_path):
+def test_the_file_of_another_variant_is_an_error(of, into, tmp_path):
     torch.save(timm.create_model(of).state_dict(), tmp_path / "w.pth")
     with pytest.raises(LightsegError, match=f"w.pth does not hold weights of {into}: it (has|lacks)|the net has no"):
         create_backbone(into, pretrained=tmp_path / "w.pth")
@@ -141,7 +143,7 @@ def package(tmp_path, monkeypatch) -> Path:
     folder = tmp_path / PACKAGES["efficientnet_lite0"]
     (folder / "models").mkdir(parents=True)
     (folder / "__init__.py").write_text("raise SystemExit('a weights package is read, not imported')")
-    state = randomised(timm.create_model("tf_efficientnet_lite0")).state_dict()
+    state = randomized(timm.create_model("tf_efficientnet_lite0")).state_dict()
     torch.save(lukemelas_names(state), folder / "models" / "efficientnet-lite0-57934424.pth")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, folder.name, raising=False)
@@ -150,19 +152,19 @@ def package(tmp_path, monkeypatch) -> Path:
 
 def test_an_installed_package_needs_no_network(package, monkeypatch, caplog):
     monkeypatch.setattr(sources, "can_resolve", lambda _: pytest.fail("asked the network"))
-    whole = create_classifier("efficientnet_lite0", pretrained=True).eval()
+    classifier = create_classifier("efficientnet_lite0", pretrained=True).eval()
     reference = timm.create_model("tf_efficientnet_lite0").eval()
     saved = torch.load(next((package / "models").glob("*.pth")), weights_only=True)
     reference.load_state_dict(dict(zip(reference.state_dict(), saved.values(), strict=True)))
     images = torch.randn(2, 3, 64, 64)
-    assert torch.equal(logits(whole, images), logits(reference, images))
-    assert whole.input_format.mean == (0.5, 0.5, 0.5)
+    assert torch.equal(logits(classifier, images), logits(reference, images))
+    assert classifier.input_format.mean == (0.5, 0.5, 0.5)
     pyramid = create_backbone("efficientnet_lite0", pretrained=True)
     assert torch.equal(pyramid.net.conv_stem.weight, reference.conv_stem.weight)
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-def test_without_the_package_or_a_network_the_extra_is_named(monkeypatch):
+def test_without_package_and_network_the_error_names_the_extra(monkeypatch):
     monkeypatch.setattr(sources, "find_spec", lambda _: None)
     monkeypatch.setattr(sources, "getproxies", dict)
     monkeypatch.setattr(sources, "can_resolve", lambda _: False)
@@ -171,8 +173,8 @@ def test_without_the_package_or_a_network_the_extra_is_named(monkeypatch):
         create_backbone("efficientnet_lite0", pretrained=True)
 
 
-def test_torchvisions_weights_are_looked_for_at_their_address_and_in_its_cache(monkeypatch, tmp_path):
-    reference = randomised(models.shufflenet_v2_x0_5(weights=None))
+def test_torchvisions_weights_come_from_their_url_or_cache(monkeypatch, tmp_path):
+    reference = randomized(models.shufflenet_v2_x0_5(weights=None))
     (tmp_path / "checkpoints").mkdir()
     file = tmp_path / "checkpoints" / "shufflenetv2_x0.5-f707e7126e.pth"
     asked = []
@@ -182,13 +184,13 @@ def test_torchvisions_weights_are_looked_for_at_their_address_and_in_its_cache(m
     with pytest.raises(LightsegError, match=r"download.pytorch.org cannot be reached"):
         create_backbone("shufflenetv2_x0_5", pretrained=True)
     torch.save(reference.state_dict(), file)
-    whole = create_classifier("shufflenetv2_x0_5", pretrained=True).eval()
+    classifier = create_classifier("shufflenetv2_x0_5", pretrained=True).eval()
     assert set(asked) == {"download.pytorch.org"}
     images = torch.randn(1, 3, 64, 64)
-    torch.testing.assert_close(logits(whole, images), logits(reference, images))
+    torch.testing.assert_close(logits(classifier, images), logits(reference, images))
 
 
-def test_no_pixels_of_that_name():
+def test_an_unknown_input_format_is_an_error():
     with pytest.raises(LightsegError, match="no input_format 'bgr': choose bgr255"):
         create_backbone("micronet_m0", input_format="bgr")
     with pytest.raises(LightsegError, match="for 3 channels, not 1"):

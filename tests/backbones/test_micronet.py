@@ -60,7 +60,7 @@ STEMS = {"micronet_m0": (2, 2), "micronet_m1": (3, 2), "micronet_m2": (4, 2), "m
 HIDDEN = {"micronet_m0": 640, "micronet_m1": 960, "micronet_m2": 1024, "micronet_m3": 1024}
 
 
-def randomise(net: nn.Module) -> None:
+def randomize(net: nn.Module) -> None:
     """Statistics other than 0 and 1, and Shift-Max weights that depend on the image."""
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
@@ -181,7 +181,7 @@ def round4(value: int) -> int:
 def test_the_net_equals_a_plain_one_under_the_same_tensors(name):
     torch.manual_seed(0)
     net = timm.create_model(name).eval()
-    randomise(net)
+    randomize(net)
     images = torch.randn(2, 3, 64, 96)
     inside = []
     for part in net.features:

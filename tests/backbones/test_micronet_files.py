@@ -1,4 +1,4 @@
-"""MicroNet's released key names and files, its classifier, taps, gradients, export and initialisation."""
+"""MicroNet's released key names and files, its classifier, taps, gradients, export and initialization."""
 
 import copy
 
@@ -13,7 +13,7 @@ from lightseg.backbones.micronet import MicroNet, is_official
 NAMES = ["micronet_m0", "micronet_m1", "micronet_m2", "micronet_m3"]
 
 
-def randomise(net: nn.Module) -> None:
+def randomize(net: nn.Module) -> None:
     """Statistics other than 0 and 1, and Shift-Max weights that depend on the image."""
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm2d | nn.BatchNorm1d):
@@ -85,32 +85,32 @@ def test_names_order_and_shapes_are_the_released_ones():
 @pytest.mark.parametrize(
     "options", [{}, {"num_classes": 10}, {"num_classes": 0}, {"in_chans": 1}, {"features_only": True}]
 )
-def test_a_released_file_loads_and_other_classes_start_anew(options, tmp_path):
+def test_a_released_file_loads_without_a_classifier_for_other_classes(options, tmp_path):
     torch.manual_seed(0)
-    whole = timm.create_model("micronet_m0").eval()
-    randomise(whole)
+    full = timm.create_model("micronet_m0").eval()
+    randomize(full)
     torch.save(
-        {"state_dict": {f"module.{key}": value for key, value in whole.state_dict().items()}}, tmp_path / "m0.pth"
+        {"state_dict": {f"module.{key}": value for key, value in full.state_dict().items()}}, tmp_path / "m0.pth"
     )
     net = timm.create_model(
         "micronet_m0", pretrained=True, pretrained_cfg_overlay={"file": str(tmp_path / "m0.pth")}, **options
     ).eval()
-    if options.get("in_chans") == 1:  # a grey image is three equal channels
+    if options.get("in_chans") == 1:  # a gray image is three equal channels
         images = torch.randn(2, 1, 64, 64)
-        colour = images.expand(-1, 3, -1, -1)
+        color = images.expand(-1, 3, -1, -1)
     else:
-        images = colour = torch.randn(2, 3, 64, 64)
+        images = color = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         if options.get("features_only"):
-            torch.testing.assert_close(net(images)[-1], whole.features[:7](images))
+            torch.testing.assert_close(net(images)[-1], full.features[:7](images))
         elif "num_classes" in options:
             torch.testing.assert_close(
                 net.forward_head(net.forward_features(images), pre_logits=True),
-                whole.forward_head(whole.forward_features(images), pre_logits=True),
+                full.forward_head(full.forward_features(images), pre_logits=True),
             )
             assert net(images).shape == (2, options["num_classes"] or 640)
         else:
-            torch.testing.assert_close(net(images), whole(colour))
+            torch.testing.assert_close(net(images), full(color))
 
 
 def test_the_classifier_with_its_batch_norm_is_replaced():
@@ -157,7 +157,7 @@ def test_it_trains_and_exports_with_any_batch(name):
     (net(torch.randn(4, 3, 64, 64)) * torch.randn(4, 4)).sum().backward()
     assert [key for key, p in net.named_parameters() if not p.grad.abs().sum() > 0] == []
     net.eval()
-    randomise(net)
+    randomize(net)
     program = torch.export.export(
         copy.deepcopy(net), (torch.randn(2, 3, 64, 64),), dynamic_shapes=({0: torch.export.Dim("batch")},)
     )
@@ -166,7 +166,7 @@ def test_it_trains_and_exports_with_any_batch(name):
         torch.testing.assert_close(program.module()(images), net(images))
 
 
-def test_initialisation_is_the_released_one():
+def test_initialization_is_that_of_the_released_code():
     torch.manual_seed(0)
     net = MicroNet(**micronet.VARIANTS["micronet_m3"])
     depthwise, pointwise = net.features[10].layers[3].conv[2], net.features[12].layers[0].conv[0]

@@ -31,7 +31,7 @@ PUBLISHED = {
     "letter",
     [letter if letter in ("b0", "b2") else pytest.param(letter, marks=pytest.mark.slow) for letter in PUBLISHED],
 )
-def test_the_published_nets_are_points_of_it(letter):
+def test_the_published_nets_are_special_cases(letter):
     width, depth = PUBLISHED[letter]
     with torch.device("meta"):
         ours = create_classifier(scaled_name(width, depth)).net

@@ -1,4 +1,4 @@
-"""Shuffles, Dynamic Shift-Max and micro-factorised convolutions against plain loops."""
+"""Shuffles, Dynamic Shift-Max and micro-factorized convolutions against plain loops."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lightseg.backbones.micronet import factorised, pointwise, squeezed
+from lightseg.backbones.micronet import factorized, pointwise, squeezed
 from lightseg.backbones.shift_max import ChannelShuffle, ShiftMax
 from lightseg.profile import count_shift_max
 
@@ -62,7 +62,7 @@ def test_shift_max_equals_plain_loops(channels, groups, starts):
 def test_factorised_depthwise_is_a_convolution_with_rank_one_kernels(kernel, stride):
     torch.manual_seed(0)
     inp, c1, c2 = 3, 2, 2
-    layer, x = factorised(inp, inp * c1, inp * c1 * c2, kernel, stride, groups=inp).eval(), torch.randn(2, inp, 9, 12)
+    layer, x = factorized(inp, inp * c1, inp * c1 * c2, kernel, stride, groups=inp).eval(), torch.randn(2, inp, 9, 12)
     layer.conv[3].running_mean.normal_()
     column, row = layer.conv[0].weight, layer.conv[2].weight
     square = torch.stack([torch.outer(column[c // c2, 0, :, 0], row[c, 0, 0]) for c in range(inp * c1 * c2)])[:, None]

@@ -35,7 +35,7 @@ RELEASED = {
 }
 
 
-def randomise(net: nn.Module) -> None:
+def randomize(net: nn.Module) -> None:
     """Weights and statistics with which activations neither vanish nor explode, and none is 0 or 1."""
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d):
@@ -106,7 +106,7 @@ def unit(x, state, key, stride, groups, first):
 def test_it_equals_the_net_in_loops(groups):
     torch.manual_seed(0)
     net = timm.create_model(f"shufflenetv1_g{groups}_x0_25", num_classes=7).eval().double()
-    randomise(net)
+    randomize(net)
     image = torch.randn(1, 3, 33, 41).double()
     state = {key: value.numpy() for key, value in net.state_dict().items()}
     x = conv(image[0].numpy(), state["first_conv.0.weight"], 2, 1, 1)
@@ -246,7 +246,7 @@ def test_keys_of_the_released_layout():
 @pytest.mark.parametrize(
     "name", ["shufflenetv1_g3_x0_25", pytest.param("shufflenetv1_g1_x0_25", marks=pytest.mark.slow)]
 )
-def test_timms_manners(name):
+def test_the_interface_of_timm(name):
     pyramid = timm.create_model(name, features_only=True, in_chans=1).eval()
     maps = pyramid(torch.rand(2, 1, 67, 101))
     sizes = [(34, 51), (17, 26), (9, 13), (5, 7), (3, 4)]

@@ -30,7 +30,7 @@ PUBLISHED = {
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
 
 
-def randomise(net: nn.Module) -> None:
+def randomize(net: nn.Module) -> None:
     """Weights and statistics with which activations neither vanish nor explode, and none is 0 or 1."""
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d):
@@ -51,7 +51,7 @@ def test_it_equals_torchvisions(width):
     torch.manual_seed(0)
     build, weights = TORCHVISION[width]
     theirs = build(weights=None).eval()
-    randomise(theirs)
+    randomize(theirs)
     ours = timm.create_model(f"shufflenetv2_x{width}").eval()
     ours.load_state_dict(theirs.state_dict())
     assert list(ours.state_dict()) == list(theirs.state_dict())
@@ -154,7 +154,7 @@ class Megvii(nn.Module):
 def test_it_equals_the_released_net(width):
     torch.manual_seed(0)
     theirs = Megvii(width).eval()
-    randomise(theirs)
+    randomize(theirs)
     state = theirs.state_dict()
     assert is_megvii(state)
     ours = timm.create_model(f"shufflenetv2_x{width}_megvii").eval()
@@ -182,7 +182,7 @@ def test_it_equals_the_released_net(width):
 
 def test_timm_loads_a_released_file(tmp_path):
     theirs = Megvii("1_0").eval()
-    randomise(theirs)
+    randomize(theirs)
     torch.save(
         {"state_dict": {f"module.{key}": value for key, value in theirs.state_dict().items()}}, tmp_path / "w.pth"
     )
@@ -200,7 +200,7 @@ def test_timm_loads_a_released_file(tmp_path):
 
 def test_a_file_in_torchvisions_layout_is_not_converted(tmp_path):
     theirs = tv.shufflenet_v2_x0_5(weights=None).eval()
-    randomise(theirs)
+    randomize(theirs)
     assert not is_megvii(theirs.state_dict())
     torch.save(theirs.state_dict(), tmp_path / "w.pth")
     file = {"pretrained": True, "pretrained_cfg_overlay": {"file": str(tmp_path / "w.pth")}}
@@ -231,7 +231,7 @@ def test_table_5(width):
 
 
 @pytest.mark.parametrize("name", ["shufflenetv2_x0_5", "shufflenetv2_x0_5_megvii"])
-def test_timms_manners(name):
+def test_the_interface_of_timm(name):
     pyramid = timm.create_model(name, features_only=True, in_chans=1).eval()
     maps = pyramid(torch.rand(2, 1, 67, 101))
     sizes = [(34, 51), (17, 26), (9, 13), (5, 7), (3, 4)]

@@ -36,7 +36,7 @@ def test_logits_are_torchvisions_to_the_bit(name, size):
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_0", "squeezenet1_1"])
-def test_drawn_like_torchvisions_and_with_its_weights(name):
+def test_initialization_and_weights_are_torchvisions(name):
     torch.manual_seed(0)
     theirs = models.get_model(name, weights=None)
     ours = timm.create_model(name)

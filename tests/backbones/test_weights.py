@@ -1,4 +1,4 @@
-"""Weight files: every usual wrapping is understood, another net's file is refused, nothing is loaded by half."""
+"""Weight files: every usual wrapping is read, the file of another net is an error, nothing is loaded in part."""
 
 import pytest
 import timm
@@ -72,7 +72,7 @@ def test_other_input_channels(in_chans, tmp_path):
         ("resnet18", "mobilenetv3_small", "it lacks conv_stem.weight"),
     ],
 )
-def test_another_nets_file_is_refused(of, into, why, tmp_path):
+def test_the_file_of_another_net_is_an_error(of, into, why, tmp_path):
     torch.save(timm_state(of), tmp_path / "w.pth")
     with pytest.raises(LightsegError, match=f"w.pth does not hold weights of {into}: .*{why}"):
         create_backbone(into, pretrained=tmp_path / "w.pth")

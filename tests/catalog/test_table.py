@@ -21,23 +21,23 @@ SAVED = json.loads(COUNTED.read_text(encoding="utf-8"))
 
 
 @pytest.mark.slow
-def test_the_files_are_what_their_command_writes():
+def test_the_files_are_up_to_date():
     counts = {row.name: count(row) for row in ROWS}
     assert COUNTED.read_text(encoding="utf-8") == as_json(counts), "run python -m tools.backbone_table"
     assert DOCUMENT.read_text(encoding="utf-8") == document(counts), "run python -m tools.backbone_table"
 
 
-def test_the_document_shows_what_was_counted():
+def test_the_document_has_the_counts():
     assert list(SAVED) == list(CATALOG) and len(SAVED) > 90
     assert DOCUMENT.read_text(encoding="utf-8") == document(SAVED)
 
 
 @pytest.mark.parametrize("name", ["mobilenetv2", "efficientnet_lite0", "micronet_m0", "fbnetv2_f0"])
-def test_what_was_saved_is_what_is_counted(name):
+def test_saved_counts_equal_counts(name):
     assert count(CATALOG[name]) == SAVED[name]
 
 
-def test_counted_as_published_or_explained():
+def test_counts_equal_published_figures_or_have_a_note():
     for row in ROWS:
         _, _, params, published_params, madds, published_madds, size, top1, *_ = cells(row.name)
         off = differs(float(params), row.params_m) or differs(float(madds.split()[0]), row.madds_m)
@@ -47,6 +47,6 @@ def test_counted_as_published_or_explained():
         assert (size, top1) == (str(row.resolution), "–" if row.top1 is None else f"{row.top1:.1f}"), row.name
 
 
-def test_rows_are_whole():
+def test_rows_are_complete():
     assert len({row.name for row in ROWS}) == len({row.timm_name for row in ROWS}) == len(ROWS)
     assert all(row.source and row.family and 0 < (row.top1 or 50) < 100 for row in ROWS)

@@ -1,4 +1,4 @@
-"""The command line: what it accepts, what it refuses, and that a refusal is one quick line without torch."""
+"""Overrides: valid ones, and errors, which are one line without importing torch."""
 
 import subprocess
 import sys
@@ -16,8 +16,10 @@ from lightseg.record import setting
 ROOT = Path(__file__).parents[2]
 
 
-def train(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "train.py", *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
+def train(*overrides: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "train.py", *overrides], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
 
 
 def test_the_task_names_its_default_data_and_choices_take_their_names():
@@ -31,11 +33,11 @@ def test_the_task_names_its_default_data_and_choices_take_their_names():
     assert config.head.name == "lraspp"
 
 
-def test_the_command_line_wins_over_the_experiment_over_the_groups(tmp_path):
-    words = ["experiment=camvid_lraspp", f"data.root={tmp_path}"]
-    assert compose(words).optimizer.backbone_lr_mult == 0.25
-    assert compose(words).data.augment.crop_size == [360, 480]
-    config = compose([*words, "optimizer.backbone_lr_mult=1", "logger=csv", "data.augment.crop_size=[64,96]"])
+def test_the_command_line_has_precedence_over_the_experiment_and_the_groups(tmp_path):
+    overrides = ["experiment=camvid_lraspp", f"data.root={tmp_path}"]
+    assert compose(overrides).optimizer.backbone_lr_mult == 0.25
+    assert compose(overrides).data.augment.crop_size == [360, 480]
+    config = compose([*overrides, "optimizer.backbone_lr_mult=1", "logger=csv", "data.augment.crop_size=[64,96]"])
     assert (config.optimizer.backbone_lr_mult, config.logger.name, list(config.data.augment.crop_size)) == (
         1,
         "csv",
@@ -43,7 +45,7 @@ def test_the_command_line_wins_over_the_experiment_over_the_groups(tmp_path):
     )
 
 
-def test_numbers_as_people_write_them():
+def test_numbers_in_scientific_notation_and_without_decimals():
     config = compose(["optimizer.lr=1e-2", "optimizer.weight_decay=0", "trainer.max_epochs=3"])
     assert config.optimizer.lr == 0.01 and config.optimizer.weight_decay == 0 and config.trainer.max_epochs == 3
 
@@ -58,7 +60,7 @@ def test_setting_is_what_differs_from_the_defaults():
 
 
 @pytest.mark.parametrize(
-    ("words", "name"),
+    ("overrides", "name"),
     [
         ([], "efficientnet_w1.0_d1.0"),
         (["depth=1.2", "width=1.1"], "efficientnet_w1.1_d1.2"),
@@ -68,14 +70,14 @@ def test_setting_is_what_differs_from_the_defaults():
         (["phi=-1"], "efficientnet_w0.9091_d0.8333"),
     ],
 )
-def test_efficientnet_is_scaled_by_depth_and_width_or_by_phi(words, name):
-    config = compose(["backbone=efficientnet", *words])
+def test_efficientnet_is_scaled_by_depth_and_width_or_by_phi(overrides, name):
+    config = compose(["backbone=efficientnet", *overrides])
     assert config.backbone == name
     assert (config.depth, config.width, config.phi) == (None, None, None)  # so that it composes to itself
 
 
 @pytest.mark.parametrize(
-    ("words", "size", "eval_size"),
+    ("overrides", "size", "eval_size"),
     [
         (["phi=1.5"], 280, 280),  # 224 * 1.15 ** 1.5 is 276.2; the nearest multiple of 8 is 280 (272 is further)
         (["phi=0"], 224, 224),
@@ -84,12 +86,12 @@ def test_efficientnet_is_scaled_by_depth_and_width_or_by_phi(words, name):
         (["depth=1.2"], 96, 96),
     ],
 )
-def test_phi_sets_the_size_of_the_images_that_are_classified(words, size, eval_size):
-    config = compose(["task=cls", "backbone=efficientnet", *words])
+def test_phi_sets_the_image_size_of_classification(overrides, size, eval_size):
+    config = compose(["task=cls", "backbone=efficientnet", *overrides])
     assert (config.data.augment.size, config.data.eval.size) == (size, eval_size)
 
 
-def test_a_scaled_net_is_in_the_record_and_goes_on_when_resumed(tmp_path):
+def test_a_scaled_net_is_in_the_record_and_can_be_resumed(tmp_path):
     config = compose(["task=cls", "backbone=efficientnet", "phi=1"])
     assert setting(plain(config), plain(defaults_of(config))) == {"data.augment.size": 256, "data.eval.size": 256}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain(config)))
@@ -97,7 +99,7 @@ def test_a_scaled_net_is_in_the_record_and_goes_on_when_resumed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("overrides", "message"),
     [
         (["task=sge"], "did you mean seg"),
         (["backbone=mobilenetv3_lrage"], "mobilenetv3_large"),
@@ -133,14 +135,14 @@ def test_a_scaled_net_is_in_the_record_and_goes_on_when_resumed(tmp_path):
         (["data.root=[oops"], "cannot be read"),
     ],
 )
-def test_what_cannot_work_is_refused_in_one_line(words, said):
-    with pytest.raises(LightsegError) as refused:
-        compose(words)
-    assert said in str(refused.value)
-    assert "\n" not in str(refused.value)
+def test_errors_are_one_line(overrides, message):
+    with pytest.raises(LightsegError) as error:
+        compose(overrides)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
 
 
-def test_a_refusal_is_one_line_with_exit_code_2():
+def test_an_error_is_one_line_with_exit_code_2():
     result = train("task=seg", "backbone=mobilenetv3_lrage")
     assert result.returncode == 2
     assert result.stderr.startswith("error: unknown backbone 'mobilenetv3_lrage'") and result.stderr.count("\n") == 1

@@ -1,4 +1,4 @@
-"""Data files of one's own: what they lack, or hold wrongly, is one line that names the file and the key."""
+"""Data files of users: a missing key or wrong value is an error of one line with file and key."""
 
 import pytest
 import yaml
@@ -15,7 +15,7 @@ TASKS = {"rooms": "seg", "fruit": "cls", "birds": "det", "horses": "pose"}  # th
 
 @pytest.fixture
 def write(tmp_path, monkeypatch):
-    """`write(rooms=content)` makes such a file and gives the words of a run on it."""
+    """`write(rooms=content)` makes such a file and gives the overrides of a run on it."""
     files = data_files(tmp_path)
     add_data_files(files, tmp_path, monkeypatch)
 
@@ -55,17 +55,17 @@ FREE = {  # of the smallest files, what has a default all the same
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_a_key_that_is_lacking_is_named(name, write, tmp_path):
-    whole = yaml.safe_load(data_files(tmp_path)[name])
-    lacking = [key for key in keys(whole) if key not in FREE[name]]
-    assert {"format", "root", "split.train", "split.val", "augment", "batch_size", "workers"} <= set(lacking)
-    for key in lacking:
-        with pytest.raises(LightsegError) as refused:
+def test_a_missing_key_is_named(name, write, tmp_path):
+    example = yaml.safe_load(data_files(tmp_path)[name])
+    required = [key for key in keys(example) if key not in FREE[name]]
+    assert {"format", "root", "split.train", "split.val", "augment", "batch_size", "workers"} <= set(required)
+    for key in required:
+        with pytest.raises(LightsegError) as error:
             compose(write(name, without(key)))
-        line = str(refused.value)
+        line = str(error.value)
         assert line.startswith(f"configs/data/{name}.yaml lacks {key}: ") and "\n" not in line
     for key in FREE[name]:
-        assert compose(write(name, without(key))).data.format == whole["format"]
+        assert compose(write(name, without(key))).data.format == example["format"]
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,14 @@ def test_a_key_that_is_lacking_is_named(name, write, tmp_path):
 )
 def test_the_command_ends_with_code_2(name, key, write, capsys):
     assert train.main(write(name, without(key))) == 2
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
     assert (
-        said.startswith(f"error: configs/data/{name}.yaml lacks {key}: {SHIPPED / 'data'}/") and said.count("\n") == 1
+        message.startswith(f"error: configs/data/{name}.yaml lacks {key}: {SHIPPED / 'data'}/")
+        and message.count("\n") == 1
     )
 
 
-def test_all_that_is_lacking_is_said_at_once(write):
+def test_all_missing_keys_are_named(write):
     def change(content: dict) -> dict:
         return {key: value for key, value in content.items() if key not in ("classes", "cache")} | {"augment": {}}
 
@@ -89,7 +90,7 @@ def test_all_that_is_lacking_is_said_at_once(write):
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "said"),
+    ("name", "change", "message"),
     [
         ("rooms", lambda c: c.update(format="foldr"), "no format named 'foldr': did you mean folder"),
         ("rooms", lambda c: c.update(augment=None), "augment is None: must have keys and values"),
@@ -108,13 +109,13 @@ def test_all_that_is_lacking_is_said_at_once(write):
         ("horses", lambda c: c.update(least_box_score="low"), "least_box_score is 'low': must be a number"),
     ],
 )  # fmt: skip
-def test_what_a_file_holds_wrongly_is_named(name, change, said, write):
-    with pytest.raises(LightsegError) as refused:
+def test_a_wrong_value_is_named(name, change, message, write):
+    with pytest.raises(LightsegError) as error:
         compose(write(name, change))
-    assert str(refused.value).startswith(f"configs/data/{name}.yaml: {said}") and "\n" not in str(refused.value)
+    assert str(error.value).startswith(f"configs/data/{name}.yaml: {message}") and "\n" not in str(error.value)
 
 
-def test_null_where_it_means_something(write):
+def test_null_as_a_valid_value(write):
     for name, change in (
         ("fruit", lambda c: c["eval"].update(size=None)),
         ("horses", lambda c: c.update(oks_nms=None, skeleton=None)),
@@ -124,30 +125,30 @@ def test_null_where_it_means_something(write):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("overrides", "message"),
     [
         (["data=birds"], "data=birds is for task=det (format: coco), not task=seg"),
         (["task=pose", "data=mini_det"], "data=mini_det is for task=det (format: mini_det), not task=pose"),
         (["task=cls", "data=folder"], "data=folder is for task=seg (format: folder), not task=cls"),
     ],
 )
-def test_data_of_another_task(words, said, write):
+def test_data_of_another_task(overrides, message, write):
     write("birds", lambda c: None)
-    with pytest.raises(LightsegError) as refused:
-        compose(words)
-    assert str(refused.value) == said
+    with pytest.raises(LightsegError) as error:
+        compose(overrides)
+    assert str(error.value) == message
 
 
-def test_every_shipped_file_holds_all(tmp_path):
+def test_every_shipped_file_is_complete(tmp_path):
     for name in choices("data"):
         form = yaml.safe_load((SHIPPED / "data" / f"{name}.yaml").read_text())["format"]
         assert compose([f"task={formats()[form].name}", f"data={name}", f"data.root={tmp_path}"]).data.format == form
 
 
-def test_a_run_of_old_that_lacks_a_key(tmp_path):
+def test_an_old_run_without_a_required_key(tmp_path):
     config = plain(compose(["task=pose"]))
     del config["data"]["oks_nms"]
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    with pytest.raises(LightsegError) as refused:
+    with pytest.raises(LightsegError) as error:
         compose([f"resume={tmp_path}"])
-    assert str(refused.value).startswith(f"{tmp_path / 'config.yaml'} (data) lacks oks_nms: ")
+    assert str(error.value).startswith(f"{tmp_path / 'config.yaml'} (data) lacks oks_nms: ")

@@ -1,5 +1,5 @@
-"""The experiment documents: each composes, says what to expect, and names a net and values that can be had; those of
-EfficientNetV2 change their settings at the epochs and to the values that were published."""
+"""The experiment files: each composes, documents its expected result, and has a valid net and values; those of
+EfficientNetV2 have the published values in the published epochs."""
 
 import re
 from pathlib import Path
@@ -41,7 +41,7 @@ PAPER = {
     },
 }
 # Their code (google/automl, efficientnetv2: main.py and effnetv2_configs.py): int(128 + (300 - 128) * 1 / 4) pixels in
-# the first stage and so on, RandAugment from 5, mixup and CutMix alike from 0, and one dropout throughout.
+# the first phase and so on, RandAugment from 5, mixup and CutMix alike from 0, and one dropout throughout.
 REPOSITORY = {
     "s": {"image_size": (171, 214, 257, 300), "randaugment": (5, 6.6667, 8.3333, 10)},
     "m": {
@@ -103,16 +103,16 @@ def test_progressive_learning_has_the_published_values_at_each_epoch(experiment,
     config, table = composed(experiment, tmp_path), TABLES[experiment]
     assert config["trainer"]["max_epochs"] == 350
     progressive = Progressive(config["schedule"], 350)
-    stages = [progressive.phase(epoch) for epoch in range(350)]
-    assert stages == [(epoch >= 87) + (epoch >= 175) + (epoch >= 262) for epoch in range(350)]
-    for stage in range(4):
-        values = progressive.at(stage)
-        assert values == {name: pytest.approx(column[stage], abs=1e-4) for name, column in table.items()}, stage
+    phases = [progressive.phase(epoch) for epoch in range(350)]
+    assert phases == [(epoch >= 87) + (epoch >= 175) + (epoch >= 262) for epoch in range(350)]
+    for phase in range(4):
+        values = progressive.at(phase)
+        assert values == {name: pytest.approx(column[phase], abs=1e-4) for name, column in table.items()}, phase
     assert progressive.batch_size(0, 128) == 128  # their batches do not grow
 
 
 @pytest.mark.parametrize(("letter", "dropout"), [("s", 0.2), ("m", 0.3), ("l", 0.4)])
-def test_what_the_authors_code_keeps_all_along(letter, dropout, tmp_path):
+def test_the_constant_values_of_the_authors_code(letter, dropout, tmp_path):
     config = composed(f"imagenet_efficientnetv2_{letter}", tmp_path)
     assert (config["head"]["dropout"], config["drop_path_rate"]) == (dropout, 0.2)
     assert config["data"]["augment"]["size"] == REPOSITORY[letter]["image_size"][-1]
@@ -127,7 +127,7 @@ IMAGENET = [name for name in EXPERIMENTS if name.startswith("imagenet")]
 
 
 @pytest.mark.parametrize("experiment", slow_except(["imagenet_efficientnetv2_s"], IMAGENET))
-def test_net_optimiser_and_the_images_of_each_stage_can_be_made(experiment, tmp_path):
+def test_net_optimizer_and_the_image_size_of_each_phase(experiment, tmp_path):
     config = composed(experiment, tmp_path)
     progressive = Progressive(config["schedule"], config["trainer"]["max_epochs"])
     for phase in range(progressive.phases):
@@ -155,12 +155,12 @@ def test_net_optimiser_and_the_images_of_each_stage_can_be_made(experiment, tmp_
 def test_poses_are_trained_as_published(experiment, tmp_path):
     config, (ap, ar, channels, millions) = composed(experiment, tmp_path), POSE[experiment]
     text, data = header(experiment), config["data"]
-    for said in (f"{ap} OKS AP", f"({ar} AR)", f"{millions} M parameters", "56.4 AP", "data.person_boxes"):
-        assert said in text, said
-    kept = int(re.search(r"devices x data\.batch_size at (\d+)", text)[1])
-    assert config["trainer"]["devices"] * data["batch_size"] == kept == 8 * 64
+    for figure in (f"{ap} OKS AP", f"({ar} AR)", f"{millions} M parameters", "56.4 AP", "data.person_boxes"):
+        assert figure in text, figure
+    images = int(re.search(r"devices x data\.batch_size at (\d+)", text)[1])
+    assert config["trainer"]["devices"] * data["batch_size"] == images == 8 * 64
     schedule, epochs = config["schedule"], config["trainer"]["max_epochs"]
-    assert [round(share * epochs) for share in schedule["milestones"]] == [170, 200] and epochs == 210
+    assert [round(fraction * epochs) for fraction in schedule["milestones"]] == [170, 200] and epochs == 210
     assert (schedule["name"], schedule["gamma"], schedule["warmup_steps"]) == ("step", 0.1, 500)
     assert (config["optimizer"]["name"], config["optimizer"]["lr"]) == ("adam", 5e-4)
     assert (config["head"]["codec"], config["head"]["sigma"], config["head"]["rounded"]) == ("msra", 2.0, True)

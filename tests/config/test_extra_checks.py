@@ -1,4 +1,4 @@
-"""What `data.augment.extra` refuses, in a line and before training, and what it leaves as it was."""
+"""`data.augment.extra`: errors of one line before training, and valid values."""
 
 import subprocess
 import sys
@@ -80,10 +80,10 @@ def check(task: str, extra: str) -> None:
         ("pose", "[Transpose]", "become 72x96"),
     ],
 )
-def test_one_line_for_what_cannot_be(task: str, extra: str, message: str) -> None:
-    with pytest.raises(LightsegError, match=message) as refusal:
+def test_errors_are_one_line(task: str, extra: str, message: str) -> None:
+    with pytest.raises(LightsegError, match=message) as caught:
         check(task, extra)
-    assert "\n" not in str(refusal.value) and str(refusal.value).startswith("data.augment.extra")
+    assert "\n" not in str(caught.value) and str(caught.value).startswith("data.augment.extra")
 
 
 def test_arguments_are_plain_values() -> None:
@@ -93,14 +93,16 @@ def test_arguments_are_plain_values() -> None:
 
 
 @pytest.mark.parametrize("task", AUGMENT)
-def test_what_is_accepted(task: str) -> None:
+def test_valid_transforms(task: str) -> None:
     check(task, "[RandomRain, {CoarseDropout: {p: 0.5}}, {Affine: null}, {OneOf: {transforms: [Blur, Rotate]}}]")
-    for nothing in ("[]", "null"):
-        check(task, nothing)
+    for empty in ("[]", "null"):
+        check(task, empty)
     check_extra(AUGMENT[task], task)
 
 
-def test_train_says_it_and_ends_with_2(words: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_command_prints_the_error_and_exits_with_2(
+    words: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert train.main(words("data.augment.extra=[{RandomRain: {drop_colour: 3}}]")) == 2
     (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
     assert "RandomRain has no argument 'drop_colour': did you mean drop_color" in line
@@ -144,7 +146,7 @@ def test_all_shipped_data_files_have_it() -> None:
         assert OmegaConf.load(path).augment.extra == [], path
 
 
-def test_a_run_of_before_goes_on(tmp_path: Path) -> None:
+def test_a_run_without_the_key_can_be_resumed(tmp_path: Path) -> None:
     """Its saved configuration has no such key: it composes, and is not given one."""
     config = plain(compose(["task=cls"]))
     del config["data"]["augment"]["extra"]
@@ -206,7 +208,7 @@ def sample_of(task: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", AUGMENT)
-def test_every_transform_works_or_is_refused_in_a_line(task: str) -> None:
+def test_every_transform_works_or_is_an_error_of_one_line(task: str) -> None:
     """With its defaults, and twice the same from a seed, whatever came between."""
     import albumentations
 
@@ -245,6 +247,6 @@ def test_every_transform_works_or_is_refused_in_a_line(task: str) -> None:
     assert refused.keys() == REFUSED | REFUSED_TOO[task]
 
 
-def test_the_grid_of_positions_is_what_it_says() -> None:
+def test_the_grid_of_positions() -> None:
     grid = position_grid((3, 4))
     assert grid.shape == (3, 4, 3) and grid[2, 1].tolist() == [1, 2, 1] and not grid.flags.writeable

@@ -1,4 +1,4 @@
-"""Command lines that mean many runs: how lists are read, and what is refused before anything runs."""
+"""Sweeps: how lists are parsed, and errors before the first run."""
 
 import subprocess
 import sys
@@ -40,7 +40,7 @@ def test_a_list_is_split_at_its_own_commas(text, values):
 
 
 def test_the_product_in_order_the_last_list_fastest():
-    pairs = [[pair for pair, _ in one] for one in expand(["task=seg,det", "a=1", "seed=0,1"])]
+    pairs = [[pair for pair, _ in combination] for combination in expand(["task=seg,det", "a=1", "seed=0,1"])]
     assert pairs == [[f"task={task}", "a=1", f"seed={seed}"] for task in ("seg", "det") for seed in (0, 1)]
 
 
@@ -52,56 +52,56 @@ def test_every_run_is_composed_and_named_by_what_differs():
     assert len({run.identity for run in runs}) == 4
 
 
-def test_one_value_each_is_one_run():
+def test_single_values_are_one_run():
     only = read_sweep(["data.augment.crop_size=[64,96]", "data.count={train: 6, val: 3}"])
     assert only.is_one_run and list(only.first.data.augment.crop_size) == [64, 96]
     assert not read_sweep(["seed=0,1"]).is_one_run
 
 
-def test_a_run_is_the_same_wherever_it_lies_and_however_it_is_logged(tmp_path):
-    def known(*words: str) -> str:
-        return identity(plain(compose(list(words))))
+def test_identity_does_not_depend_on_folder_and_logger(tmp_path):
+    def identity_of(*overrides: str) -> str:
+        return identity(plain(compose(list(overrides))))
 
-    assert known() == known("logger=csv", f"runs_dir={tmp_path}", "profile.runs=3", "launcher=submitit")
-    assert len({known(), known("seed=1"), known("optimizer.lr=0.1"), known("task=det")}) == 4
+    assert identity_of() == identity_of("logger=csv", f"runs_dir={tmp_path}", "profile.runs=3", "launcher=submitit")
+    assert len({identity_of(), identity_of("seed=1"), identity_of("optimizer.lr=0.1"), identity_of("task=det")}) == 4
     checkpoint = [tmp_path / "a.ckpt", tmp_path / "b.ckpt"]
     for path in checkpoint:
         path.touch()
-    assert len({known("mode=test", f"ckpt={path}") for path in checkpoint}) == 2
+    assert len({identity_of("mode=test", f"ckpt={path}") for path in checkpoint}) == 2
 
 
-def refused(*words: str) -> str:
+def error_of(*overrides: str) -> str:
     with pytest.raises(LightsegError) as error:
-        read_sweep(list(words))
+        read_sweep(list(overrides))
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
-def test_what_cannot_run_is_refused_before_anything_does(tmp_path):
-    assert "unknown backbone 'micronet_m33'" in (line := refused("backbone=micronet_m3,micronet_m33", "seed=0,1"))
+def test_invalid_sweeps_are_errors_before_the_first_run(tmp_path):
+    assert "unknown backbone 'micronet_m33'" in (line := error_of("backbone=micronet_m3,micronet_m33", "seed=0,1"))
     assert "(in backbone=micronet_m33 seed=0)" in line
-    assert "empty value" in refused("seed=,") and "empty value" in refused("seed=0,,1")
-    assert "has no value" in refused("backbone=")
-    assert "are the same run" in refused("seed=0,1,0")
-    assert "are the same run" in refused("profile.runs=1,2")
-    assert "a single runs_dir" in refused("runs_dir=a,b") and "a single logger" in refused("logger=csv,wandb")
-    assert "a single resume" in refused("resume=a,b") and "continues a single run" in refused("resume=a", "seed=0,1")
-    assert "key=value" in refused("seed=0,1", "mobilenetv2")
-    assert "given twice" in refused("seed=0,1", "seed=2")
-    assert "no launcher named 'slurm'" in refused("launcher=slurm", "seed=0,1")
-    assert "launcher.partition" in refused("launcher.partition=gpu", "seed=0,1")
+    assert "empty value" in error_of("seed=,") and "empty value" in error_of("seed=0,,1")
+    assert "has no value" in error_of("backbone=")
+    assert "are the same run" in error_of("seed=0,1,0")
+    assert "are the same run" in error_of("profile.runs=1,2")
+    assert "a single runs_dir" in error_of("runs_dir=a,b") and "a single logger" in error_of("logger=csv,wandb")
+    assert "a single resume" in error_of("resume=a,b") and "continues a single run" in error_of("resume=a", "seed=0,1")
+    assert "key=value" in error_of("seed=0,1", "mobilenetv2")
+    assert "given twice" in error_of("seed=0,1", "seed=2")
+    assert "no launcher named 'slurm'" in error_of("launcher=slurm", "seed=0,1")
+    assert "launcher.partition" in error_of("launcher.partition=gpu", "seed=0,1")
 
 
-def test_a_slurm_that_is_not_there_is_one_line(monkeypatch):
+def test_a_missing_slurm_is_an_error_of_one_line(monkeypatch):
     monkeypatch.setattr(sweep.shutil, "which", lambda name: None)
-    assert "no Slurm here (no sbatch)" in refused("launcher=submitit", "seed=0,1")
-    assert "no Slurm here (no sbatch)" in refused("launcher=submitit")
+    assert "no Slurm here (no sbatch)" in error_of("launcher=submitit", "seed=0,1")
+    assert "no Slurm here (no sbatch)" in error_of("launcher=submitit")
     assert read_sweep(["launcher=submitit", "launcher.cluster=local"]).launcher["name"] == "submitit"
-    assert "choose from slurm, local" in refused("launcher=submitit", "launcher.cluster=pbs")
-    assert "at least" in refused("launcher=submitit", "launcher.time=0")
+    assert "choose from slurm, local" in error_of("launcher=submitit", "launcher.cluster=pbs")
+    assert "at least" in error_of("launcher=submitit", "launcher.time=0")
     monkeypatch.setattr(sweep, "find_spec", lambda name: None)
-    assert "lightseg[sweep]" in refused("launcher=submitit", "seed=0,1")
-    assert "lightseg[sweep]" in refused("search=optuna", "search.space={optimizer.lr: [1e-4, 1e-2, log]}")
+    assert "lightseg[sweep]" in error_of("launcher=submitit", "seed=0,1")
+    assert "lightseg[sweep]" in error_of("search=optuna", "search.space={optimizer.lr: [1e-4, 1e-2, log]}")
 
 
 def test_a_space_of_choices_and_ranges(tmp_path):
@@ -128,7 +128,7 @@ def test_a_choice_is_the_same_value_on_the_command_line(value):
 
 
 @pytest.mark.parametrize(
-    ("space", "said"),
+    ("space", "message"),
     [
         ("null", "give the keys"),
         ("{}", "give the keys"),
@@ -147,21 +147,21 @@ def test_a_choice_is_the_same_value_on_the_command_line(value):
         ("/nowhere/space.yaml", "No such file"),
     ],
 )
-def test_a_space_that_cannot_be_searched(space, said):
-    assert said in refused("search=optuna", f"search.space={space}")
+def test_invalid_spaces(space, message):
+    assert message in error_of("search=optuna", f"search.space={space}")
 
 
-def test_a_search_that_cannot_begin():
+def test_invalid_searches():
     space = "search.space={optimizer.lr: [1e-4, 1e-2, log]}"
-    assert "put the lists into search.space" in refused("search=optuna", space, "seed=0,1")
-    assert "must be 1 or more" in refused("search=optuna", space, "search.trials=0")
-    assert "choose from monitor, reward" in refused("search=optuna", space, "search.objective=accuracy")
-    assert "search.target_ms" in refused("search=optuna", space, "search.objective=reward")
-    assert "no search named 'grid'" in refused("search=grid")
-    assert "search.trials" in refused("search.trials=3")
+    assert "put the lists into search.space" in error_of("search=optuna", space, "seed=0,1")
+    assert "must be 1 or more" in error_of("search=optuna", space, "search.trials=0")
+    assert "choose from monitor, reward" in error_of("search=optuna", space, "search.objective=accuracy")
+    assert "search.target_ms" in error_of("search=optuna", space, "search.objective=reward")
+    assert "no search named 'grid'" in error_of("search=grid")
+    assert "search.trials" in error_of("search.trials=3")
 
 
-def test_a_sweep_is_refused_or_printed_without_torch():
+def test_a_sweep_is_checked_and_printed_without_torch():
     code = (
         "import sys, train; codes = [train.main(['seed=,']), train.main(['--cfg', 'seed=0,1', 'task=seg,det'])]; "
         "sys.exit('torch' in sys.modules or codes != [2, 0])"
@@ -169,10 +169,15 @@ def test_a_sweep_is_refused_or_printed_without_torch():
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert result.returncode == 0 and result.stderr.count("\n") == 1
     configurations = list(yaml.safe_load_all(result.stdout))
-    assert [(one["seed"], one["task"]) for one in configurations] == [(0, "seg"), (0, "det"), (1, "seg"), (1, "det")]
+    assert [(config["seed"], config["task"]) for config in configurations] == [
+        (0, "seg"),
+        (0, "det"),
+        (1, "seg"),
+        (1, "det"),
+    ]
 
 
-def test_the_command_line_says_it(capsys, tmp_path):
+def test_the_command_prints_the_error(capsys, tmp_path):
     assert train.main(["backbone=micronet_m3,micronet_m33", f"runs_dir={tmp_path / 'runs'}"]) == 2
     assert capsys.readouterr().err.startswith("error: unknown backbone 'micronet_m33'")
     assert not (tmp_path / "runs").exists()

@@ -80,7 +80,7 @@ def test_annotations_that_contradict_themselves(dataset, capsys, tmp_path, split
         ("head.width=wide", "head heatmap cannot be built with num_classes=4, width=wide"),
         ("head.split=2", "head heatmap has no option 'split'"),
         ("loss.sigmas=[0.1]", "loss.sigmas has 1 numbers, but there are 4 keypoints"),
-        ("loss.beta=0", "beta=0.0: must be above 0"),
+        ("loss.beta=0", "beta=0: must be above 0"),
     ],
 )
 def test_invalid_settings(dataset, capsys, tmp_path, option, message):

@@ -1,4 +1,4 @@
-"""A person's own files: `./configs/<group>/<name>.yaml` before the shipped ones, paths, and what is wrong with them."""
+"""Files of users: `./configs/<group>/<name>.yaml` before the shipped files, paths, and errors."""
 
 import os
 import subprocess
@@ -44,19 +44,19 @@ def rooms(write, tmp_path) -> str:
     return data_files(tmp_path)["rooms"]
 
 
-def setting_of(words: list[str]) -> dict:
-    config = compose(words)
+def setting_of(overrides: list[str]) -> dict:
+    config = compose(overrides)
     return setting(plain(config), plain(defaults_of(config)))
 
 
-def refusal(words: list[str]) -> str:
-    with pytest.raises(LightsegError) as refused:
-        compose(words)
-    assert "\n" not in str(refused.value)
-    return str(refused.value)
+def error_of(overrides: list[str]) -> str:
+    with pytest.raises(LightsegError) as error:
+        compose(overrides)
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
-# -- what is found -----------------------------------------------------------------------------------------------------
+# -- valid files ---------------------------------------------------------------------------------------------------
 
 
 def test_a_trainer_file_holds_what_differs_and_wins_over_the_tasks_values(write):
@@ -72,7 +72,7 @@ def test_a_trainer_file_holds_what_differs_and_wins_over_the_tasks_values(write)
     }
 
 
-def test_a_default_of_ones_own_is_part_of_the_setting(write):
+def test_a_default_of_the_user_is_part_of_the_setting(write):
     write("trainer/default", "max_epochs: 5\n")
     assert setting_of([]) == {"trainer.max_epochs": 5}
     write("task/seg", "optimizer: {lr: 0.1}\ntrainer: {precision: bf16-mixed}\n")
@@ -89,12 +89,12 @@ def test_files_of_the_groups_whose_name_is_a_kind_say_which_one(write):
     sweep = read_sweep(["search=mine"])
     assert (sweep.search["name"], sweep.search["trials"], list(sweep.space)) == ("optuna", 3, ["optimizer.lr"])
     write("logger/other", "project: rooms\n")
-    assert refusal(["logger=other"]) == (
+    assert error_of(["logger=other"]) == (
         "configs/logger/other.yaml must say which logger it is for: add a line `name: <csv or tensorboard or wandb>`"
     )
 
 
-def test_a_task_file_of_ones_own(write, rooms):
+def test_a_task_file_of_the_user(write, rooms):
     write("task/small_rooms", "name: seg\ndata: rooms\noutput_stride: 32\nhead: {variant: torchvision}\n")
     write("data/rooms", rooms)
     config = compose(["task=small_rooms"])
@@ -104,7 +104,7 @@ def test_a_task_file_of_ones_own(write, rooms):
     assert setting_of(["task=small_rooms"]) == {"output_stride": 32, "head.variant": "torchvision"}
 
 
-def test_an_experiment_of_ones_own_by_name_and_by_path(write):
+def test_an_experiment_of_the_user_by_name_and_by_path(write):
     text = "task: cls\nbackbone: micronet_m3\noptimizer.lr: 1.0e-3\ntrainer: {max_epochs: 2}\n"
     write("experiment/mine", text)
     by_name = compose(["experiment=mine", "seed=3"])
@@ -124,7 +124,7 @@ def test_data_by_name_and_by_path_are_the_same_run(write, rooms):
         assert setting_of([f"data={data}", "data.batch_size=3"]) == {"data.batch_size": 3}
 
 
-def test_a_run_goes_on_and_is_tested_with_data_of_ones_own(write, rooms, tmp_path):
+def test_a_run_with_data_of_the_user_is_resumed_and_tested(write, rooms, tmp_path):
     path = write("rooms", rooms, folder="elsewhere")
     run = tmp_path / "run"
     (run / "checkpoints").mkdir(parents=True)
@@ -132,14 +132,14 @@ def test_a_run_goes_on_and_is_tested_with_data_of_ones_own(write, rooms, tmp_pat
     started = compose([f"data={path}", "data.batch_size=3"])
     (run / "config.yaml").write_text(yaml.safe_dump(plain(started)))
     test = ["mode=test", f"ckpt={run / 'checkpoints' / 'best.ckpt'}"]
-    for words in ([f"resume={run}"], [f"resume={run}", f"data={path}"], test):
-        assert plain(compose(words).data) == plain(started.data)
-        assert setting_of(words).get("data.batch_size") == 3
+    for overrides in ([f"resume={run}"], [f"resume={run}", f"data={path}"], test):
+        assert plain(compose(overrides).data) == plain(started.data)
+        assert setting_of(overrides).get("data.batch_size") == 3
     path.unlink()  # then the setting cannot tell what was given, and the run ends all the same
     assert setting_of([f"resume={run}"]) == {}
 
 
-def test_a_path_may_stand_for_every_group(write, rooms):
+def test_every_group_accepts_a_path(write, rooms):
     files = {
         "data": write("rooms", rooms, folder="my"),
         "task": write("seg", "output_stride: 8\n", folder="my"),
@@ -154,10 +154,10 @@ def test_a_path_may_stand_for_every_group(write, rooms):
     assert (config.data.name, config.output_stride, config.trainer.max_epochs) == ("rooms", 8, 99)
     assert (config.logger.images, config.launcher.name, config.search.name, config.seed) == (1, "local", "none", 7)
     for group in paths.NAMED:
-        assert refusal([f"{group}=my/nowhere.yaml"]).startswith(f"{group}=my/nowhere.yaml: no such file (/")
+        assert error_of([f"{group}=my/nowhere.yaml"]).startswith(f"{group}=my/nowhere.yaml: no such file (/")
 
 
-def test_a_sweep_over_files_of_ones_own(write, rooms):
+def test_a_sweep_over_files_of_the_user(write, rooms):
     write("data/rooms", rooms)
     path = write("halls", rooms, folder="my")
     write("trainer/short", "max_epochs: 3\n")
@@ -166,7 +166,7 @@ def test_a_sweep_over_files_of_ones_own(write, rooms):
     assert names == [("rooms", 3), ("rooms", 12), ("halls", 3), ("halls", 12)]
 
 
-def test_help_lists_ones_own_choices(write, rooms):
+def test_help_lists_the_choices_of_the_user(write, rooms):
     write("data/rooms", rooms)
     write("data/mini_seg", rooms)
     text = help_text()
@@ -175,20 +175,20 @@ def test_help_lists_ones_own_choices(write, rooms):
     assert text.startswith("lightseg train [key=value ...]") and "python train.py" not in text
 
 
-def test_in_a_checkout_the_shipped_folder_is_no_folder_of_ones_own(monkeypatch, capsys):
+def test_in_a_checkout_the_shipped_folder_is_not_the_users(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(paths, "_remarks_printed", set())
     compose([])
     assert capsys.readouterr().err == "" and "(your own: " not in help_text()
     assert paths.choices("task") == sorted(TASKS)
-    assert refusal(["data=cityscape"]) == "no data named 'cityscape': did you mean cityscapes? (configs/data/)"
+    assert error_of(["data=cityscape"]) == "no data named 'cityscape': did you mean cityscapes? (configs/data/)"
 
 
-# -- what is wrong with them -------------------------------------------------------------------------------------------
+# -- errors --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("trainer/mine", "max_epoch: 3", "no key 'trainer.max_epoch': did you mean max_epochs, "),
         ("trainer/mine", "max_epochs: many", "trainer.max_epochs='many' ({}): must be a whole number"),
@@ -208,17 +208,17 @@ def test_in_a_checkout_the_shipped_folder_is_no_folder_of_ones_own(monkeypatch, 
         ("trainer/mine", "x: !!python/name:os.system", "{} is not readable YAML: "),
     ],
 )  # fmt: skip
-def test_the_file_is_named(name, text, said, write):
+def test_the_file_is_named(name, text, message, write):
     path = write(name, text)
     group, choice = name.split("/")
-    line = refusal([f"{group}={path}"])
-    assert line.startswith(said.format(path)) and str(path) in line
+    line = error_of([f"{group}={path}"])
+    assert line.startswith(message.format(path)) and str(path) in line
     if choice == "mine":  # else the shipped file of that name is read, as this one has no key of lightseg
-        assert refusal([f"{group}={choice}"]) == line
+        assert error_of([f"{group}={choice}"]) == line
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ("format: folder\n", "configs/data/rooms.yaml lacks root, "),
         ("cach: true\n", "configs/data/rooms.yaml: no key 'cach': did you mean cache"),
@@ -228,31 +228,31 @@ def test_the_file_is_named(name, text, said, write):
         ("format: foldr\n", "configs/data/rooms.yaml: no format named 'foldr': did you mean folder"),
     ],
 )
-def test_a_data_file_is_named(change, said, write, rooms):
+def test_a_data_file_is_named(change, message, write, rooms):
     key = change.split(":")[0]
     kept = "" if change == "format: folder\n" else "\n".join(
         line for line in rooms.splitlines() if not line.startswith(f"{key}:")
     )  # fmt: skip
     write("data/rooms", f"{change}{kept}\n")
-    assert refusal(["data=rooms"]).startswith(said)
+    assert error_of(["data=rooms"]).startswith(message)
 
 
-def test_a_nested_key_that_there_is_not(write, tmp_path):
+def test_an_unknown_nested_key(write, tmp_path):
     (tmp_path / "horses").mkdir()
     text = data_files(tmp_path)["horses"].replace("skeleton: {edges", "skeleton: {edge: null, edges")
     write("data/horses", text)
-    said = refusal(["task=pose", "data=horses"])
-    assert said.startswith("configs/data/horses.yaml: no key 'skeleton.edge': did you mean edges")
+    message = error_of(["task=pose", "data=horses"])
+    assert message.startswith("configs/data/horses.yaml: no key 'skeleton.edge': did you mean edges")
 
 
-def test_a_value_that_refers_to_nothing_is_one_line(write, rooms, capsys):
+def test_an_unresolved_reference_is_an_error_of_one_line(write, rooms, capsys):
     write("data/rooms", rooms.replace("batch_size: 8", "batch_size: ${nowhere}"))
     assert train.main(["--cfg", "data=rooms"]) == 2
-    said = capsys.readouterr().err
-    assert "nowhere" in said and said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert "nowhere" in message and message.count("\n") == 1
 
 
-# -- ./configs of another program --------------------------------------------------------------------------------------
+# -- ./configs of another program ----------------------------------------------------------------------------------
 
 HYDRA = {  # the folders and names of lightning-hydra-template
     "train": "defaults:\n  - _self_\n  - data: mnist\nseed: null\n",
@@ -266,7 +266,7 @@ YOLO = {"data/coco": "path: ../datasets/coco\ntrain: train2017.txt\nval: val2017
 
 
 @pytest.mark.parametrize("files", [HYDRA, YOLO])
-def test_configs_of_another_program_are_left_alone_with_one_line(files, write, tmp_path, capsys):
+def test_configs_of_another_program_are_ignored_with_a_remark(files, write, tmp_path, capsys):
     with_it = {
         group: plain(compose([f"{group}={name}"])) for group, name in (("logger", "csv"), ("trainer", "default"))
     }
@@ -276,8 +276,8 @@ def test_configs_of_another_program_are_left_alone_with_one_line(files, write, t
     for group, name in (("logger", "csv"), ("trainer", "default")):
         assert plain(compose([f"{group}={name}"])) == with_it[group]
     assert compose(["task=det", "data=coco", f"data.root={tmp_path}"]).data.format == "coco"
-    said = capsys.readouterr().err
-    assert said == f"{tmp_path / 'configs'} is ignored: no <group>/<name>.yaml in it has keys of lightseg\n"
+    message = capsys.readouterr().err
+    assert message == f"{tmp_path / 'configs'} is ignored: no <group>/<name>.yaml in it has keys of lightseg\n"
     assert "(your own: " not in help_text()
 
 
@@ -291,7 +291,7 @@ def test_the_line_is_on_stderr_and_the_exit_code_0(write):
     assert done.stderr.count("\n") == 1 and " is ignored: " in done.stderr
 
 
-def test_one_file_of_ones_own_among_another_programs(write, rooms, capsys):
+def test_one_file_of_the_user_among_another_programs(write, rooms, capsys):
     for name, text in HYDRA.items():
         write(name, text)
     write("data/rooms", rooms)
@@ -302,8 +302,8 @@ def test_one_file_of_ones_own_among_another_programs(write, rooms, capsys):
         "configs/trainer/default.yaml is ignored: no key in it is one of lightseg's for trainer",
     ]
     # named outright it is read, and says what is wrong with it
-    assert refusal(["data=mnist"]).startswith("configs/data/mnist.yaml lacks format: choose from ")
-    assert refusal(["experiment=example"]).startswith("no key 'defaults' (configs/experiment/example.yaml)")
+    assert error_of(["data=mnist"]).startswith("configs/data/mnist.yaml lacks format: choose from ")
+    assert error_of(["experiment=example"]).startswith("no key 'defaults' (configs/experiment/example.yaml)")
 
 
 def test_a_short_file_without_a_telling_key_is_read_where_it_is_named(write, capsys):
