@@ -72,6 +72,7 @@ class Task(pl.LightningModule):
         self.scheduled: dict[str, float] = {}  # values of this phase
         self.flip, self.scales = False, [1.0]
         self.evaluated = 0  # samples of the final evaluation, in this process
+        self._saved_schedules: list[dict[str, Any]] = []
         self.wall_before = 0.0  # seconds of earlier sessions of a resumed run
         self._started = time.monotonic()
         self._seed = torch.initial_seed() % 2**31
@@ -170,6 +171,9 @@ class Task(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.wall_before = checkpoint.get("wall_s", 0.0)
+        # not restored: the rate follows from the step and the configuration, whose number of epochs may have changed
+        self._saved_schedules = checkpoint.get("lr_schedulers", [])
+        checkpoint["lr_schedulers"] = []
 
     # -- phases of the run -------------------------------------------------------------------------------------------
 
@@ -194,6 +198,8 @@ class Task(pl.LightningModule):
 
     def on_train_start(self) -> None:
         self.keep_frozen()
+        if self.global_step:
+            self._continue_schedules()
 
     def on_validation_end(self) -> None:
         self.keep_frozen()
@@ -222,12 +228,23 @@ class Task(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        step = self.global_step
-        if self.progressive.grows_batches:  # steps differ in their number of images: the fraction of the run counts
-            loop = self.trainer.fit_loop.epoch_loop
-            done = self.current_epoch + (loop.batch_idx + 1) / max(1, int(self.trainer.num_training_batches))
-            step = round(done * self._steps_an_epoch)
-        scheduler.step_update(step)
+        batches = self.trainer.fit_loop.epoch_loop.batch_idx + 1
+        scheduler.step_update(self._schedule_step(batches / max(1, int(self.trainer.num_training_batches))))
+
+    def _schedule_step(self, share_of_epoch: float) -> int:
+        if not self.progressive.grows_batches:
+            return self.global_step
+        # steps differ in their number of images: the fraction of the run counts
+        return round((self.current_epoch + share_of_epoch) * self._steps_an_epoch)
+
+    def _continue_schedules(self) -> None:
+        """The rates of a resumed run, which are those of the schedule over its new number of epochs."""
+        for config, saved in zip(self.trainer.lr_scheduler_configs, self._saved_schedules, strict=False):
+            scheduler: Any = config.scheduler
+            scheduler.step_update(self._schedule_step(0.0))
+            before, after = saved.get("t_initial"), getattr(scheduler, "t_initial", None)
+            if before != after:
+                print(f"the schedule of the learning rate has {after} steps instead of {before}", flush=True)
 
 
 def set_dropout(model: nn.Module, rate: float) -> None:

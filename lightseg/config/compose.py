@@ -4,6 +4,7 @@
 before torch is imported, so that it appears within a second. Files contain values only and never name code to run.
 """
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lightseg.config.overrides import COMMAND_LINE, apply, dotted, split_overrid
 from lightseg.config.paths import GROUPS, SHIPPED, base_file, find_file, remark_on_foreign_files, shown
 from lightseg.config.pruning import check_prune
 from lightseg.config.renamed_keys import RENAMED, upgrade_keys
+from lightseg.config.resume import check_resume
 from lightseg.config.scaling import scale
 from lightseg.config.unknown_keys import check_unknown_keys
 from lightseg.errors import LightsegError
@@ -46,12 +48,14 @@ def _composed(values: dict[str, Any]) -> DictConfig:
     experiment: dict[str, Any] = {}
     saved = _saved_config(values)
     if saved is not None:
-        config = saved
+        config = _with_choices(saved, values)
     else:
         experiment, origin = _experiment(values.get("experiment"))
         config = _defaults({**experiment, **values})
         apply(config, experiment, origin)
     apply(config, values, COMMAND_LINE)
+    if saved is not None and config.resume is not None:
+        check_resume(saved, config)
     if config.mode == "test" and config.ckpt is not None:
         leave_to_checkpoint(config, {RENAMED.get(key, key) for key in dotted(values)})
     elif config.get("resolved"):
@@ -159,15 +163,21 @@ def _saved_config(values: dict[str, Any]) -> DictConfig | None:
         raise LightsegError(f"{folder / 'config.yaml'} is not the configuration of a run")
     saved.resume = saved.ckpt = None
     upgrade_keys(saved)
-    origin = f"{folder / 'config.yaml'} (data)"
     names = names_of(values)
     if isinstance(names.get("task"), str):
         path = find_file("task", names["task"])
         if kind_of("task", path, {} if is_shipped(path) else values_of(path)) != saved.task:
             raise LightsegError(f"{folder} is a run of task={saved.task}, not task={names['task']}")
+    check_data(saved.data, str(saved.get("task")), f"{folder / 'config.yaml'} (data)")
+    return saved
+
+
+def _with_choices(saved: DictConfig, values: dict[str, Any]) -> DictConfig:
+    """A copy of a run's configuration with the files of the groups that `values` choose."""
+    config, names = deepcopy(saved), names_of(values)
     for group in ("data", "trainer", "logger"):
         if isinstance(names.get(group), str) and names[group] not in (saved[group].name, saved[group].get("file")):
-            saved[group] = group_of(group, names[group])
-            origin = shown(data_file_of(saved.data)) if group == "data" else origin
-    check_data(saved.data, str(saved.get("task")), origin)
-    return saved
+            config[group] = group_of(group, names[group])
+            if group == "data":
+                check_data(config.data, str(config.task), shown(data_file_of(config.data)))
+    return config

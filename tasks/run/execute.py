@@ -14,7 +14,7 @@ from .build import set_up
 from .evaluate import evaluate
 from .loggers import close
 from .record import summary, write_record
-from .trainer import build_trainer, quiet, seed_everything
+from .trainer import build_trainer, check_epochs, quiet, seed_everything
 
 
 def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
@@ -34,6 +34,7 @@ def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
 def _run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     started = time.time()
     distributed.check(config["trainer"])
+    check_epochs(config)
     quiet()
     seed_everything(config["seed"])
     config, data, task = set_up(config)

@@ -60,6 +60,20 @@ def build_trainer(
         raise LightsegError(f"trainer: {' '.join(str(error).split())}") from error
 
 
+def check_epochs(config: dict[str, Any]) -> None:
+    """Raise LightsegError if the run that is resumed has finished more epochs than `trainer.max_epochs`."""
+    last = Path(str(config["resume"])) / "checkpoints" / "last.ckpt"
+    epochs = config["trainer"].get("max_epochs")
+    if config["resume"] is None or not last.is_file() or epochs is None or epochs < 0:
+        return
+    done = AtomicCheckpointIO().load_checkpoint(last)["epoch"] + 1
+    if epochs < done:
+        raise LightsegError(
+            f"resume={config['resume']}: trainer.max_epochs={epochs} is less than the {done} epochs that the run has "
+            "finished"
+        )
+
+
 def seed_everything(seed: int) -> None:
     pl.seed_everything(seed, workers=True, verbose=False)
 

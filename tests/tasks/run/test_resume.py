@@ -1,0 +1,73 @@
+"""What a resumed run may change takes effect; every other change is refused in one line, and nothing is written."""
+
+import csv
+
+import pytest
+import torch
+import yaml
+
+import train
+from tests.conftest import only_run
+from tests.tasks.runs import run
+
+
+@pytest.fixture
+def finished(words, tmp_path):
+    """The folder of a run of two epochs."""
+    run(words("trainer.log_every_n_steps=1"))
+    return only_run(tmp_path / "runs")
+
+
+def test_more_epochs_train_at_the_rate_of_the_longer_schedule(finished, capsys):
+    assert train.main([f"resume={finished}", "trainer.max_epochs=4"]) == 0
+    assert "the schedule of the learning rate has 12 steps instead of 6" in capsys.readouterr().out
+    checkpoint = torch.load(finished / "checkpoints" / "last.ckpt", weights_only=True)
+    assert (checkpoint["epoch"], checkpoint["global_step"]) == (3, 12)
+    (state,) = checkpoint["lr_schedulers"]
+    assert state["t_initial"] == 12
+    with open(finished / "metrics.csv", newline="") as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file) if row["train/loss"]]
+    assert steps == list(range(12))
+
+
+def test_the_rate_after_an_extension(words, tmp_path, monkeypatch):
+    """Poly over 12 steps: the seventh step has (1 - 6/12)^0.9 of the rate, not 0."""
+    from tasks.base import Task
+
+    rates = {}
+    step = Task.training_step
+
+    def record_rate(self, batch, index):
+        rates[self.global_step] = self.trainer.optimizers[0].param_groups[0]["lr"]
+        return step(self, batch, index)
+
+    monkeypatch.setattr(Task, "training_step", record_rate)
+    run(words("optimizer.lr=0.01"))
+    assert train.main([f"resume={only_run(tmp_path / 'runs')}", "trainer.max_epochs=4"]) == 0
+    assert [rates[i] for i in (0, 3)] == pytest.approx([0.01, 0.01 * 0.5**0.9])
+    assert [rates[i] for i in (6, 9)] == pytest.approx([0.01 * 0.5**0.9, 0.01 * 0.25**0.9])
+
+
+CANNOT_CHANGE = (
+    *("optimizer.lr=1", "optimizer.name=sgd", "seed=3", "data.batch_size=3", "output_stride=32", "ema.decay=0.5"),
+    *("backbone=mobilenetv2", "head.name=raspp", "data=camvid", "freeze_bn=true", "pretrained=true", "task=cls"),
+    *("schedule.power=2", "data.augment.crop_size=[32,32]"),
+)
+
+
+def test_what_cannot_change_is_refused(finished, capsys):
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    for override in CANNOT_CHANGE:
+        assert train.main([f"resume={finished}", override]) == 2, override
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and override.split("=")[0] in error
+    assert train.main([f"resume={finished}", "trainer.max_epochs=1"]) == 2
+    assert "is less than the 2 epochs that the run has finished" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()} == before
+
+
+def test_the_values_of_the_run_may_be_repeated(finished):
+    saved = yaml.safe_load((finished / "config.yaml").read_text())
+    same = [f"optimizer.lr={saved['optimizer']['lr']}", "backbone=mobilenetv3_small_050", f"seed={saved['seed']}"]
+    assert train.main([f"resume={finished}", "data.workers=1", "evaluation.flip=true", *same]) == 0
+    assert yaml.safe_load((finished / "config.yaml").read_text())["evaluation"]["flip"] is True
