@@ -131,7 +131,12 @@ def build_schedule(
         ),
         "cosine": lambda: CosineLRScheduler(optimizer, t_initial=steps, lr_min=min_lr, cycle_limit=1, **warmup),
         "step": lambda: MultiStepLRScheduler(
-            optimizer, decay_t=[round(m * steps) for m in milestones], decay_rate=gamma, **warmup
+            # timm applies a milestone a step early, and counts it from the end of the warm-up
+            optimizer,
+            decay_t=[round(m * steps) + 1 for m in milestones],
+            decay_rate=gamma,
+            warmup_prefix=False,
+            **warmup,
         ),
         "exponential": lambda: StepLRScheduler(
             optimizer, decay_t=decay_epochs * steps / epochs, decay_rate=gamma, **warmup

@@ -123,3 +123,16 @@ def test_weight_decay_leaves_out_what_timm_leaves_out(name):
 def test_every_matrix_of_our_nets_decays():
     model = create_model("mobilenetv3_small_050", "seg", 19)
     assert all(takes_weight_decay(key, p) == (p.ndim > 1) for key, p in model.named_parameters())
+
+
+@pytest.mark.parametrize("warmup", [0, 10, 70])
+def test_milestones_are_at_their_step_with_any_warmup(warmup):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedule = build_schedule(optimizer, 100, **{**SCHEDULE, "name": "step", "gamma": 0.1, "warmup_steps": warmup})
+    rates = []
+    for step in range(100):
+        rates.append(optimizer.param_groups[0]["lr"])
+        schedule.step_update(step + 1)
+    expected = [1.0] * 60 + [0.1] * 30 + [0.01] * 10
+    assert rates[warmup:] == pytest.approx(expected[warmup:])
+    assert rates[:warmup] == pytest.approx([step / max(warmup, 1) for step in range(warmup)])
