@@ -23,7 +23,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {  # keys with a fixed list of values
     "schedule.name": SCHEDULES,
     "evaluation.checkpoint": ("best", "last"),
     "data.on_error": ("raise", "skip"),
-    "logger.mode": ("auto", "online", "offline"),
+    "logger.mode": ("auto", "online", "offline", "disabled"),
 }
 
 

@@ -7,8 +7,9 @@ import urllib.request
 
 from lightseg.errors import LightsegError
 
+OFF = ("disabled", "dryrun", "offline")  # values of WANDB_MODE under which nothing is sent
 SERVER = "https://api.wandb.ai"
-TIMEOUT_S = 10
+TIMEOUT_S = 8
 
 
 def server() -> str:
@@ -26,6 +27,32 @@ def logged_in() -> bool:
         return False
 
 
+def run_mode(option: str) -> str:
+    """`online`, `offline` or `disabled` for a run with `logger.mode=option`.
+
+    `auto` is what WANDB_MODE or WANDB_DISABLED says, otherwise online if the user is logged in and the server responds.
+    """
+    if option != "auto":
+        return option
+    if os.environ.get("WANDB_DISABLED", "").lower() in ("1", "true", "yes", "on"):
+        return "disabled"
+    mode = os.environ.get("WANDB_MODE", "")
+    if mode in ("online", *OFF):
+        return "offline" if mode == "dryrun" else mode
+    return "online" if logged_in() else "offline"
+
+
+def unreachable() -> str | None:
+    """Why the server does not respond within TIMEOUT_S. None if it does."""
+    try:
+        urllib.request.urlopen(server(), timeout=TIMEOUT_S).close()
+    except urllib.error.HTTPError:
+        return None  # it responds
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "reason", None) or error)
+    return None
+
+
 def require_online(dry_run_shows: str) -> None:
     """Raise LightsegError where nothing can be sent to W&B.
 
@@ -33,14 +60,9 @@ def require_online(dry_run_shows: str) -> None:
         dry_run_shows: what `--dry-run` prints, for the end of the error text.
     """
     instead = f"; --dry-run shows {dry_run_shows}"
-    if (mode := os.environ.get("WANDB_MODE", "")) in ("offline", "disabled", "dryrun"):
+    if (mode := os.environ.get("WANDB_MODE", "")) in OFF:
         raise LightsegError(f"WANDB_MODE={mode}: nothing is sent to W&B; unset it first{instead}")
     if not logged_in():
         raise LightsegError(f"not logged in to W&B: run `wandb login`, or set WANDB_API_KEY{instead}")
-    try:
-        urllib.request.urlopen(server(), timeout=TIMEOUT_S).close()
-    except urllib.error.HTTPError:
-        pass  # the server responds
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise LightsegError(f"W&B cannot be reached at {server()} ({reason}): try again later{instead}") from error
+    if reason := unreachable():
+        raise LightsegError(f"W&B cannot be reached at {server()} ({reason}): try again later{instead}")

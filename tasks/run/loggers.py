@@ -1,6 +1,7 @@
 """Loggers: metrics.csv always, and Weights & Biases or TensorBoard. Errors of a logger never stop a training."""
 
 import csv
+import os
 import secrets
 import warnings
 from argparse import Namespace
@@ -12,7 +13,7 @@ from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lightseg.atomic_io import writing
-from lightseg.tracking.account import logged_in
+from lightseg.tracking.account import run_mode, unreachable
 
 
 class MetricsCSV(Logger):
@@ -138,26 +139,32 @@ def summary(record: dict[str, Any]) -> dict[str, float]:
 
 @rank_zero_only
 def wandb_logger(options: dict[str, Any], folder: Path, config: dict[str, Any]) -> Wandb | None:
-    """W&B's logger: online if the user is logged in or asks for it, otherwise offline. None, with a warning, if W&B
-    cannot start.
+    """W&B's logger, online or offline (`run_mode`). None for `disabled`, and, with a warning, if W&B cannot start.
 
+    A server that does not respond gives an offline run within TIMEOUT_S: wandb.init itself would try for minutes, and a
+    second wandb.init after it refuses the id. WANDB_PROJECT and WANDB_ENTITY apply where the options are null.
     A resumed run keeps its id. The logged configuration is flat, with the names of `task`, `data`, `backbone`, `head`.
     """
     import wandb
 
-    mode = options["mode"]
-    if mode == "auto":
-        mode = "online" if logged_in() else "offline"
+    mode: Any = run_mode(options["mode"])
+    if mode == "disabled":
+        return None
+    if mode == "online" and (reason := unreachable()):
+        warnings.warn(
+            f"W&B does not respond ({reason}): this run is offline, upload it later: lightseg sync", stacklevel=2
+        )
+        mode = "offline"
     identity = folder / "wandb_id"
     run_id = identity.read_text() if identity.is_file() else secrets.token_hex(4)
     names = {"data": config["data"]["name"], "head": config["head"]["name"]}
     for attempt in dict.fromkeys((mode, "offline")):
         try:
             run = wandb.init(
-                project=options["project"],
+                project=options["project"] or os.environ.get("WANDB_PROJECT") or "lightseg",
                 entity=options["entity"],
                 mode=attempt,
-                dir=str(folder),
+                dir=os.environ.get("WANDB_DIR") or str(folder),
                 id=run_id,
                 resume="allow",  # offline it is written to the run's log, and `wandb sync` appends
                 name="-".join(folder.parts[-3:]),
@@ -169,6 +176,8 @@ def wandb_logger(options: dict[str, Any], folder: Path, config: dict[str, Any]) 
             return Wandb(experiment=run)
         except Exception as error:  # training continues without W&B
             warnings.warn(f"W&B ({attempt}) cannot start: {str(error).splitlines()[0]}", stacklevel=2)
+            if wandb.run is None:
+                wandb.teardown()  # otherwise the id of the run that did not start is in use
     return None
 
 
