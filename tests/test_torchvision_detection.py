@@ -13,6 +13,7 @@ from lightseg.model import create_model
 from lightseg.streets import render
 from lightseg.torchvision_ssdlite import COCO_IDS
 from lightseg.torchvision_ssdlite import load as load_torchvision_ssdlite
+from tests.marks import slow_except
 
 PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "coco128"
 VARIANT = {"name": "ssdlite", "variant": "torchvision"}
@@ -159,7 +160,7 @@ def test_a_file_of_another_detector_is_an_error(weights, tmp_path):
         ("squeezenet1_1", [512], 5),  # ends at stride 16
     ],
 )
-@pytest.mark.parametrize("size", [(320, 320), (256, 384)])
+@pytest.mark.parametrize("size", slow_except([(256, 384)], [(320, 320), (256, 384)]))
 def test_taps_and_extra_blocks_for_nets_of_all_kinds(name, channels, extras, size):
     model = create_model(name, "det", 3, head={"detections_per_image": 5}).train()
     assert [stage.channels for stage in model.backbone.stages if stage.stride >= 16] == channels

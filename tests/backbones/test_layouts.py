@@ -35,9 +35,9 @@ def logits(net: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
     [
         ("shufflenetv2_x0_5", "shufflenet_v2_x0_5", None),
         ("squeezenet1_1", "squeezenet1_1", None),
-        ("mobilenetv3_small", "mobilenet_v3_small", 1e-3),
-        ("mobilenetv2", "mobilenet_v2", None),
-        ("mnasnet_b1", "mnasnet1_0", None),
+        pytest.param("mobilenetv3_small", "mobilenet_v3_small", 1e-3, marks=pytest.mark.slow),
+        pytest.param("mobilenetv2", "mobilenet_v2", None, marks=pytest.mark.slow),
+        pytest.param("mnasnet_b1", "mnasnet1_0", None, marks=pytest.mark.slow),
     ],
 )
 def test_torchvisions_classifiers(ours, theirs, eps, tmp_path):

@@ -52,6 +52,7 @@ def test_equal_weights_give_equal_outputs(name, timms):
         assert torch.equal(ours(images), theirs(images))
 
 
+@pytest.mark.slow
 def test_a_weight_file_of_b2_loads_by_name(tmp_path):
     theirs = timm.create_model("tf_efficientnet_b2")
     torch.save(theirs.state_dict(), tmp_path / "b2.pth")

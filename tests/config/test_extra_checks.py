@@ -116,6 +116,7 @@ def test_without_albumentations(monkeypatch: pytest.MonkeyPatch) -> None:
         compose(["task=cls", "data.augment.extra=[Blur]"])
 
 
+@pytest.mark.slow
 def test_without_extras_albumentations_is_not_imported() -> None:
     code = """
 import sys

@@ -15,6 +15,7 @@ import pytest
 from lightseg.cli import main
 from lightseg.profile.guidelines import EXPERIMENTS
 from tests.leaderboard.conftest import RECORD
+from tests.marks import slow_except
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -39,6 +40,7 @@ PROFILE = sorted(
     {command for _, command in commands("profile") if " " in command and not any(f in command for f in FILES)}
 )
 TIMED = ("--plot", "--guidelines")  # what says nothing without measured times
+UNTIMED = [command for command in PROFILE if not any(word in command for word in TIMED)]
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ def test_the_page_on_leaderboards_shows_every_format_and_verb():
     assert len(COMMANDS) >= 10
 
 
-@pytest.mark.parametrize("command", [command for command in PROFILE if not any(word in command for word in TIMED)])
+@pytest.mark.parametrize("command", slow_except(UNTIMED[:2], UNTIMED))
 def test_profiles(command, capsys):
     assert main([*shlex.split(command), "--runs", "0"]) == 0
     printed = capsys.readouterr().out

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = re.findall(
     r"```python\n(.*?)```", (ROOT / "docs" / "other_projects.md").read_text(encoding="utf-8"), re.DOTALL
@@ -31,6 +33,7 @@ def test_there_are_as_many_as_are_checked():
     assert len(EXAMPLES) == len(PRINTS)
 
 
+@pytest.mark.slow
 def test_examples_print_what_they_promise(tmp_path):
     mark = "end of an example"
     output = run(f"\nprint({mark!r})\n".join(EXAMPLES), tmp_path)

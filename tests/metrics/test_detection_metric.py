@@ -14,6 +14,7 @@ from lightseg.data.datasets.coco import CocoDetection
 from lightseg.errors import LightsegError
 from lightseg.metrics.detection import DetectionMetric
 from lightseg.streets import write_coco
+from tests.marks import slow_except
 from tests.metrics.official import pycocotools, synchronize
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -108,7 +109,7 @@ def fill(metric: DetectionMetric, predictions: Predictions, image_ids: list[int]
     return metric
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", slow_except([0], range(3)))
 def test_equals_pycocotools(mini, seed):
     truth = mini.ground_truth()
     assert any(a["iscrowd"] for a in truth["annotations"]) and len(truth["annotations"]) > 50
