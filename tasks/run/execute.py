@@ -3,6 +3,7 @@
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.utilities.exceptions import SIGTERMException
@@ -34,7 +35,9 @@ def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
 def _run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     started = time.time()
     distributed.check(config["trainer"])
-    check_epochs(config)
+    if config["resume"] is not None and distributed.rank() == 0:
+        run_folder.refuse_running(Path(config["resume"]))
+        check_epochs(config)
     quiet()
     seed_everything(config["seed"])
     config, data, task = set_up(config)

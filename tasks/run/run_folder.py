@@ -24,6 +24,7 @@ except ImportError:  # Windows: a run in progress is not noticed by others
     fcntl = None  # type: ignore[assignment]
 
 CLAIM = ".running"
+ACTIVE = "{}: this run is active in another process: wait for it, or end that process first"
 
 
 def parent_of(config: dict[str, Any]) -> Path:
@@ -84,8 +85,14 @@ def claim(folder: Path) -> IO[str]:
         raise LightsegError(f"cannot write {folder / CLAIM}: {error.strerror}") from error
     if distributed.rank() == 0 and not _lock(file):
         file.close()
-        raise LightsegError(f"{folder}: this run is active in another process: wait for it, or end that process first")
+        raise LightsegError(ACTIVE.format(folder))
     return file
+
+
+def refuse_running(folder: Path) -> None:
+    """Raise LightsegError, before data and model are made, if a run is active in another process."""
+    if is_running(folder):
+        raise LightsegError(ACTIVE.format(folder))
 
 
 def release(claimed: IO[str]) -> None:

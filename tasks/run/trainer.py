@@ -64,7 +64,7 @@ def check_epochs(config: dict[str, Any]) -> None:
     """Raise LightsegError if the run that is resumed has finished more epochs than `trainer.max_epochs`."""
     last = Path(str(config["resume"])) / "checkpoints" / "last.ckpt"
     epochs = config["trainer"].get("max_epochs")
-    if config["resume"] is None or not last.is_file() or epochs is None or epochs < 0:
+    if not last.is_file() or epochs is None or epochs < 0:
         return
     done = AtomicCheckpointIO().load_checkpoint(last)["epoch"] + 1
     if epochs < done:

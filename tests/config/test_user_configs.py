@@ -296,7 +296,7 @@ def test_one_file_of_the_user_among_another_programs(write, rooms, capsys):
         write(name, text)
     write("data/rooms", rooms)
     config = compose(["data=rooms"])
-    assert (config.data.name, config.trainer.max_epochs, config.logger.project) == ("rooms", 12, "lightseg")
+    assert (config.data.name, config.trainer.max_epochs, config.logger.mode) == ("rooms", 12, "auto")
     assert capsys.readouterr().err.splitlines() == [
         "configs/logger/wandb.yaml is ignored: no key in it is one of lightseg's for logger",
         "configs/trainer/default.yaml is ignored: no key in it is one of lightseg's for trainer",

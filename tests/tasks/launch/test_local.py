@@ -167,10 +167,10 @@ def test_a_run_that_goes_on_is_neither_resumed_nor_removed(calls, tmp_path, monk
         assert found.running is not None and not found.unfinished and found.finished is None
         run_folder.last_checkpoint(found.running).parent.mkdir()
         run_folder.last_checkpoint(found.running).touch()
-        assert train.main([f"resume={found.running}"]) == 2
-        assert "is active in another process" in capsys.readouterr().err
+        code = train.main([f"resume={found.running}"])
         (tmp_path / "hang").unlink()
         assert process.wait(60) == 0
+        assert code == 2 and "is active in another process" in capsys.readouterr().err
     assert run_folder.find_runs(run.config).finished is not None
 
 
