@@ -162,6 +162,7 @@ def test_a_file_of_another_detector_is_an_error(weights, tmp_path):
 )
 @pytest.mark.parametrize("size", slow_except([(256, 384)], [(320, 320), (256, 384)]))
 def test_taps_and_extra_blocks_for_nets_of_all_kinds(name, channels, extras, size):
+    torch.manual_seed(0)
     model = create_model(name, "det", 3, head={"detections_per_image": 5}).train()
     assert [stage.channels for stage in model.backbone.stages if stage.stride >= 16] == channels
     assert len(model.head.extra) == extras and model.spec["output_stride"] == 32
@@ -169,7 +170,7 @@ def test_taps_and_extra_blocks_for_nets_of_all_kinds(name, channels, extras, siz
     images = torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8)
     targets = {"boxes": [torch.tensor([[10.0, 20, 150, 200]])] * 2, "labels": [torch.tensor([2])] * 2}
     losses = []
-    for _ in range(2):
+    for _ in range(4):
         outputs = model(images)
         parts = model.head.loss(outputs, targets)
         optimizer.zero_grad()
@@ -177,7 +178,7 @@ def test_taps_and_extra_blocks_for_nets_of_all_kinds(name, channels, extras, siz
         optimizer.step()
         losses.append(parts["loss"].item())
     assert all(parameter.grad is not None for parameter in model.parameters())
-    assert losses[1] < losses[0]
+    assert losses[-1] < losses[0]
     assert [len(found["scores"]) for found in model.head.decode(outputs, size)] == [5, 5]
 
 
