@@ -7,23 +7,12 @@ from omegaconf import DictConfig, OmegaConf
 from lightseg.config.overrides import dotted
 from lightseg.errors import LightsegError
 
-# Keys and groups that take effect from the resumed epoch on and leave the model, its training and its samples what they
-# are. `trainer.max_epochs` extends the schedule of the learning rate, or ends it sooner.
+# Keys and groups that take effect from the resumed epoch on. Data, model, optimizer and randomness are not among them.
+# With more `trainer.max_epochs` the learning rate follows the longer schedule.
 MAY_CHANGE = (
-    *(
-        "resume",
-        "ckpt",
-        "runs_dir",
-        "trainer",
-        "evaluation",
-        "profile",
-        "logger",
-        "launcher",
-        "compile",
-        "channels_last",
-    ),
-    *("data.root", "data.workers", "data.cache", "data.on_error", "data.eval_batch_size"),
-)
+    "resume", "ckpt", "runs_dir", "trainer", "evaluation", "profile", "logger", "launcher", "compile", "channels_last",
+    "data.root", "data.workers", "data.cache", "data.on_error", "data.eval_batch_size",
+)  # fmt: skip
 
 
 def check_resume(saved: DictConfig, config: DictConfig) -> None:

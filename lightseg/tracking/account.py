@@ -30,7 +30,7 @@ def logged_in() -> bool:
 def run_mode(option: str) -> str:
     """`online`, `offline` or `disabled` for a run with `logger.mode=option`.
 
-    `auto` is what WANDB_MODE or WANDB_DISABLED says, otherwise online if the user is logged in and the server responds.
+    `auto` is what WANDB_MODE or WANDB_DISABLED says, otherwise online if the user is logged in.
     """
     if option != "auto":
         return option
