@@ -7,6 +7,7 @@ import torch
 import yaml
 
 import train
+from lightseg.errors import LightsegError
 from tests.conftest import only_run
 from tests.tasks.runs import run
 
@@ -71,3 +72,27 @@ def test_the_values_of_the_run_may_be_repeated(finished):
     same = [f"optimizer.lr={saved['optimizer']['lr']}", "backbone=mobilenetv3_small_050", f"seed={saved['seed']}"]
     assert train.main([f"resume={finished}", "data.workers=1", "evaluation.flip=true", *same]) == 0
     assert yaml.safe_load((finished / "config.yaml").read_text())["evaluation"]["flip"] is True
+
+
+def best_of(folder):
+    """The best value of the monitor in a run's last checkpoint, and the path that is saved with it."""
+    callbacks = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["callbacks"]
+    (state,) = (state for state in callbacks.values() if state.get("monitor") == "val/mIoU")
+    return float(state["best_model_score"]), state["best_model_path"]
+
+
+def test_a_moved_run_keeps_its_best_checkpoint_where_a_later_epoch_is_worse(finished, tmp_path, monkeypatch):
+    from tasks.segmentation import SegmentationTask
+
+    best, _ = best_of(finished)
+    weights = (finished / "checkpoints" / "best.ckpt").read_bytes()
+    moved = finished.rename(tmp_path / "moved")
+    monkeypatch.setattr(SegmentationTask, "on_validation_epoch_end", lambda self: self.log("val/mIoU", best / 2))
+
+    def stop(*_: object) -> None:
+        raise LightsegError("trained")
+
+    monkeypatch.setattr("tasks.run.execute.evaluate", stop)
+    assert train.main([f"resume={moved}", "trainer.max_epochs=3"]) == 2
+    assert best_of(moved) == (best, str(moved / "checkpoints" / "best.ckpt"))
+    assert (moved / "checkpoints" / "best.ckpt").read_bytes() == weights
