@@ -47,15 +47,17 @@ def setting(config: dict[str, Any], defaults: dict[str, Any], prefix: str = "") 
 
 
 def composed(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration as it was composed: null again for the keys in `resolved`, which the run filled in."""
-    plain = {key: value for key, value in config.items() if key != "resolved"}
-    for dotted in config.get("resolved") or ():
+    """The configuration as it was composed: null again for the keys in `resolved`, which the run filled in, and the
+    values of `replaced`, which the run could not use."""
+    plain = {key: value for key, value in config.items() if key not in ("resolved", "replaced")}
+    before = dict.fromkeys(config.get("resolved") or ()) | dict(config.get("replaced") or {})
+    for dotted, value in before.items():
         *parents, last = dotted.split(".")
         node = plain
         for parent in parents:  # copied, so that the caller's dicts are not changed
             node[parent] = dict(node[parent])
             node = node[parent]
-        node[last] = None
+        node[last] = value
     return plain
 
 

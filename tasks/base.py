@@ -15,7 +15,7 @@ from lightseg.cpu_training import optimize_for_cpu
 from lightseg.errors import LightsegError
 from lightseg.model import create_model
 
-from .run.optimization import SCHEDULE, build_optimizer, build_schedule
+from .run.optimization import SCHEDULE, build_optimizer, build_schedule, rates_of
 from .run.progressive import Progressive
 
 Batch = dict[str, Any]  # images uint8 [B, C, H, W], names list[str], and the task's targets
@@ -135,6 +135,7 @@ class Task(pl.LightningModule):
                 "lower optimizer.lr, set trainer.gradient_clip_val, or look at these images; last.ckpt is untouched"
             )
         self.log_dict({f"train/{k}": v.detach() for k, v in losses.items()}, batch_size=len(batch["names"]))
+        self.log_dict(rates_of(self.trainer.optimizers[0]), batch_size=1)
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> Any:
@@ -149,10 +150,12 @@ class Task(pl.LightningModule):
         self.metric.reset()
 
     def on_test_epoch_end(self) -> None:
-        # the final metrics are named after their split
+        # the final metrics are named after their split; `final/` keeps them apart from the epochs' in the loggers
         split = self.trainer.datamodule.evaluation_split  # type: ignore[attr-defined]
-        figures = {**self.metric.compute(), **self.baselines()}
-        self.log_dict({f"{split}/{key}": value for key, value in figures.items()})
+        figures = {f"{split}/{key}": value for key, value in {**self.metric.compute(), **self.baselines()}.items()}
+        self.log_dict(figures, logger=False)
+        for logger in self.loggers:
+            logger.log_metrics({f"final/{key}": float(value) for key, value in figures.items()}, self.global_step)
         self.metric.reset()
 
     @property

@@ -102,6 +102,19 @@ class DataModule(pl.LightningDataModule):
         """The data set of a split, its files not yet checked."""
         return resolve(self.format.path)(self.options, split, transform)
 
+    def fit_batch_size(self, processes: int) -> int | None:
+        """Lower `batch_size` to the training samples of a process. An even number, for mixup; 2 where there is but a
+        single sample, which is then repeated, because batch norm needs more than a value.
+
+        Returns:
+            The batch size before, or None if it was not lowered.
+        """
+        before, samples = self.options["batch_size"], -(-len(self.dataset("train")) // processes)
+        if self.progressive.grows_batches or before <= max(samples, 2):
+            return None
+        self.options["batch_size"] = max(2, samples - samples % 2)
+        return before
+
     def train_dataloader(self) -> DataLoader:
         return self.training_loader(self.part)
 
@@ -110,12 +123,12 @@ class DataModule(pl.LightningDataModule):
         size, dataset = self.options["batch_size"], self.dataset("train")
         samples = len(dataset) if part is None else len(part)
         largest = max(self.progressive.batch_size(phase, size) for phase in range(self.progressive.phases))
-        if samples < largest:
+        if max(samples, 2) < largest:
             of = "" if part is None else f" (a part of the {len(dataset)})"
             raise LightsegError(
                 f"data.batch_size={largest} is more than the {samples} training {self.unit} there are{of}"
             )
-        sampler = self._sampler(samples, shuffle=True, part=part)
+        sampler = self._sampler(samples, shuffle=True, part=part, minimum=min(size, 2))
         if self.trainer is not None:
             sampler.set_epoch(self.trainer.current_epoch)  # with `images_per_step` the number of batches depends on it
         batches = PhaseBatches(sampler, lambda phase: self.progressive.batch_size(phase, size))
@@ -128,7 +141,7 @@ class DataModule(pl.LightningDataModule):
 
     test_dataloader = val_dataloader
 
-    def _sampler(self, size: int, *, shuffle: bool, part: list[int] | None = None) -> EpochSampler:
+    def _sampler(self, size: int, *, shuffle: bool, part: list[int] | None = None, minimum: int = 1) -> EpochSampler:
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         return EpochSampler(
@@ -139,6 +152,7 @@ class DataModule(pl.LightningDataModule):
             world_size=world_size,
             phase_of=self.progressive.phase if shuffle else None,
             part=part,
+            minimum=minimum,
         )
 
     def _loader(self, dataset: Any, **options: Any) -> DataLoader:

@@ -76,6 +76,7 @@ def leave_to_checkpoint(config: DictConfig, overridden: set[str]) -> None:
             if f"{prefix}{key}" not in overridden:
                 group[key] = None
     config.pop("resolved", None)
+    config.pop("replaced", None)
 
 
 def defaults_of(config: DictConfig) -> DictConfig:

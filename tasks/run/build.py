@@ -1,5 +1,6 @@
 """The task of a run, with a new model, or with the model of a checkpoint or exported file that is evaluated."""
 
+import sys
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ from lightseg.text import shorten
 
 from ..base import Task
 from ..data import DataModule
+from .distributed import processes
+from .optimization import check_warmup
 from .progressive import Progressive
 from .resolve import Evaluated, complete_config, open_evaluated, resolve_config, train_size
 
@@ -36,8 +39,21 @@ def set_up(config: dict[str, Any]) -> SetUp:
     config = resolve_config(config, progressive, evaluated)
     data = DataModule(config["data"], config["seed"], progressive)
     data.prepare_data()
+    if config["mode"] == "train":
+        config = fit_batch_size(config, data)
     task = build_task(config, data, evaluated)
     return SetUp(complete_config(config, task.model, data.evaluation_size()), data, task)
+
+
+def fit_batch_size(config: dict[str, Any], data: DataModule) -> dict[str, Any]:
+    """The configuration with a batch size that the training set has samples for, so that a small set can be trained on
+    with the defaults. `replaced` keeps the composed value."""
+    before = data.fit_batch_size(processes(config["trainer"]))
+    if before is None:
+        return config
+    size, samples = data.options["batch_size"], len(data.dataset("train"))
+    print(f"data.batch_size={before} is more than the {samples} training {data.unit}: {size} is used", flush=True)
+    return {**config, "replaced": {**config.get("replaced", {}), "data.batch_size": before}}
 
 
 def task_class(name: str) -> type[Task]:
@@ -58,6 +74,7 @@ def build_task(config: dict[str, Any], data: DataModule, evaluated: Evaluated | 
                 raise LightsegError(
                     f"the {split} split has no labels: use it with mode=test evaluation.predictions=true"
                 )
+        check_warmup(config["schedule"]["warmup_steps"], most_steps(config, data))
     if config["evaluation"]["predictions"]:
         check_predictions(config, data)
     if evaluated is not None:
@@ -74,6 +91,15 @@ def build_task(config: dict[str, Any], data: DataModule, evaluated: Evaluated | 
     if config["compile"]:
         task.model.compile()
     return task
+
+
+def most_steps(config: dict[str, Any], data: DataModule) -> int:
+    """The optimizer steps of the run in a single process: several take fewer."""
+    trainer = config["trainer"]
+    batches = max(1, len(data.dataset("train")) // data.options["batch_size"])
+    accumulated = trainer.get("accumulate_grad_batches") or 1
+    steps = sys.maxsize if (epochs := trainer["max_epochs"]) in (None, -1) else epochs * -(-batches // accumulated)
+    return steps if (limit := trainer.get("max_steps")) in (None, -1) else min(steps, limit)
 
 
 def check_predictions(config: dict[str, Any], data: DataModule) -> None:

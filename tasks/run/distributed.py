@@ -48,6 +48,15 @@ def rank() -> int:
     return launch.rank if launch else int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def processes(trainer: dict[str, Any]) -> int:
+    """The number of processes of a run, as far as it is known before Lightning counts the devices (1 for `auto`)."""
+    if launch := launched():
+        return launch.world_size
+    devices = trainer.get("devices", 1)
+    count = len(devices) if isinstance(devices, list) else devices
+    return count if isinstance(count, int) and count > 0 else 1
+
+
 def check(trainer: dict[str, Any]) -> None:
     """Raise LightsegError if the trainer's devices and nodes do not match the number of processes."""
     devices, nodes, launch = trainer.get("devices", 1), trainer.get("num_nodes") or 1, launched()

@@ -48,6 +48,7 @@ def evaluate(trainer: pl.Trainer, task: Task, data: DataModule, config: dict[str
     task.flip, task.scales = options["flip"], [float(scale) for scale in options["scales"]]
     task.evaluated = 0
     trainer.test(task, datamodule=data, verbose=False)
-    metrics = {key: float(value) for key, value in trainer.callback_metrics.items() if not key.startswith("train/")}
+    split = f"{data.evaluation_split}/"
+    metrics = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith(split)}
     samples = trainer.strategy.reduce(torch.tensor(task.evaluated, device=task.device), reduce_op="sum")
     return Evaluation(metrics, int(samples), checkpoint, str(trainer.precision))

@@ -1,10 +1,8 @@
 """Loggers: metrics.csv always, and Weights & Biases or TensorBoard. Errors of a logger never stop a training."""
 
-import csv
 import os
 import secrets
 import warnings
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -12,51 +10,9 @@ from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from lightseg.atomic_io import writing
 from lightseg.tracking.account import run_mode, unreachable
 
-
-class MetricsCSV(Logger):
-    """`metrics.csv`: a row for each optimizer step with logged values. Columns are added as they appear.
-
-    Lightning's CSVLogger deletes the file when a run is resumed. This logger keeps the rows up to the checkpoint and
-    appends.
-    """
-
-    def __init__(self, path: Path, resume_step: int | None = None) -> None:
-        super().__init__()
-        self.path = path
-        self.rows: dict[int, dict[str, Any]] = {}
-        if resume_step is not None and path.is_file():
-            with open(path, encoding="utf-8", newline="") as file:
-                for row in csv.DictReader(file):
-                    if int(row["step"]) < resume_step:
-                        self.rows[int(row["step"])] = {k: v for k, v in row.items() if v != ""}
-
-    @property
-    def name(self) -> str:
-        return "csv"
-
-    @property
-    def version(self) -> str:
-        return ""
-
-    @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
-        """Not logged: they are in config.yaml."""
-
-    @rank_zero_only
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        step = step or 0
-        self.rows.setdefault(step, {"step": step}).update(metrics)
-
-    @rank_zero_only
-    def save(self) -> None:
-        columns = list(dict.fromkeys(["step", "epoch", *(key for row in self.rows.values() for key in row)]))
-        with writing(self.path, "w", newline="") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(self.rows[step] for step in sorted(self.rows))
+from .metrics_csv import MetricsCSV
 
 
 class Wandb(WandbLogger):

@@ -14,7 +14,9 @@ from lightseg.backbones import Classifier
 from lightseg.errors import LightsegError, nearest
 from lightseg.model import Model
 
+WARMUP_SHARE = 0.05  # of the run's steps, where `schedule.warmup_steps` is null
 SCHEDULE = ("name", "power", "milestones", "gamma", "decay_epochs", "min_lr", "warmup_steps")  # of the learning rate
+NO_DECAY = ", no weight decay"  # ends the name of a parameter group
 NO_WEIGHT_DECAY = re.compile(  # the names in timm's models
     r"\b(cls|dist|reg)_token|\bpos_embed|_pos\b|\brel_pos|relative_position_bias|position_embedding_table|\bcpb_mlp\b"
     r"|\battention_biases|\blogit_scale"
@@ -45,13 +47,13 @@ def build_optimizer(
     """
     groups: list[dict[str, Any]] = []
     decayed = {id(parameter) for key, parameter in model.named_parameters() if takes_weight_decay(key, parameter)}
-    for rate, params in _by_rate(model, lr, backbone_lr_mult, layer_decay or 1.0):
-        for chosen, decay in (
-            ([p for p in params if id(p) in decayed], weight_decay),
-            ([p for p in params if id(p) not in decayed], 0.0),
+    for part, rate, params in _by_rate(model, lr, backbone_lr_mult, layer_decay or 1.0):
+        for name_of_group, chosen, decay in (
+            (part, [p for p in params if id(p) in decayed], weight_decay),
+            (part + NO_DECAY, [p for p in params if id(p) not in decayed], 0.0),
         ):
             if chosen:
-                groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
+                groups.append({"params": chosen, "lr": rate, "weight_decay": decay, "name": name_of_group})
     extra: dict[str, Any] = {"fused": True} if fused and name in FUSED_ON_CPU else {}
     if eps is not None:
         extra["eps"] = eps
@@ -76,8 +78,8 @@ def takes_weight_decay(key: str, parameter: nn.Parameter) -> bool:
 
 def _by_rate(
     model: Model, lr: float, backbone_lr_mult: float, layer_decay: float
-) -> Iterator[tuple[float, list[nn.Parameter]]]:
-    """Learning rates with their trained parameters: of the backbone, by depth, and of the head.
+) -> Iterator[tuple[str, float, list[nn.Parameter]]]:
+    """Names, learning rates and trained parameters: of the backbone, by depth, and of the head.
 
     The head of a classifier is its last layer.
     """
@@ -89,8 +91,8 @@ def _by_rate(
     layers = _layers(backbone) if layer_decay != 1.0 else [[p for _, p in backbone]]
     for depth, layer in enumerate(layers):
         rate = lr * backbone_lr_mult * layer_decay ** (len(layers) - depth)
-        yield rate, [p for p in layer if p.requires_grad]
-    yield lr, [p for p in head if p.requires_grad]
+        yield f"backbone/{depth}" if len(layers) > 1 else "backbone", rate, [p for p in layer if p.requires_grad]
+    yield "head", lr, [p for p in head if p.requires_grad]
 
 
 def _layers(backbone: list[tuple[str, nn.Parameter]]) -> list[list[nn.Parameter]]:
@@ -101,6 +103,12 @@ def _layers(backbone: list[tuple[str, nn.Parameter]]) -> list[list[nn.Parameter]
         numbered = [index for index, part in enumerate(parts[:-1]) if part.isdigit()][:2]
         layers.setdefault(".".join(parts[: numbered[-1] + 1] if numbered else parts[:1]), []).append(parameter)
     return list(layers.values())
+
+
+def rates_of(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """`lr/backbone` and `lr/head`, with `layer_decay` also `lr/backbone/0`, ...: the present learning rates."""
+    named = [group for group in optimizer.param_groups if "name" in group]  # none in a checkpoint of an older release
+    return {f"lr/{group['name'].removesuffix(NO_DECAY)}": float(group["lr"]) for group in named}
 
 
 def build_schedule(
@@ -114,23 +122,21 @@ def build_schedule(
     gamma: float,
     decay_epochs: float,
     min_lr: float,
-    warmup_steps: int,
+    warmup_steps: int | None,
 ) -> Scheduler | None:
     """timm's schedulers, counted in optimizer steps; `milestones` are fractions of the run. None for a constant rate.
 
-    `exponential` multiplies the rate by `gamma` every `decay_epochs` of the run's `epochs`.
+    `exponential` multiplies the rate by `gamma` every `decay_epochs` of the run's `epochs`. The warm-up is linear: of n
+    steps, step i (from 0) has (i + 1) / (n + 1) of the rate. `warmup_steps` null: 5 % of the run.
     """
-    if warmup_steps >= steps:
-        raise LightsegError(
-            f"schedule.warmup_steps={warmup_steps} is not shorter than the run of {steps} optimizer steps"
-        )
+    check_warmup(warmup_steps, steps)
+    if warmup_steps is None:
+        warmup_steps = round(WARMUP_SHARE * steps)
     warmup: dict[str, Any] = {"warmup_t": warmup_steps, "warmup_lr_init": 0.0, "t_in_epochs": False}
     kinds: dict[str, Callable[[], Scheduler]] = {
-        "poly": lambda: PolyLRScheduler(
-            optimizer, t_initial=steps, power=power, lr_min=min_lr, cycle_limit=1, **warmup
-        ),
-        "cosine": lambda: CosineLRScheduler(optimizer, t_initial=steps, lr_min=min_lr, cycle_limit=1, **warmup),
-        "step": lambda: MultiStepLRScheduler(
+        "poly": lambda: Poly(optimizer, t_initial=steps, power=power, lr_min=min_lr, cycle_limit=1, **warmup),
+        "cosine": lambda: Cosine(optimizer, t_initial=steps, lr_min=min_lr, cycle_limit=1, **warmup),
+        "step": lambda: MultiStep(
             # timm applies a milestone a step early, and counts it from the end of the warm-up
             optimizer,
             decay_t=[round(m * steps) + 1 for m in milestones],
@@ -138,11 +144,49 @@ def build_schedule(
             warmup_prefix=False,
             **warmup,
         ),
-        "exponential": lambda: StepLRScheduler(
-            optimizer, decay_t=decay_epochs * steps / epochs, decay_rate=gamma, **warmup
-        ),
-        "constant": lambda: MultiStepLRScheduler(optimizer, decay_t=[], decay_rate=1.0, **warmup),
+        "exponential": lambda: Step(optimizer, decay_t=decay_epochs * steps / epochs, decay_rate=gamma, **warmup),
+        "constant": lambda: MultiStep(optimizer, decay_t=[], decay_rate=1.0, **warmup),
     }
     if name not in kinds:
         raise LightsegError(f"schedule.name={name}: {nearest(name, kinds)}")
-    return kinds[name]() if name != "constant" or warmup_steps else None
+    if name == "constant" and not warmup_steps:
+        return None
+    schedule = kinds[name]()
+    schedule.step_update(0)
+    return schedule
+
+
+def check_warmup(warmup_steps: int | None, steps: int) -> None:
+    """Raise LightsegError for a warm-up that is not shorter than the run of `steps` optimizer steps."""
+    if warmup_steps is not None and warmup_steps >= steps:
+        raise LightsegError(
+            f"schedule.warmup_steps={warmup_steps} is not shorter than the run of {steps} optimizer steps: "
+            f"give fewer, or null for {WARMUP_SHARE:.0%} of the run"
+        )
+
+
+class _WarmUp:
+    """Without it the first step of timm's linear warm-up has a rate of 0."""
+
+    warmup_t: int
+
+    def _get_lr(self, t: float) -> list[float]:
+        if t < self.warmup_t:
+            t = (t + 1) * self.warmup_t / (self.warmup_t + 1)
+        return super()._get_lr(t)  # type: ignore[misc]
+
+
+class Poly(_WarmUp, PolyLRScheduler):
+    pass
+
+
+class Cosine(_WarmUp, CosineLRScheduler):
+    pass
+
+
+class MultiStep(_WarmUp, MultiStepLRScheduler):
+    pass
+
+
+class Step(_WarmUp, StepLRScheduler):
+    pass

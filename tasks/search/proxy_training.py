@@ -43,7 +43,8 @@ class ProxyTraining:
         accumulated = config["trainer"].get("accumulate_grad_batches") or 1
         self.batches = steps * accumulated
         schedule = dict(config["schedule"])
-        schedule["warmup_steps"] = min(schedule["warmup_steps"], steps // 10)
+        if schedule["warmup_steps"] is not None:
+            schedule["warmup_steps"] = min(schedule["warmup_steps"], steps // 10)
         self.schedule, self.optimizer = schedule, {**config["optimizer"], "lr": lr}
         self.train_dataset = data.dataset("train")
         self.held_out_dataset = data.open("train", data.spec.eval_transform(data.options))

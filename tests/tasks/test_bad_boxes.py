@@ -223,7 +223,6 @@ def test_an_image_of_another_size_than_the_annotations_say(dataset, capsys):
         ("data.augment.expand=[a,b]", "expand"),
         ("data.augment.size=[64,wide]", "size is [64, 'wide']"),
         ("data.augment.mosaic=2", "mosaic is 2"),
-        ("data.batch_size=7", "6 training images"),
         ("loss.iou_threshold=0", "iou_threshold"),
     ],
 )

@@ -23,6 +23,7 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         so that metrics count none twice.
     phase_of: epoch -> phase, which becomes the third entry of each key.
     part: indices of the samples to use, `size` of them. None: all.
+    minimum: of samples of a rank with `shuffle`; fewer are repeated.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         world_size: int = 1,
         phase_of: Callable[[int], int] | None = None,
         part: Sequence[int] | None = None,
+        minimum: int = 1,
     ) -> None:
         if seed < 0:
             raise LightsegError(f"seed is {seed}: seeds are 0 or greater")
@@ -44,7 +46,7 @@ class EpochSampler(Sampler[tuple[int, ...]]):
             raise LightsegError(f"rank {rank} is not in 0..{world_size - 1}, for a world size of {world_size}")
         self.size, self.seed, self.shuffle = size, seed, shuffle
         self.rank, self.world_size = rank, world_size
-        self.phase_of, self.part = phase_of, part
+        self.phase_of, self.part, self.minimum = phase_of, part, minimum
         self.epoch = 0
 
     @property
@@ -57,7 +59,7 @@ class EpochSampler(Sampler[tuple[int, ...]]):
     def __len__(self) -> int:
         if not self.shuffle:
             return len(range(self.rank, self.size, self.world_size))
-        return -(-self.size // self.world_size)
+        return max(self.minimum, -(-self.size // self.world_size))
 
     def __iter__(self) -> Iterator[tuple[int, ...]]:
         # A seed per index, not per position in the order: samples do not depend on the number of ranks.

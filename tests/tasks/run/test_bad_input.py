@@ -99,9 +99,11 @@ def test_pretrained_without_a_network_names_the_ways_out(words, capsys, monkeypa
     assert "pretrained=false" in line
 
 
-def test_too_large_a_batch_a_warm_up_longer_than_the_run_an_unknown_optimizer(words, capsys):
-    assert "6 training images" in refused(words("data.batch_size=7"), capsys)
-    assert "warmup_steps" in refused(words("schedule.warmup_steps=100"), capsys)
+def test_a_warm_up_longer_than_the_run_an_unknown_optimizer(words, tmp_path, capsys):
+    assert "warmup_steps=100 is not shorter than the run of 6 optimizer steps" in refused(
+        words("schedule.warmup_steps=100"), capsys
+    )
+    assert not (tmp_path / "runs").exists()
     assert "did you mean adam" in refused(words("optimizer.name=adamv"), capsys)
     assert "class_weights" in refused(words("loss.class_weights=[1,2]"), capsys)
 

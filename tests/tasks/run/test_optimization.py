@@ -1,12 +1,14 @@
 """Parameter groups, options that reach the optimiser, and learning rates over a run."""
 
+import math
+
 import pytest
 import timm
 import torch
 
 from lightseg.errors import LightsegError
 from lightseg.model import create_model
-from tasks.run.optimization import build_optimizer, build_schedule, takes_weight_decay
+from tasks.run.optimization import build_optimizer, build_schedule, rates_of, takes_weight_decay
 from tests.marks import slow_except
 
 PLAIN = {
@@ -85,7 +87,7 @@ def test_the_papers_decay_is_3_per_cent_every_2_4_epochs(name, warmup):
     for step in range(1201):
         schedule.step_update(step)
         seen.append(optimizer.param_groups[0]["lr"])
-    assert seen[:warmup] == pytest.approx([1e-2 * step / 5 for step in range(warmup)])
+    assert seen[:warmup] == pytest.approx([1e-2 * (step + 1) / 6 for step in range(warmup)])
     for times in range(5):
         inside = seen[warmup + 240 * times + 1 : warmup + 240 * (times + 1) - 1]
         assert inside == pytest.approx([1e-2 * 0.97**times] * len(inside), rel=1e-9)
@@ -135,4 +137,35 @@ def test_milestones_are_at_their_step_with_any_warmup(warmup):
         schedule.step_update(step + 1)
     expected = [1.0] * 60 + [0.1] * 30 + [0.01] * 10
     assert rates[warmup:] == pytest.approx(expected[warmup:])
-    assert rates[:warmup] == pytest.approx([step / max(warmup, 1) for step in range(warmup)])
+    assert rates[:warmup] == pytest.approx([(step + 1) / (warmup + 1) for step in range(warmup)])
+
+
+@pytest.mark.parametrize("name", ["poly", "cosine", "step", "exponential", "constant"])
+def test_without_warmup_steps_a_twentieth_of_the_run_warms_up_from_a_rate_above_0(name):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedule = build_schedule(optimizer, 80, **{**SCHEDULE, "name": name, "warmup_steps": None})
+    rates = []
+    for step in range(5):
+        rates.append(optimizer.param_groups[0]["lr"])
+        schedule.step_update(step + 1)
+    expected = {"poly": (1 - 4 / 80) ** 0.9, "cosine": 0.5 + 0.5 * math.cos(math.pi * 4 / 80)}.get(name, 1.0)
+    assert rates == pytest.approx([0.2, 0.4, 0.6, 0.8, expected])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9, 10, 11])
+def test_the_shortest_runs_have_a_schedule(steps):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    assert build_schedule(optimizer, steps, **{**SCHEDULE, "name": "poly", "warmup_steps": None}) is not None
+    assert optimizer.param_groups[0]["lr"] > 0
+
+
+@pytest.mark.parametrize(("layer_decay", "count"), [(None, 2), (0.8, 8)])
+def test_groups_have_names_and_rates(layer_decay, count):
+    model = create_model("mobilenetv3_small_050", "cls", 7)
+    optimizer = build_optimizer(model, **{**PLAIN, "layer_decay": layer_decay, "backbone_lr_mult": 0.1})
+    rates, names = rates_of(optimizer), [group["name"] for group in optimizer.param_groups]
+    assert len(set(names)) == len(names) and len(rates) >= count
+    assert rates["lr/head"] == pytest.approx(1e-2)
+    assert (rates["lr/backbone"] if layer_decay is None else rates["lr/backbone/0"] / 0.8 ** (len(rates) - 1)) == (
+        pytest.approx(1e-3)
+    )

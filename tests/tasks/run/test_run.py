@@ -32,7 +32,14 @@ def test_one_command_trains_evaluates_and_records(words, tmp_path, mini_seg, cap
     assert (record["task"], record["data"], record["backbone"]) == ("seg", "mini_seg", "mobilenetv3_small_050")
     assert record["cost"]["params"] > 1e5 and record["cost"]["madds"] > 1e6 and record["cost"]["latency_ms"] > 0
     assert record["setting"]["trainer.max_epochs"] == 2 and record["protocol"]["images"] == 3
-    assert len([row for row in rows(folder) if row["train/loss"]]) == 6  # 3 steps, 2 epochs
+    logged = rows(folder)
+    assert len([row for row in logged if row["train/loss"]]) == 6  # 3 steps, 2 epochs
+    rates = [float(row["lr/head"]) for row in logged if row["lr/head"]]
+    assert rates == [float(row["lr/backbone"]) for row in logged if row["lr/backbone"]]
+    assert rates == pytest.approx([4e-3 * (1 - step / 6) ** 0.9 for step in range(6)])  # poly, without a warm-up
+    assert {row["epoch"] for row in logged if row["val/mIoU"]} == {"0", "1"}
+    final = [float(row["final/val/mIoU"]) for row in logged if row["final/val/mIoU"]]
+    assert final == pytest.approx([record["metrics"]["val/mIoU"]])
     for name in ("config.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "images/val.png"):
         assert (folder / name).is_file(), name
     # the figure in the record is the checkpoint's, counted by hand
