@@ -28,6 +28,7 @@ def main(overrides: list[str], warmup: int = 5, steps: int = 60) -> None:
     import pytorch_lightning as pl
 
     from tasks.run.build import set_up
+    from tasks.run.signals import StopSignals
     from tasks.run.trainer import build_trainer, quiet, seed_everything
 
     class Clock(pl.Callback):
@@ -53,7 +54,7 @@ def main(overrides: list[str], warmup: int = 5, steps: int = 60) -> None:
     with TemporaryDirectory() as folder:
         config["trainer"] |= {"max_epochs": 1000, "max_steps": warmup + steps, "limit_val_batches": 0}
         config, data, task = set_up(config)
-        trainer: Any = build_trainer(config, Path(folder), task, data)
+        trainer: Any = build_trainer(config, Path(folder), task, data, StopSignals())
         clock = Clock()
         trainer.callbacks = [clock]
         trainer.fit(task, datamodule=data)

@@ -125,7 +125,7 @@ class Task(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         batch = self.prepare_batch(batch)
-        outputs = self.model(batch["images"])
+        outputs = self._train_forward(batch["images"])
         losses = self.head.loss(outputs, batch)
         loss = losses["loss"]
         if not math.isfinite(value := float(loss.detach())):
@@ -137,6 +137,17 @@ class Task(pl.LightningModule):
         self.log_dict({f"train/{k}": v.detach() for k, v in losses.items()}, batch_size=len(batch["names"]))
         self.log_dict(rates_of(self.trainer.optimizers[0]), batch_size=1)
         return loss
+
+    def _train_forward(self, images: Tensor) -> Any:
+        try:
+            return self.model(images)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise LightsegError(
+                f"batch norm needs more than a value per channel, and a batch of {len(images)} image of "
+                f"{images.shape[-2]}x{images.shape[-1]} has just one: give data.batch_size=2 or larger images"
+            ) from error
 
     def validation_step(self, batch: Batch, batch_index: int) -> Any:
         return self.evaluate(batch)
@@ -181,6 +192,9 @@ class Task(pl.LightningModule):
     # -- phases of the run -------------------------------------------------------------------------------------------
 
     def on_train_epoch_start(self) -> None:
+        self._set_phase()
+
+    def _set_phase(self) -> None:
         self.scheduled = self.progressive.at(self.progressive.phase(self.current_epoch))
         if "dropout" in self.scheduled:
             set_dropout(self.model, self.scheduled["dropout"])
@@ -202,7 +216,9 @@ class Task(pl.LightningModule):
     def on_train_start(self) -> None:
         self.keep_frozen()
         if self.global_step:
+            self._set_phase()  # resumed within an epoch, which does not start again
             self._continue_schedules()
+            self._continue_batches()
 
     def on_validation_end(self) -> None:
         self.keep_frozen()
@@ -231,23 +247,37 @@ class Task(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        batches = self.trainer.fit_loop.epoch_loop.batch_idx + 1
-        scheduler.step_update(self._schedule_step(batches / max(1, int(self.trainer.num_training_batches))))
+        scheduler.step_update(self._schedule_step(self.trainer.fit_loop.epoch_loop.batch_idx + 1))
 
-    def _schedule_step(self, share_of_epoch: float) -> int:
+    def _schedule_step(self, batches: int) -> int:
+        """batches: of the epoch that are done."""
         if not self.progressive.grows_batches:
             return self.global_step
         # steps differ in their number of images: the fraction of the run counts
+        share_of_epoch = batches / max(1, int(self.trainer.num_training_batches))
         return round((self.current_epoch + share_of_epoch) * self._steps_an_epoch)
 
     def _continue_schedules(self) -> None:
         """The rates of a resumed run, which are those of the schedule over its new number of epochs."""
         for config, saved in zip(self.trainer.lr_scheduler_configs, self._saved_schedules, strict=False):
             scheduler: Any = config.scheduler
-            scheduler.step_update(self._schedule_step(0.0))
+            scheduler.step_update(self._schedule_step(self._batches_done()))
             before, after = saved.get("t_initial"), getattr(scheduler, "t_initial", None)
             if before != after:
                 print(f"the schedule of the learning rate has {after} steps instead of {before}", flush=True)
+
+    def _batches_done(self) -> int:
+        """Of the present epoch, when a run is resumed."""
+        fit = self.trainer.fit_loop
+        return fit.epoch_loop.batch_progress.current.ready if fit.restarted_mid_epoch else 0
+
+    def _continue_batches(self) -> None:
+        """Lightning builds the iterator, from which workers begin to read, before it knows the checkpoint's epoch."""
+        fit = self.trainer.fit_loop
+        for loader in fit._combined_loader.flattened:  # type: ignore[union-attr]
+            loader.batch_sampler.sampler.set_epoch(fit.epoch_progress.current.processed)
+            loader.batch_sampler.done = self._batches_done()
+        iter(fit._data_fetcher)  # type: ignore[arg-type]
 
 
 def set_dropout(model: nn.Module, rate: float) -> None:

@@ -14,6 +14,7 @@ from lightseg.errors import DataError, LightsegError, nearest
 from lightseg.task_specs import task_spec
 
 from .run.progressive import Progressive
+from .run.signals import ignore_in_worker
 
 
 class DataModule(pl.LightningDataModule):
@@ -172,5 +173,6 @@ def _one_thread(worker: int) -> None:
     """Workers use a single thread, so that they take no cores from the training step."""
     import cv2
 
+    ignore_in_worker()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

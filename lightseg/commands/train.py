@@ -48,11 +48,9 @@ def main(overrides: Sequence[str]) -> int:
     except LightsegError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(
-            "interrupted; finished epochs are saved (continue with resume=<run folder> or the same sweep)",
-            file=sys.stderr,
-        )
+    except KeyboardInterrupt as error:
+        again = "continue with resume=<run folder> or the same sweep"
+        print(str(error) or f"interrupted; finished epochs are saved ({again})", file=sys.stderr)
         return 130
     return 0
 

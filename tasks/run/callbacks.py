@@ -77,6 +77,7 @@ class RunProgress(ProgressBar):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._total = self._total_batches(trainer)
+        self._images, self._images_seconds = 0, 0.0
         self._start = self._last = time.perf_counter()
         if self._enabled and sys.stdout.isatty():
             self._bar = Progress(
@@ -91,10 +92,15 @@ class RunProgress(ProgressBar):
             )
             self._bar.start()
             done = trainer.current_epoch * int(trainer.num_training_batches)
+            done += (
+                trainer.fit_loop.epoch_loop.batch_progress.current.completed
+                if trainer.fit_loop.restarted_mid_epoch
+                else 0
+            )
             self._task = self._bar.add_task("train", total=self._total, completed=done, epoch="", figures="")
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self._images, self._images_seconds, self._losses = 0, 0.0, 0.0
+        self._images, self._images_seconds = 0, 0.0
         self._last = time.perf_counter()
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_index: int) -> None:

@@ -1,18 +1,21 @@
 """Checkpoints, written atomically: a file on the disk is always complete."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import ModelCheckpoint, WeightAveraging
 from torch import Tensor
 
 from lightseg.atomic_io import writing
 from lightseg.checkpoint import load_model
 from lightseg.compressed_file import is_compressed
 from lightseg.errors import LightsegError
+
+from .signals import Stopped, StopSignals
 
 
 class SaveError(LightsegError):
@@ -75,11 +78,95 @@ class RunCheckpoint(ModelCheckpoint):
         super().load_state_dict({**state_dict, **paths, "best_k_models": best, "dirpath": self.dirpath})
 
 
-def checkpoint_callbacks(folder: Path, monitor: str) -> list[ModelCheckpoint]:
-    """`best.ckpt`, written after an evaluation whose monitored metric is the best so far, and `last.ckpt`, after every
-    epoch. A run is resumed from `last.ckpt`."""
+class LastCheckpoint(RunCheckpoint):
+    """`last.ckpt`, after every epoch, and within an epoch where `trainer.max_steps`, `trainer.max_time` or a signal
+    ends the training. A run that is resumed from there takes the batches of the epoch that are left, and is equal to a
+    run that was not stopped.
+
+    Raises:
+        Stopped: once the checkpoint is written for a signal. One that arrives during an evaluation ends the evaluation,
+            which is repeated on resume; with several processes it is finished first.
+    """
+
+    def __init__(self, signals: StopSignals, **options: Any) -> None:
+        super().__init__(**options)
+        self.signals = signals
+        self._within_epoch = False  # a checkpoint was written within the epoch
+
+    @property
+    def state_key(self) -> str:
+        return super().state_key.replace(type(self).__qualname__, RunCheckpoint.__qualname__, 1)  # of older releases
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        self.signals.install()
+        self.signals.waits = True
+        self._within_epoch = False
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.signals.waits = False
+        super().on_train_end(trainer, pl_module)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self.signals.waits = False
+        super().on_exception(trainer, pl_module, exception)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        loop = trainer.fit_loop.epoch_loop
+        if loop._should_accumulate() or loop._num_ready_batches_reached():  # the end of the epoch saves
+            return
+        number = self._signal(trainer)
+        if number and loop._should_check_val_fx(trainer.fit_loop._data_fetcher):  # type: ignore[arg-type]
+            return  # Lightning would leave out that evaluation on resume
+        if number or trainer.should_stop or trainer.global_step == trainer.max_steps:
+            self._within_epoch = True
+            self._save(trainer)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if self._within_epoch:  # not where it was saved: Lightning logs the step after that
+            raise Stopped(self._signal(trainer) or signal.SIGTERM, trainer.global_step)
+
+    def on_validation_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        if self.signals.received is None or trainer.world_size > 1 or not self.signals.waits:
+            return
+        for callback in trainer.callbacks:
+            if isinstance(callback, WeightAveraging):
+                callback.on_validation_epoch_end(trainer, pl_module)  # the trained weights are back in the model
+        progress = trainer.fit_loop.epoch_loop.val_loop.batch_progress
+        for count in (progress.total, progress.current):  # as in the first batch of the evaluation
+            count.reset()
+            count.ready = count.started = 1  # type: ignore[attr-defined]
+        self._save(trainer)
+        raise Stopped(self.signals.received, trainer.global_step)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self._within_epoch:
+            super().on_train_epoch_end(trainer, pl_module)
+        if number := self._signal(trainer):
+            raise Stopped(number, trainer.global_step)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        trainer.save_checkpoint(Path(str(self.dirpath)) / f"{self.filename}{self.FILE_EXTENSION}")
+
+    def _signal(self, trainer: pl.Trainer) -> int | None:
+        """The signal that any process of the run has received."""
+        number = torch.tensor(self.signals.received or 0, device=trainer.strategy.root_device)
+        if trainer.world_size > 1:
+            torch.distributed.all_reduce(number, torch.distributed.ReduceOp.MAX)
+        return int(number) or None
+
+
+def checkpoint_callbacks(folder: Path, monitor: str, signals: StopSignals) -> list[ModelCheckpoint]:
+    """`best.ckpt`, written after an evaluation whose monitored metric is the best so far, and `last.ckpt`, from which a
+    run is resumed."""
     shared: dict[str, Any] = {"dirpath": folder / "checkpoints", "enable_version_counter": False}
     return [
         RunCheckpoint(filename="best", monitor=monitor, mode="max", save_on_train_epoch_end=False, **shared),
-        RunCheckpoint(filename="last", monitor=None, save_top_k=1, save_on_train_epoch_end=True, **shared),
+        LastCheckpoint(signals, filename="last", monitor=None, save_top_k=1, save_on_train_epoch_end=True, **shared),
     ]

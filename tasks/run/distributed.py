@@ -90,6 +90,11 @@ def current_run_folder() -> Path:
     return _folder
 
 
+def run_folder_or_none() -> Path | None:
+    """The run folder of the current run, or None before there is one."""
+    return _folder
+
+
 def forget_run_folder() -> None:
     """Forget the run folder, so that the next run of this process, or a process it starts, does not use it."""
     global _folder

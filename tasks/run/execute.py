@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.utilities.exceptions import SIGTERMException
-
 from lightseg.config.dmasking import is_search
 
 from . import distributed, run_folder
@@ -15,6 +13,7 @@ from .build import set_up
 from .evaluate import evaluate
 from .loggers import close
 from .record import summary, write_record
+from .signals import Stopped, StopSignals
 from .trainer import build_trainer, check_epochs, quiet, seed_everything
 
 
@@ -22,17 +21,33 @@ def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     """Data, task, fit, evaluate, record. Returns the record (empty in all processes but the first).
 
     Raises:
-        SystemExit: 143 after SIGTERM, once the step is done, so that a scheduler does not take the run for finished.
+        SystemExit: 143 after SIGTERM, 129 after SIGHUP, 138 after SIGUSR1, once the step is done and `last.ckpt` is
+            written.
+        KeyboardInterrupt: after Ctrl-C, likewise.
     """
-    try:
-        return _run(config, defaults)
-    except SIGTERMException:
-        folder = distributed.current_run_folder()
-        print(f"terminated; finished epochs are saved (continue with resume={folder})", file=sys.stderr, flush=True)
-        raise SystemExit(128 + signal.SIGTERM) from None
+    with StopSignals() as signals:
+        try:
+            return _run(config, defaults, signals)
+        except Stopped as stop:
+            line = _stopped_line(stop)
+            if stop.number == signal.SIGINT:
+                raise KeyboardInterrupt(line) from None
+            print(line, file=sys.stderr, flush=True)
+            raise SystemExit(128 + stop.number) from None
 
 
-def _run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+def _stopped_line(stop: Stopped) -> str:
+    folder = distributed.run_folder_or_none()
+    if folder is None:
+        return f"{stop.reason} before the run began"
+    if stop.saved is not None:
+        return f"{stop.reason}; saved at step {stop.saved} (continue with resume={folder})"
+    if run_folder.last_checkpoint(folder).is_file():
+        return f"{stop.reason}; finished epochs are saved (continue with resume={folder})"
+    return f"{stop.reason}; no step was saved in {folder}"
+
+
+def _run(config: dict[str, Any], defaults: dict[str, Any], signals: StopSignals) -> dict[str, Any]:
     started = time.time()
     distributed.check(config["trainer"])
     if config["resume"] is not None and distributed.rank() == 0:
@@ -49,12 +64,14 @@ def _run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     folder = distributed.agree(lambda: run_folder.run_folder(config))
     claimed = run_folder.claim(folder)  # until this function ends, also by an error
     run_folder.save_config(config, folder)
-    trainer = build_trainer(config, folder, task, data, search)
+    trainer = build_trainer(config, folder, task, data, signals, search)
 
     if trainer.is_global_zero:
         print(f"{task.describe()}\n{data.describe()}\nrun folder: {folder}", flush=True)
     if config["mode"] == "train":
         trainer.fit(task, datamodule=data, ckpt_path=folder / "checkpoints" / "last.ckpt" if config["resume"] else None)
+    if signals.received is not None:  # after the last step
+        raise Stopped(signals.received)
     if search is not None:
         search.finish(folder)  # task.model is then the net that the search chose
     evaluation = evaluate(trainer, task, data, config, folder)

@@ -82,28 +82,30 @@ class MetricsCSV(Logger):
             self._start, self._end = position, position + len(line)
         self._saved = True
 
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        self.save()
+
     def _write_anew(self) -> None:
         rows = {int(row["step"]): row for row in _read(self.path)} if self.path.is_file() else {}
         step = self._row["step"]
         rows[step] = {**rows.get(step, {}), **self._row}
         self._write([rows[step] for step in sorted(rows)])
-        last = max(rows)
-        self._row = {**rows[last], "step": last}
-        self._start = self._end - len(self._text([self._row]))
-        self._anew = False
 
     @rank_zero_only
     def _keep_rows_before(self, step: int) -> None:
         rows = [row for row in _read(self.path) if int(row["step"]) < step]
         self.columns = list(dict.fromkeys([*self.columns, *(name for row in rows for name in row)]))
         self._write(rows)
-        self._start, self._anew = self._end, False
 
     def _write(self, rows: list[Row]) -> None:
         content = ",".join(self.columns).encode() + b"\r\n" + self._text(rows)
         with writing(self.path) as file:
             file.write(content)
+        self._row = {**rows[-1], "step": int(rows[-1]["step"])} if rows else {}
         self._end = len(content)
+        self._start = self._end - len(self._text(rows[-1:]))
+        self._anew = False
 
     def _text(self, rows: list[Row]) -> bytes:
         text = io.StringIO()

@@ -18,10 +18,16 @@ from .checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from .loggers import build_loggers
 from .predictions import WritePredictions
 from .pruning import Pruning
+from .signals import StopSignals
 
 
 def build_trainer(
-    config: dict[str, Any], folder: Path, task: Task, data: DataModule, search: pl.Callback | None = None
+    config: dict[str, Any],
+    folder: Path,
+    task: Task,
+    data: DataModule,
+    signals: StopSignals,
+    search: pl.Callback | None = None,
 ) -> pl.Trainer:
     """Lightning's Trainer for a resolved configuration. search: the callback of a search within the run."""
     options = {key: value for key, value in config["trainer"].items() if key != "name"}
@@ -31,7 +37,7 @@ def build_trainer(
     callbacks += [
         RunProgress(task.monitor),
         SampleImages(folder / "images", config["logger"]["images"]),
-        *checkpoint_callbacks(folder, task.monitor),
+        *checkpoint_callbacks(folder, task.monitor, signals),
     ]
     if search is not None:
         callbacks.append(search)
@@ -66,7 +72,8 @@ def check_epochs(config: dict[str, Any]) -> None:
     epochs = config["trainer"].get("max_epochs")
     if not last.is_file() or epochs is None or epochs < 0:
         return
-    done = AtomicCheckpointIO().load_checkpoint(last)["epoch"] + 1
+    loops = AtomicCheckpointIO().load_checkpoint(last)["loops"]
+    done = loops["fit_loop"]["epoch_progress"]["current"]["processed"]
     if epochs < done:
         raise LightsegError(
             f"resume={config['resume']}: trainer.max_epochs={epochs} is less than the {done} epochs that the run has "
@@ -86,5 +93,5 @@ def quiet() -> None:
     )
     loading = "loading a checkpoint outside the 'fit' stage|smaller than the logging interval"
     # not every epoch validates; metrics synchronize themselves
-    figures = "could not find the monitored key|sync_dist=True"
+    figures = "ended before the epoch ended and your dataloader|could not find the monitored key|sync_dist=True"
     warnings.filterwarnings("ignore", f".*({hints}|{loading}|{figures}).*")

@@ -76,15 +76,22 @@ class EpochSampler(Sampler[tuple[int, ...]]):
 
 class PhaseBatches(Sampler[list[tuple[int, ...]]]):
     """Batches of an EpochSampler's keys, `size_of(phase)` of them each. The last batch is dropped if it is smaller,
-    because batch norm needs more than one or two images. The length is that of the sampler's epoch."""
+    because batch norm needs more than one or two images. The length is that of the sampler's epoch.
+
+    Attributes:
+        done: batches that the next iteration leaves out, of a run that is resumed within an epoch.
+    """
 
     def __init__(self, sampler: EpochSampler, size_of: Callable[[int], int]) -> None:
-        self.sampler, self.size_of = sampler, size_of
+        self.sampler, self.size_of, self.done = sampler, size_of, 0
 
     def __len__(self) -> int:
         return len(self.sampler) // self.size_of(self.sampler.phase)
 
     def __iter__(self) -> Iterator[list[tuple[int, ...]]]:
         size, keys = self.size_of(self.sampler.phase), iter(self.sampler)
-        for _ in range(len(self.sampler) // size):
-            yield [next(keys) for _ in range(size)]
+        done, self.done = self.done, 0
+        for number in range(len(self.sampler) // size):
+            batch = [next(keys) for _ in range(size)]
+            if number >= done:
+                yield batch

@@ -108,6 +108,12 @@ def test_a_warm_up_longer_than_the_run_an_unknown_optimizer(words, tmp_path, cap
     assert "class_weights" in refused(words("loss.class_weights=[1,2]"), capsys)
 
 
+def test_a_single_image_a_batch_that_batch_norm_cannot_take(cls_words, capsys):
+    assert "a batch of 1 image of 32x32 has just one: give data.batch_size=2" in refused(
+        cls_words("data.batch_size=1"), capsys
+    )
+
+
 def test_a_run_without_a_checkpoint_cannot_be_resumed(words, tmp_path, capsys):
     OmegaConf.save(compose(words()), tmp_path / "config.yaml")
     assert "no epoch was finished" in refused([f"resume={tmp_path}"], capsys)

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 
 from tasks.run.checkpoints import checkpoint_callbacks
+from tasks.run.signals import StopSignals
 from tests.conftest import only_run
 from tests.tasks.runs import run
 
@@ -33,7 +34,7 @@ def test_with_several_evaluations_an_epoch(words, tmp_path):
 
 def best_after(folder: Path, scores: list[float], state: dict | None = None) -> tuple[int, dict]:
     """The number of the evaluation that best.ckpt is of, and the callback's state. Only Lightning's trainer is real."""
-    (best, _), saved = checkpoint_callbacks(folder, "val/mIoU"), [-1]
+    (best, _), saved = checkpoint_callbacks(folder, "val/mIoU", StopSignals()), [-1]
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[best])
     if state is not None:
         best.load_state_dict(state)

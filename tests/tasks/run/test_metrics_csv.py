@@ -49,10 +49,11 @@ def test_a_resumed_run_keeps_the_rows_before_its_checkpoint(tmp_path):
         log(first, step, loss=step, acc=1)
     second = MetricsCSV(tmp_path / "metrics.csv", resume_step=10)
     assert [row["step"] for row in rows_of(tmp_path / "metrics.csv")] == ["0", "4", "9"]
+    log(second, 9, epoch=3)
     log(second, 14, loss=7.5)
     log(second, 19, loss=8, lr=0.5)
     assert rows_of(tmp_path / "metrics.csv")[2:] == [
-        {"step": "9", "loss": "9", "acc": "1"},
+        {"step": "9", "epoch": "3", "loss": "9", "acc": "1"},
         {"step": "14", "loss": "7.5"},
         {"step": "19", "loss": "8", "lr": "0.5"},
     ]
