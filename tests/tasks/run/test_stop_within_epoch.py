@@ -125,3 +125,14 @@ def test_accumulated_batches_are_finished_before_a_stop(words, tmp_path, monkeyp
     checkpoint = torch.load(only_run(tmp_path / "cut") / "checkpoints" / "last.ckpt", weights_only=True)
     assert checkpoint["global_step"] == 2
     assert checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["ready"] == 4
+
+
+@pytest.mark.slow
+def test_workers_of_a_resumed_run_read_its_epoch(words, tmp_path):
+    """Lightning lets them begin before it knows the epoch of the checkpoint."""
+    options = ["trainer.log_every_n_steps=1", "data.workers=2", "schedule.name=constant"]
+    run(words(*options, "trainer.max_epochs=3", f"runs_dir={tmp_path / 'long'}"))
+    run(words(*options, f"runs_dir={tmp_path / 'short'}"))
+    folder = only_run(tmp_path / "short")
+    assert main(["train", f"resume={folder}", "trainer.max_epochs=3"]) == 0
+    assert_equal_runs(only_run(tmp_path / "long"), folder)
