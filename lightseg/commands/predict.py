@@ -26,6 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-overlays", action="store_true", help="raw results only, no images")
     parser.add_argument("--frames", type=int, help="maximum per video or camera (default: all; Ctrl-C ends a camera)")
+    parser.add_argument(
+        "--explain", metavar="CLASS", help="also heat maps of the evidence for a class, a keypoint or all (checkpoints)"
+    )
+    parser.add_argument(
+        "--explain-layer", type=int, metavar="STAGE",
+        help="of the backbone, from 1, shallow to deep (default: all maps that the head reads)",
+    )  # fmt: skip
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps (default: the first GPU, or the CPU)")
 
 
@@ -46,6 +53,8 @@ def run(arguments: argparse.Namespace) -> None:
         persons=arguments.persons,
         overlays=not arguments.no_overlays,
         max_frames=arguments.frames,
+        explain=arguments.explain,
+        explain_layer=arguments.explain_layer,
         device=arguments.device,
         progress=True,
     )

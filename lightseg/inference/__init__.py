@@ -4,6 +4,7 @@
 - preprocess: an image as network input
 - runners: the network, of a checkpoint or of an exported file
 - pipelines: a single network, or person boxes (from a detector or a file) followed by a pose network
+- heat_map, explain: where a prediction's evidence lies in the image, and the sheets of `--explain`
 - overlays: images and videos with the predictions drawn in
 
 The result files of a task are described in its `TaskSpec`.

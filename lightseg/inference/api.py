@@ -12,6 +12,7 @@ import torch
 
 from lightseg.data.io.frame import Frame
 from lightseg.errors import LightsegError, one_line
+from lightseg.inference.explain import Explainer
 from lightseg.inference.media import Stream, Video, open_source, without_path
 from lightseg.inference.overlays import OverlayVideo, write_overlay
 from lightseg.inference.person_boxes import BoxFile
@@ -56,6 +57,8 @@ def predict(
     persons: str | Path | None = None,
     overlays: bool = True,
     max_frames: int | None = None,
+    explain: str | None = None,
+    explain_layer: int | None = None,
     device: str | None = None,
     progress: bool = False,
 ) -> Summary:
@@ -82,6 +85,10 @@ def predict(
             Entries that cannot be used are reported. Images without an entry are predicted without persons.
         overlays: also draw the predictions, which takes longer than a small network does.
         max_frames: limit for each video or camera. None: all frames.
+        explain: a class, a keypoint or `all`: also write explained/<name>.png, the evidence for it as a heat map
+            (`lightseg.inference.heat_map`). Checkpoints only.
+        explain_layer: the backbone's feature map that the evidence is of, from 1, shallow to deep. None: all maps that
+            the head reads.
         device: a torch device. None: the first GPU, or the CPU.
         progress: show a progress bar, and a line for each image with a defect, on stderr.
 
@@ -93,6 +100,8 @@ def predict(
         raise LightsegError(f"batch_size is {batch_size}: give 1 or more")
     if max_frames is not None and max_frames < 1:
         raise LightsegError(f"max_frames is {max_frames}: give 1 or more")
+    if explain is None and explain_layer is not None:
+        raise LightsegError("--explain-layer is for --explain CLASS: give that too")
     folder = Path(output)
     _check_output(folder, overwrite)
     media = open_source(source, leave_out=folder, max_frames=max_frames)
@@ -100,6 +109,9 @@ def predict(
     pipeline = open_pipeline(
         checkpoint, device, size=size, person_detector=person_detector, persons=box_file, score=score
     )
+    explainer = None
+    if explain is not None:
+        explainer = Explainer(pipeline.runner, explain, stage=explain_layer, score=score, where=checkpoint)
     box_file_note = None if box_file is None else box_file.check(media.file_names)
     summary = Summary(folder)
     started = time.monotonic()
@@ -113,7 +125,7 @@ def predict(
             if box_file_note:
                 summary.notes.append((str(persons), box_file_note))
                 bar.print(f"note: {persons}: {box_file_note}")
-            job = _Job(pipeline, results, folder, overlays, batch_size, summary, bar)
+            job = _Job(pipeline, results, folder, overlays, explainer, batch_size, summary, bar)
             try:
                 for stream in media.streams:
                     job.run(stream)
@@ -144,6 +156,7 @@ class _Job:
     results: Results
     folder: Path
     overlays: bool
+    explainer: Explainer | None
     batch_size: int | None
     summary: Summary
     bar: PredictionProgress
@@ -204,6 +217,7 @@ class _Job:
         if prediction is not None:
             self.results.add(frame, prediction)
             self.summary.done += 1
+            self._explain(frame, prediction)
             if frame.note:
                 self.summary.notes.append((frame.file_name, frame.note))
                 self.bar.print(f"note: {frame.file_name}: {frame.note}")
@@ -214,6 +228,15 @@ class _Job:
             write_overlay(self.folder, frame, image)
         else:
             video.add(image)
+
+    def _explain(self, frame: Frame, prediction: Any) -> None:
+        if self.explainer is None or frame.image is None:
+            return
+        note = self.explainer.write(
+            self.folder, frame, self.pipeline.inputs_of(frame.image, prediction), self.results
+        )  # fmt: skip
+        if note:
+            frame.note = "; ".join(filter(None, (frame.note, note)))
 
     def _fail(self, name: str, reason: str, frame: Frame | None = None) -> None:
         where = name if frame is None or frame.index is None else f"{name} frame {frame.index}"

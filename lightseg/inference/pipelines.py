@@ -43,6 +43,10 @@ class Pipeline(Protocol):
         are added to the frame's note."""
         ...
 
+    def inputs_of(self, image: np.ndarray, prediction: Any) -> list[np.ndarray]:
+        """uint8 [H, W, 3] and its prediction -> the inputs uint8 [h, w, 3] of `runner`'s network, best first."""
+        ...
+
 
 class SingleStage:
     """One network on the whole image."""
@@ -55,6 +59,9 @@ class SingleStage:
         sizes: list[Size] = [frame.image.shape[:2] for frame in frames if frame.image is not None]
         predictions = self.runner(inputs, sizes)
         return [self.preprocess.restore(prediction, size) for prediction, size in zip(predictions, sizes, strict=True)]
+
+    def inputs_of(self, image: np.ndarray, prediction: Any) -> list[np.ndarray]:
+        return [self.preprocess(image)]
 
 
 class TopDown:
@@ -78,6 +85,10 @@ class TopDown:
             if boxes.note:
                 frame.note = "; ".join(filter(None, (frame.note, boxes.note)))
         return predictions
+
+    def inputs_of(self, image: np.ndarray, prediction: dict[str, np.ndarray]) -> list[np.ndarray]:
+        best_first = np.argsort(-prediction["box_scores"], kind="stable")
+        return [self.crop.cut(image, box)[0] for box in prediction["boxes"][best_first]]
 
     def _poses(self, image: np.ndarray, persons: Boxes) -> dict[str, np.ndarray]:
         boxes, scores = persons.boxes, persons.scores

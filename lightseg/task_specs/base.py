@@ -145,6 +145,18 @@ class TaskSpec(ABC):
         image_size: (height, width) of the network's input. sizes: (height, width) of the original images.
         """
 
+    def explained_score(
+        self, head: nn.Module, outputs: Any, image_size: Size, label: int | None, score: float
+    ) -> Tensor | None:
+        """The score of a class, whose gradient by the feature maps says where its evidence lies.
+
+        outputs: the head's, for one image, with their graph. image_size: (height, width) of the network's input. label:
+        of the class; None: of everything that is predicted. score: minimum score of predictions that count.
+
+        Returns a scalar, or None where nothing of the class is predicted.
+        """
+        raise LightsegError(f"--explain is not for task {self.info.name}: leave it out")
+
     def predict_exported(
         self, outputs: Outputs, decoding: Mapping[str, Any], image_size: Size, sizes: Sequence[Size]
     ) -> list[Any]:

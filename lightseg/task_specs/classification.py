@@ -73,6 +73,12 @@ class ClassificationSpec(TaskSpec):
     def predict(self, head: Any, outputs: Tensor, image_size: Size, sizes: Sequence[Size]) -> list[np.ndarray]:
         return list(head.decode(outputs, image_size).cpu().numpy())
 
+    def explained_score(
+        self, head: Any, outputs: Tensor, image_size: Size, label: int | None, score: float
+    ) -> Tensor | None:
+        """The logit of the class, or of the most likely class."""
+        return outputs[0].max() if label is None else outputs[0, label]
+
     def results(self, folder: Path, contract: InputContract, score: float) -> Results:
         return ClassResults(folder, class_names(contract))
 

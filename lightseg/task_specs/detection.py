@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from lightseg.boxes import decode as decode_boxes
 from lightseg.data.collate import collate_detection
 from lightseg.data.datasets.coco import bright_palette, check_same_categories
 from lightseg.data.io.frame import Frame
@@ -83,6 +86,24 @@ class DetectionSpec(TaskSpec):
     def predict(self, head: Any, outputs: Any, image_size: Size, sizes: Sequence[Size]) -> list[dict[str, np.ndarray]]:
         decoded = head.decode(outputs, image_size)
         return [{key: value.cpu().numpy() for key, value in image.items()} for image in decoded]
+
+    def explained_score(
+        self, head: Any, outputs: Any, image_size: Size, label: int | None, score: float
+    ) -> Tensor | None:
+        """The sum of the log odds of the class's boxes from `score` on: a gradient of scores fades towards 1."""
+        logits = outputs["class_logits"][0].float()
+        boxes = decode_boxes(outputs["box_deltas"][0].detach().float(), outputs["default_boxes"])
+        boxes = boxes.clamp(min=0).minimum(boxes.new_tensor(image_size[::-1] * 2))
+        scores = logits.detach().softmax(1)[:, 1:]
+        (kept,) = head.decode({key: value.detach() for key, value in outputs.items()}, image_size)
+        total = []
+        for box, kind, value in zip(kept["boxes"], kept["labels"].tolist(), kept["scores"], strict=True):
+            if value >= score and label in (None, kind):
+                distance = (boxes - box).abs().amax(1) + (scores[:, kind] - value).abs()  # of the box itself: 0
+                row = logits[distance.argmin()]
+                others = torch.cat([row[: kind + 1], row[kind + 2 :]])
+                total.append(row[kind + 1] - others.logsumexp(0))
+        return torch.stack(total).sum() if total else None
 
     def results(self, folder: Path, contract: InputContract, score: float) -> Results:
         return BoxResults(folder, class_names(contract), contract.palette, score)

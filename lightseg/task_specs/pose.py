@@ -12,6 +12,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
 from lightseg.data.collate import collate_pose
 from lightseg.data.datasets.coco_keypoints import check_same_skeletons
@@ -87,6 +89,14 @@ class PoseSpec(TaskSpec):
     def predict(self, head: Any, outputs: Any, image_size: Size, sizes: Sequence[Size]) -> list[dict[str, np.ndarray]]:
         decoded = {key: value.cpu().numpy() for key, value in head.decode(outputs, image_size).items()}
         return [{key: value[i] for key, value in decoded.items()} for i in range(len(sizes))]
+
+    def explained_score(
+        self, head: Any, outputs: Any, image_size: Size, label: int | None, score: float
+    ) -> Tensor | None:
+        """The highest value of the keypoint's heatmap, or of SimCC's bins along x and y; the sum over all keypoints."""
+        maps = [outputs] if isinstance(outputs, Tensor) else [outputs["x"], outputs["y"]]
+        peaks = torch.stack([m[0].flatten(1).amax(1) for m in maps]).sum(0)
+        return peaks.sum() if label is None else peaks[label]
 
     def results(self, folder: Path, contract: InputContract, score: float) -> Results:
         assert contract.skeleton is not None

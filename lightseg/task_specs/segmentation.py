@@ -69,6 +69,14 @@ class SegmentationSpec(TaskSpec):
         masks = (head.decode(outputs[i : i + 1], size)[0] for i, size in enumerate(sizes))
         return [mask.to(torch.int16).cpu().numpy() for mask in masks]
 
+    def explained_score(
+        self, head: Any, outputs: Tensor, image_size: Size, label: int | None, score: float
+    ) -> Tensor | None:
+        """The sum of the class's logits over the pixels that are predicted as that class."""
+        highest, ids = upsample(outputs.float(), image_size).max(1)
+        of_class = torch.ones_like(ids, dtype=torch.bool) if label is None else ids == label
+        return highest[of_class].sum() if of_class.any() else None
+
     def predict_exported(
         self, outputs: Outputs, decoding: Mapping[str, Any], image_size: Size, sizes: Sequence[Size]
     ) -> list[np.ndarray]:
