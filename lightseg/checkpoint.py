@@ -60,7 +60,7 @@ def read_checkpoint(checkpoint: str | Path) -> Checkpoint:
     """Spec and weights of a run's checkpoint or of a compressed file. Raises LightsegError as `load_model`."""
     path = Path(checkpoint)
     if not path.is_file():
-        raise LightsegError(f"{path}: no such checkpoint")
+        raise LightsegError(f"{path}: no such checkpoint: give <run folder>/checkpoints/best.ckpt")
     if is_compressed(path):
         compressed = read_compressed(path)
         return Checkpoint(path, upgrade_spec(compressed.spec, path), compressed)

@@ -43,8 +43,11 @@ class PoseTask(Task):
                     f"schedule.image_size={config['schedule']['image_size']} null"
                 )
         sigmas = config["loss"]["sigmas"]
-        if sigmas is not None and len(sigmas) != dataset.num_classes:
-            raise LightsegError(f"loss.sigmas has {len(sigmas)} numbers, but there are {dataset.num_classes} keypoints")
+        count = dataset.num_classes
+        if sigmas is not None and len(sigmas) != count:
+            raise LightsegError(
+                f"loss.sigmas has {len(sigmas)} numbers, but there are {count} keypoints: give one a keypoint"
+            )
         return {"head": head, "skeleton": dataset.skeleton.plain()}
 
     def __init__(self, model: dict[str, Any], *args: Any, dataset: Any, data: dict[str, Any], **options: Any) -> None:

@@ -161,7 +161,9 @@ def _sigmas(value: Any, names: Sequence[str]) -> tuple[float, ...]:
         sigmas = [value.get(name, _coco_sigma(name) or DEFAULT_SIGMA) for name in names]
     elif isinstance(value, list | tuple):
         if len(value) != len(names):
-            raise LightsegError(f"skeleton.sigmas has {len(value)} numbers, but there are {len(names)} keypoints")
+            raise LightsegError(
+                f"skeleton.sigmas has {len(value)} numbers, but there are {len(names)} keypoints: give one a keypoint"
+            )
         sigmas = list(value)
     else:
         raise LightsegError(f"skeleton.sigmas is {value!r}: give one number a keypoint, or name: number")

@@ -78,5 +78,5 @@ def open_exported(path: str | Path, *, threads: int | None = None) -> Runner:
     if path.suffix not in endings:
         raise LightsegError(f"{path} is no exported file that can be opened: its name ends in {', '.join(endings)}")
     if not path.is_file():
-        raise LightsegError(f"{path}: no such file")
+        raise LightsegError(f"{path}: no such file; give a file of lightseg export")
     return format_module(endings[path.suffix]).Runner(path, threads=threads)

@@ -73,7 +73,8 @@ class SegmentationLoss(nn.Module):
     def _check(self, logits: Tensor, masks: Tensor) -> None:
         classes = logits.shape[1]
         if self.class_weights is not None and self.class_weights.shape != (classes,):
-            raise LightsegError(f"class_weights has {self.class_weights.numel()} values for {classes} classes")
+            values = self.class_weights.numel()
+            raise LightsegError(f"class_weights has {values} values for {classes} classes: give one a class")
         if masks.device.type != "cpu":  # reading a value would stall an accelerator, which raises an error itself
             return
         smallest, largest = map(int, masks.masked_fill(masks == self.ignore_index, 0).aminmax())

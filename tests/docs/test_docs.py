@@ -14,7 +14,8 @@ from lightseg.config.sweep import read_sweep
 
 ROOT = Path(__file__).parents[2]
 OWN_DATA = (ROOT / "docs" / "own_data.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+QUOTES = "errors.md"  # its commands are parts of messages
+PAGES = [ROOT / "README.md", *sorted(page for page in (ROOT / "docs").glob("*.md") if page.name != QUOTES)]
 
 
 def commands(page: Path) -> list[str]:

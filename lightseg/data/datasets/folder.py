@@ -52,7 +52,7 @@ class SegmentationFolder(SegmentationDataset):
         class_names, table = class_table(classes, ignore)
         for key, value in (("palette", palette), ("colors", colors)):
             if value is not None and len(value) != len(class_names):
-                raise LightsegError(f"{key} holds {len(value)} colors for {len(class_names)} classes")
+                raise LightsegError(f"{key} holds {len(value)} colors for {len(class_names)} classes: give one a class")
         self.colors = None if colors is None else _pack(np.array(colors, np.uint8))
         folder = find_folder(Path(root) / images, "the images of the split")
         pairs = _pairs(folder, image_end, None if labels is None else Path(root) / labels, label_end)
