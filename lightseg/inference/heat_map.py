@@ -60,8 +60,10 @@ def heat_map(
         (prediction,) = task.predict(model.head, _detached(outputs), size, [size])
         if gradients is None:
             return None, prediction
-        read = [(m.detach().float(), g.float()) for m, g in zip(maps, gradients, strict=True) if g is not None]
-        return _heat(read, size, stage is not None), prediction
+        pairs = [(m.detach().float(), g.float()) for m, g in zip(maps, gradients, strict=True) if g is not None]
+        if _channels_last(model):
+            pairs = [(m.permute(0, 3, 1, 2), g.permute(0, 3, 1, 2)) for m, g in pairs]
+        return _heat(pairs, size, stage is not None), prediction
 
 
 def _run(model: Model, x: Tensor, size: Size, stage: int | None) -> tuple[list[Tensor], Any]:
@@ -80,31 +82,32 @@ def _run(model: Model, x: Tensor, size: Size, stage: int | None) -> tuple[list[T
 
 
 def _parts(model: Model) -> tuple[Callable[[Tensor], list[Tensor]], Callable[[list[Tensor]], list[Tensor]]]:
-    """The backbone up to its maps [B, C, h, w], and from the maps to what the head takes."""
-    backbone = model.backbone
-    if not isinstance(backbone, Classifier):
-        return backbone, lambda maps: maps
-    net: Any = backbone.net  # timm's: the last map, and the published classifier on it
-    if getattr(net, "output_fmt", "NCHW") == "NHWC":
-        return (
-            lambda x: [net.forward_features(x).permute(0, 3, 1, 2)],
-            lambda maps: [net.forward_head(maps[0].permute(0, 2, 3, 1))],
-        )
-    return lambda x: [net.forward_features(x)], lambda maps: [net.forward_head(maps[0])]
+    """The net up to its maps, as its layers pass them on, and from the maps to what the head takes."""
+    net: Any = model.backbone.net
+    if isinstance(model.backbone, Classifier):  # timm's: the last map, and the published classifier on it
+        return lambda x: [net.forward_features(x)], lambda maps: [net.forward_head(maps[0])]
+    if _channels_last(model):
+        return lambda x: list(net(x)), lambda maps: [m.permute(0, 3, 1, 2) for m in maps]
+    return model.backbone, lambda maps: maps
 
 
-def _heat(read: list[tuple[Tensor, Tensor]], size: Size, own_cells: bool) -> np.ndarray:
+def _channels_last(model: Model) -> bool:
+    """Whether the net's maps are [B, h, w, C], as those of timm's Swin."""
+    return getattr(model.backbone.net, "output_fmt", "NCHW") == "NHWC"
+
+
+def _heat(pairs: list[tuple[Tensor, Tensor]], size: Size, own_cells: bool) -> np.ndarray:
     """(map, gradient) pairs [1, C, h, w] -> heat [H, W]."""
     grid = (-(-size[0] // CELL), -(-size[1] // CELL))
-    total = torch.zeros((), device=read[0][0].device)
-    for values, gradient in read:
+    total = torch.zeros((), device=pairs[0][0].device)
+    for values, gradient in pairs:
         share = (values * gradient).sum(1, keepdim=True) * (values.shape[2] * values.shape[3])  # a share of area
         if not own_cells:
             coarser = values.shape[2] >= grid[0] and values.shape[3] >= grid[1]
             share = F.interpolate(share, grid, mode="area") if coarser else _smooth(share, grid)
         total = total + share
     heat = _smooth(total.clamp(min=0), size)[0, 0]
-    return (heat / heat.max().clamp(min=1e-12)).cpu().numpy()
+    return (heat / heat.max().clamp(min=torch.finfo(heat.dtype).tiny)).cpu().numpy()
 
 
 def _smooth(x: Tensor, size: Size) -> Tensor:

@@ -19,7 +19,7 @@ from lightseg.heads.ssdlite import SSDLite
 from lightseg.inference.api import predict
 from lightseg.inference.heat_map import heat_map
 from lightseg.input_contract import InputContract
-from lightseg.model import Model
+from lightseg.model import Model, create_model
 from lightseg.task_specs import task_spec
 from tests.toy_task.spec import INFO, DepthSpec
 
@@ -35,6 +35,7 @@ class Colours(nn.Module):
 
     name = "colours"
     stages = tuple(Stage(3, stride) for stride in (4, 8, 16, 32))
+    net = nn.Identity()
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = [avg_pool2d(x, 4)]
@@ -145,11 +146,30 @@ def test_the_heat_of_a_colour_lies_in_its_corner(kind, corners):
         assert min(heat[RED].mean(), heat[GREEN].mean()) > 5 * heat[np.s_[48:80, 48:80]].mean()
 
 
+@pytest.mark.parametrize("kind", ["det", "pose"])
+def test_a_box_and_a_keypoint_have_no_heat_of_what_looks_like_them(kind, corners):
+    """Averaged over the map, as in Grad-CAM, the gradient of the bright square would mark the dim square too."""
+    image = corners.copy()
+    image[GREEN] = (80, 0, 0)
+    heat, _ = heat_map(*build(kind), image, 0, score=0.9)
+    assert heat is not None and heat[RED].max() == pytest.approx(1) and heat[GREEN].max() < 0.01
+
+
 def test_what_is_not_predicted_has_no_heat(corners):
     for kind in ("seg", "det"):
         heat, prediction = heat_map(*build(kind), corners, 2)
         assert heat is None and prediction is not None
     assert not heat_map(*build("cls"), corners, 2)[0].any()
+
+
+@pytest.mark.slow
+def test_maps_with_channels_last_count_on_the_way_to_later_ones():
+    """timm's Swin passes [B, h, w, C] on, and the pyramid hands its head [B, C, h, w]."""
+    torch.manual_seed(1)
+    model = create_model("swin_tiny_patch4_window7_224", "cls", 3, head={"name": "linear"}).eval()
+    image = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
+    heat, _ = heat_map(model, task_spec("cls"), image, 0, stage=2)
+    assert heat is not None and heat.shape == (224, 224) and heat.max() == pytest.approx(1)
 
 
 def test_of_average_pooling_and_a_linear_layer_it_is_the_class_activation_map():
