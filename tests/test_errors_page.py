@@ -58,7 +58,11 @@ def test_messages_are_read_from_the_code(tmp_path):
 
 
 def test_causes_and_cures_are_the_parts_of_a_message():
-    assert advice("seed is <seed>: give 1 or more") == ("`seed is <seed>`.", "`give 1 or more`.")
+    assert advice("<path> has <n> colors; give one a class") == ("`<path> has <n> colors`.", "`give one a class`.")
+    assert advice("data.seed=<seed>: give 1 or more") == (
+        "The value of `data.seed` cannot be used.",
+        "`give 1 or more`.",
+    )
     assert advice("head.name=<name>: <nearest names>") is not None
     assert advice("<path>: the file is empty") is None and rule("<path>: the file is empty") is None
     assert rule("<where>: stride must be 1 or 2, not <stride>") == (

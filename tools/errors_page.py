@@ -46,6 +46,7 @@ RULE = re.compile(
     r"(?P<cause>(?:.*: )?(?P<subject>[^:]*?)) (?P<rule>(?:must|should) (?:be|have|say|hold|differ)\b.*?)"
     r"(?:, (?:not |got )(?P<value>.*))?"
 )
+VALUE = re.compile(r"(?:[\w.]+: )?(\S+)(?:=| is )<[^<>]*>:")  # a cause that only repeats what was typed
 PART = re.compile(r"(?<=[:;.]) ")
 
 
@@ -84,7 +85,9 @@ def advice(text: str) -> tuple[str, str] | None:
     """Cause and cure of a message whose end says what to do, or None."""
     parts = PART.split(text)
     for number in range(1, len(parts)):
-        cause, cure = _quote(" ".join(parts[:number])), " ".join(parts[number:])
+        said, cure = " ".join(parts[:number]), " ".join(parts[number:])
+        value = VALUE.fullmatch(said)
+        cause = f"The value of `{value[1]}` cannot be used." if value else _quote(said)
         if NAMES.match(cure):
             return "That name or value is none of the choices.", f"Take one that the line offers: {_quote(cure)}"
         if CURE.match(cure):
