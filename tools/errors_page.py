@@ -30,8 +30,9 @@ A traceback is not here: it is a bug of lightseg, or comes from another program.
 """
 # The first words of the part of a message that says what to do,
 CURE = re.compile(
-    r"(?:choose|give|take|leave|use|set|start|run|make|remove|delete|move|add|check|export|write|put|quote|end it|lower"
-    r"|save|copy|unset|try|train it|wait|see|to zoom|profile one|in Python call|pip install|with udp leave)\b"
+    r"(?:choose|give|take|leave|use|set|start|run|make|remove|delete|move|add|check|export|write|put|quote|end it"
+    r"|lower|raise|save|copy|restore|unset|try|train it|wait|see|to zoom|profile one|in Python call|pip install"
+    r"|with udp leave)\b"
     r"|resume=<\w+> |launcher=local runs\b",
     re.IGNORECASE,
 )
