@@ -8,13 +8,13 @@ import pytorch_lightning as pl
 import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from lightseg.catalog.tasks import get_task
 from lightseg.cpu_training import optimize_for_cpu
 from lightseg.errors import LightsegError
 from lightseg.model import create_model
 
+from .run.freezing import Freezing
 from .run.optimization import SCHEDULE, build_optimizer, build_schedule, rates_of
 from .run.progressive import Progressive
 
@@ -32,7 +32,7 @@ class Task(pl.LightningModule):
         model: the arguments of `lightseg.model.create_model`.
         optimizer, schedule: the groups of configs/train.yaml.
         progressive: the phases of the run.
-        freeze_bn: keep statistics and affine weights of the backbone's batch-norm layers as they were loaded.
+        freeze, freeze_bn: the parts that are not trained, see `Freezing`.
         channels_last: NHWC memory format.
     """
 
@@ -49,6 +49,7 @@ class Task(pl.LightningModule):
         schedule: dict[str, Any],
         *,
         progressive: Progressive,
+        freeze: Any = None,
         freeze_bn: bool = False,
         channels_last: bool = True,
     ) -> None:
@@ -60,13 +61,17 @@ class Task(pl.LightningModule):
         self.monitor = get_task(model["task"]).monitor  # chooses the best checkpoint
         # the spec does not contain `pretrained`: a checkpoint has its weights
         self.save_hyperparameters(
-            {"model": self.model.spec, "optimizer": optimizer, "schedule": schedule, "freeze_bn": freeze_bn}
+            {
+                "model": self.model.spec,
+                "optimizer": optimizer,
+                "schedule": schedule,
+                "freeze": freeze,
+                "freeze_bn": freeze_bn,
+            }
         )
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
-        self.frozen = [layer for layer in self.model.backbone.modules() if freeze_bn and isinstance(layer, _BatchNorm)]
-        for layer in self.frozen:  # here, because DistributedDataParallel registers parameters that require gradients
-            layer.requires_grad_(False)
+        self.freezing = Freezing(self.model, freeze, freeze_bn)
         self.optimizer_options, self.schedule_options = optimizer, schedule
         self.progressive = progressive
         self.scheduled: dict[str, float] = {}  # values of this phase
@@ -193,6 +198,11 @@ class Task(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self._set_phase()
+        self.freezing.set_norms(self.current_epoch)
+        for part in self.freezing.ends_at(self.current_epoch):
+            rates = ", ".join(f"{name} {rate:.2g}" for name, rate in rates_of(self.trainer.optimizers[0]).items())
+            if self.global_rank == 0:
+                print(f"epoch {self.current_epoch + 1}: {part} is trained from here on ({rates})", flush=True)
 
     def _set_phase(self) -> None:
         self.scheduled = self.progressive.at(self.progressive.phase(self.current_epoch))
@@ -214,19 +224,14 @@ class Task(pl.LightningModule):
             optimize_for_cpu(self.model)
 
     def on_train_start(self) -> None:
-        self.keep_frozen()
+        self.freezing.set_norms(self.current_epoch)
         if self.global_step:
             self._set_phase()  # resumed within an epoch, which does not start again
             self._continue_schedules()
             self._continue_batches()
 
-    def on_validation_end(self) -> None:
-        self.keep_frozen()
-
-    def keep_frozen(self) -> None:
-        """Evaluation mode for the frozen layers: Lightning restores the mode of each module after an evaluation."""
-        for layer in self.frozen:
-            layer.eval()
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        self.freezing.drop_gradients(self.current_epoch)
 
     # -- optimizer ---------------------------------------------------------------------------------------------------
 

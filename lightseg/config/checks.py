@@ -14,6 +14,7 @@ from lightseg.catalog.spaces import shipped
 from lightseg.catalog.tasks import TASKS, TaskInfo, formats, get_task
 from lightseg.config.dmasking import check_dmasking, is_search
 from lightseg.config.extra import check_extra
+from lightseg.config.freeze import read_freeze
 from lightseg.errors import LightsegError, nearest
 
 CHOICES: dict[str, tuple[Any, ...]] = {  # keys with a fixed list of values
@@ -36,6 +37,9 @@ def check(config: DictConfig, default_data: str) -> None:
         value = OmegaConf.select(config, key)
         if value is not None and value not in allowed:
             raise LightsegError(f"{key}={value}: choose from {', '.join(map(str, allowed))}")
+    parts = read_freeze(OmegaConf.to_container(config).get("freeze"))  # type: ignore[union-attr]
+    if parts and is_search(config):
+        raise LightsegError("freeze is not for search=dmasking: leave it null")
     if is_search(config):
         check_dmasking(config)
     elif config.backbone is not None:  # None: that of `ckpt`
