@@ -87,8 +87,8 @@ def _stage(backbone: nn.Module, part: str) -> Iterator[nn.Parameter]:
     """The parameters that a feature map depends on."""
     number, count = int(part.removeprefix("stage")), len(backbone.stages)  # type: ignore[arg-type]
     if not isinstance(backbone, FeaturePyramid) or not 1 <= number <= count:
-        stages = f"stage1 to stage{count}" if isinstance(backbone, FeaturePyramid) else "no stages, but modules by name"
-        raise LightsegError(f"freeze={part}: backbone={backbone.name} has {stages}")
+        choices = f"stage1 to stage{count}" if isinstance(backbone, FeaturePyramid) else "a module's name"
+        raise LightsegError(f"freeze={part}: backbone={backbone.name} has no such stage, give {choices}")
     net: Any = backbone.net
     was_training = [(module, module.training) for module in backbone.modules()]
     parameters = list(backbone.parameters())
