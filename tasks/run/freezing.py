@@ -88,7 +88,7 @@ def _stage(backbone: nn.Module, part: str) -> Iterator[nn.Parameter]:
     number, count = int(part.removeprefix("stage")), len(backbone.stages)  # type: ignore[arg-type]
     if not isinstance(backbone, FeaturePyramid) or not 1 <= number <= count:
         choices = f"stage1 to stage{count}" if isinstance(backbone, FeaturePyramid) else "a module's name"
-        raise LightsegError(f"freeze={part}: backbone={backbone.name} has no such stage, give {choices}")
+        raise LightsegError(f"freeze={part}: backbone={backbone.name} has no such stage: give {choices}")
     net: Any = backbone.net
     was_training = [(module, module.training) for module in backbone.modules()]
     parameters = list(backbone.parameters())

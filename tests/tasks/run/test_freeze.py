@@ -54,7 +54,7 @@ def test_the_head_of_a_classifier_is_its_last_layer():
     ("freeze", "message"),
     [
         ({"bakbone": 1}, "did you mean backbone"),
-        ({"stage9": 1}, "has no such stage, give stage1 to stage"),
+        ({"stage9": 1}, "has no such stage: give stage1 to stage"),
         (["backbone", "head"], "leaves nothing to train"),
         ({"backbone": 2, "head": 1}, "leaves nothing to train"),
     ],
