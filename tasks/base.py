@@ -32,6 +32,8 @@ class Task(pl.LightningModule):
         model: the arguments of `lightseg.model.create_model`.
         optimizer, schedule: the groups of configs/train.yaml.
         progressive: the phases of the run.
+        resume_schedule: of a resumed run with more epochs: "extend" follows the longer schedule from where it is,
+            "restart" begins a schedule of the epochs that are left.
         freeze, freeze_bn: the parts that are not trained, see `Freezing`.
         channels_last: NHWC memory format.
     """
@@ -49,6 +51,7 @@ class Task(pl.LightningModule):
         schedule: dict[str, Any],
         *,
         progressive: Progressive,
+        resume_schedule: str = "extend",
         freeze: Any = None,
         freeze_bn: bool = False,
         channels_last: bool = True,
@@ -74,6 +77,8 @@ class Task(pl.LightningModule):
         self.freezing = Freezing(self.model, freeze, freeze_bn)
         self.optimizer_options, self.schedule_options = optimizer, schedule
         self.progressive = progressive
+        self.resume_schedule = resume_schedule
+        self.schedule_start = 0  # optimizer step at which the schedule began
         self.scheduled: dict[str, float] = {}  # values of this phase
         self.flip, self.scales = False, [1.0]
         self.evaluated = 0  # samples of the final evaluation, in this process
@@ -187,12 +192,17 @@ class Task(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["wall_s"] = self.wall_before + time.monotonic() - self._started
+        checkpoint["schedule"] = {"start": self.schedule_start, "epochs": self.trainer.max_epochs}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.wall_before = checkpoint.get("wall_s", 0.0)
         # not restored: the rate follows from the step and the configuration, whose number of epochs may have changed
         self._saved_schedules = checkpoint.get("lr_schedulers", [])
         checkpoint["lr_schedulers"] = []
+        schedule = checkpoint.get("schedule", {})
+        extended = schedule.get("epochs") != self.trainer.max_epochs
+        restarts = self.resume_schedule == "restart" and extended
+        self.schedule_start = checkpoint["global_step"] if restarts else schedule.get("start", 0)
 
     # -- phases of the run -------------------------------------------------------------------------------------------
 
@@ -246,6 +256,7 @@ class Task(pl.LightningModule):
             self._steps_an_epoch = len(data.dataset("train")) // data.options["batch_size"]
             steps = self._steps_an_epoch * int(self.trainer.max_epochs or 1)
         options = {key: value for key, value in self.schedule_options.items() if key in SCHEDULE}
+        steps -= self.schedule_start
         scheduler = build_schedule(optimizer, steps, epochs=self.trainer.max_epochs or 1, **options)
         if scheduler is None:
             return optimizer
@@ -257,7 +268,7 @@ class Task(pl.LightningModule):
     def _schedule_step(self, batches: int) -> int:
         """batches: of the epoch that are done."""
         if not self.progressive.grows_batches:
-            return self.global_step
+            return self.global_step - self.schedule_start
         # steps differ in their number of images: the fraction of the run counts
         share_of_epoch = batches / max(1, int(self.trainer.num_training_batches))
         return round((self.current_epoch + share_of_epoch) * self._steps_an_epoch)
@@ -269,7 +280,8 @@ class Task(pl.LightningModule):
             scheduler.step_update(self._schedule_step(self._batches_done()))
             before, after = saved.get("t_initial"), getattr(scheduler, "t_initial", None)
             if before != after:
-                print(f"the schedule of the learning rate has {after} steps instead of {before}", flush=True)
+                begins = f", from step {self.schedule_start} on" if self.schedule_start else ""
+                print(f"the schedule of the learning rate has {after} steps instead of {before}{begins}", flush=True)
 
     def _batches_done(self) -> int:
         """Of the present epoch, when a run is resumed."""

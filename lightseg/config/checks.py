@@ -19,6 +19,7 @@ from lightseg.errors import LightsegError, nearest
 
 CHOICES: dict[str, tuple[Any, ...]] = {  # keys with a fixed list of values
     "mode": ("train", "test"),
+    "resume_schedule": ("extend", "restart"),
     "output_stride": (8, 16, 32),
     "input_format": ("bgr255",),
     "schedule.name": SCHEDULES,
@@ -37,6 +38,10 @@ def check(config: DictConfig, default_data: str) -> None:
         value = OmegaConf.select(config, key)
         if value is not None and value not in allowed:
             raise LightsegError(f"{key}={value}: choose from {', '.join(map(str, allowed))}")
+    if OmegaConf.select(config, "resume_schedule") == "restart" and config.schedule.get("images_per_step"):
+        raise LightsegError(
+            "resume_schedule=restart is not for schedule.images_per_step=true: give resume_schedule=extend"
+        )
     parts = read_freeze(OmegaConf.to_container(config).get("freeze"))  # type: ignore[union-attr]
     if parts and is_search(config):
         raise LightsegError("freeze is not for search=dmasking: leave it null")

@@ -14,7 +14,7 @@ from .evaluate import evaluate
 from .loggers import close
 from .record import summary, write_record
 from .signals import Stopped, StopSignals
-from .trainer import build_trainer, check_epochs, quiet, seed_everything
+from .trainer import build_trainer, check_resumed, quiet, seed_everything
 
 
 def run(config: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def _run(config: dict[str, Any], defaults: dict[str, Any], signals: StopSignals)
     distributed.check(config["trainer"])
     if config["resume"] is not None and distributed.rank() == 0:
         run_folder.refuse_running(Path(config["resume"]))
-        check_epochs(config)
+        check_resumed(config)
     quiet()
     seed_everything(config["seed"])
     config, data, task = set_up(config)

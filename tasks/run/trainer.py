@@ -20,6 +20,8 @@ from .predictions import WritePredictions
 from .pruning import Pruning
 from .signals import StopSignals
 
+OF_A_TRAINING = {"epoch", "global_step", "hyper_parameters", "loops", "optimizer_states", "state_dict"}
+
 
 def build_trainer(
     config: dict[str, Any],
@@ -66,15 +68,21 @@ def build_trainer(
         raise LightsegError(f"trainer: {' '.join(str(error).split())}") from error
 
 
-def check_epochs(config: dict[str, Any]) -> None:
-    """Raise LightsegError if the run that is resumed has finished more epochs than `trainer.max_epochs`."""
+def check_resumed(config: dict[str, Any]) -> None:
+    """Raise LightsegError if `last.ckpt` of the run that is resumed is no checkpoint of a training, or if the run has
+    finished more epochs than `trainer.max_epochs`."""
     last = Path(str(config["resume"])) / "checkpoints" / "last.ckpt"
-    epochs = config["trainer"].get("max_epochs")
-    if not last.is_file() or epochs is None or epochs < 0:
+    if not last.is_file():  # `run_folder` says so
         return
-    loops = AtomicCheckpointIO().load_checkpoint(last)["loops"]
-    done = loops["fit_loop"]["epoch_progress"]["current"]["processed"]
-    if epochs < done:
+    checkpoint = AtomicCheckpointIO().load_checkpoint(last)
+    if lacking := OF_A_TRAINING - set(checkpoint if isinstance(checkpoint, dict) else ()):
+        raise LightsegError(
+            f"{last} is not of a training that can be resumed, as it lacks {', '.join(sorted(lacking))}: put the run's "
+            "own file back, or start a new run with pretrained=<this file>"
+        )
+    done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    epochs = config["trainer"].get("max_epochs")
+    if epochs is not None and 0 <= epochs < done:
         raise LightsegError(
             f"resume={config['resume']}: trainer.max_epochs={epochs} is less than the {done} epochs that the run has "
             "finished"

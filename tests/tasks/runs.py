@@ -13,6 +13,7 @@ import torch
 
 import train
 from lightseg.cli import main as lightseg
+from tasks.base import Task
 from tests.conftest import only_run
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +44,19 @@ def killed_and_resumed(words: list[str]) -> dict:
     assert not (folder / "record.json").exists()  # killed before its end, or this test would show nothing
     assert train.main([f"resume={folder}"]) == 0
     return json.loads((folder / "record.json").read_text())
+
+
+def signal_at(monkeypatch, method: str, call: int, number: int) -> None:
+    """Send the process a signal in the call (from 1) of a method of Task. The method then does its work."""
+    calls, original = [0], getattr(Task, method)
+
+    def wrapped(self, *args):
+        calls[0] += 1
+        if calls[0] == call:
+            os.kill(os.getpid(), number)
+        return original(self, *args)
+
+    monkeypatch.setattr(Task, method, wrapped)
 
 
 def assert_exported_scores_alike(checkpoint: Path, record: dict, runs: Path) -> None:

@@ -1,6 +1,8 @@
 """What a resumed run may change takes effect; every other change is refused in one line, and nothing is written."""
 
 import csv
+import math
+import signal
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ import yaml
 import train
 from lightseg.errors import LightsegError
 from tests.conftest import only_run
-from tests.tasks.runs import run
+from tests.tasks.runs import run, signal_at
 
 
 @pytest.fixture
@@ -47,6 +49,31 @@ def test_the_rate_after_an_extension(words, tmp_path, monkeypatch):
     assert train.main([f"resume={only_run(tmp_path / 'runs')}", "trainer.max_epochs=4"]) == 0
     assert [rates[i] for i in (0, 3)] == pytest.approx([0.01, 0.01 * 0.5**0.9])
     assert [rates[i] for i in (6, 9)] == pytest.approx([0.01 * 0.5**0.9, 0.01 * 0.25**0.9])
+
+
+def test_a_schedule_that_restarts(words, tmp_path, monkeypatch, capsys):
+    """Cosine over the 12 steps that are left, and no second restart where that part is resumed."""
+    run(words("optimizer.lr=0.01", "schedule.name=cosine", "trainer.log_every_n_steps=1"))
+    folder = only_run(tmp_path / "runs")
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        signal_at(patched, "training_step", 4, signal.SIGTERM)
+        train.main([f"resume={folder}", "resume_schedule=restart", "trainer.max_epochs=6"])
+    assert "has 12 steps instead of 6, from step 6 on" in capsys.readouterr().out
+    assert train.main([f"resume={folder}"]) == 0
+    with open(folder / "metrics.csv", newline="") as file:
+        rates = [float(row["lr/head"]) for row in csv.DictReader(file) if row["lr/head"]]
+    cosine = [0.01 * (1 + math.cos(math.pi * step / total)) / 2 for total in (6, 12) for step in range(total)]
+    assert rates == pytest.approx(cosine)
+
+
+@pytest.mark.parametrize("content", [{"state_dict": {}}, [1], b"cut"])
+def test_a_last_checkpoint_of_something_else(finished, capsys, content):
+    last = finished / "checkpoints" / "last.ckpt"
+    last.write_bytes(content) if isinstance(content, bytes) else torch.save(content, last)
+    before = last.read_bytes()
+    assert train.main([f"resume={finished}", "trainer.max_epochs=3"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and str(last) in error and last.read_bytes() == before
 
 
 CANNOT_CHANGE = (

@@ -1,7 +1,6 @@
 """Runs that a signal, `max_steps` or `max_time` ends within an epoch, resumed: equal to a run that was not stopped."""
 
 import csv
-import os
 import signal
 from pathlib import Path
 
@@ -10,24 +9,10 @@ import torch
 
 import train
 from lightseg.cli import main
-from tasks.base import Task
 from tests.conftest import only_run
-from tests.tasks.runs import run
+from tests.tasks.runs import run, signal_at
 
 EPOCH = 3  # steps: 6 images in batches of 2
-
-
-def signal_at(monkeypatch, method: str, call: int, number: int) -> None:
-    """Send the process a signal in the call (from 1) of a method of Task. The method then does its work."""
-    calls, original = [0], getattr(Task, method)
-
-    def wrapped(self, *args):
-        calls[0] += 1
-        if calls[0] == call:
-            os.kill(os.getpid(), number)
-        return original(self, *args)
-
-    monkeypatch.setattr(Task, method, wrapped)
 
 
 def stop(words: list[str], number: int) -> int:
