@@ -17,13 +17,27 @@ from typing import Any
 
 SCHEMA = 1
 # keys that do not change the result: folder, logging and launching of the run
-NOT_HASHED = ("seed", "runs_dir", "resume", "ckpt", "logger", "experiment", "profile", "launcher", "search")
+NOT_HASHED = (
+    "seed",
+    "runs_dir",
+    "resume",
+    "ckpt",
+    "logger",
+    "experiment",
+    "profile",
+    "launcher",
+    "search",
+    "log",
+    "checkpoints",
+)
 
 
 def config_hash(config: dict[str, Any]) -> str:
     """12 hex digits, equal for runs that differ only in seed, folder, logging and launching."""
     config = composed(config)
     kept = {key: value for key, value in config.items() if key not in NOT_HASHED or _is_search(key, value)}
+    if kept.get("trainer", {}).get("patience", 0) is None:  # as in runs of older releases, which lack it
+        kept["trainer"] = {key: value for key, value in kept["trainer"].items() if key != "patience"}
     if "file" in kept.get("data", {}):  # the path of the data file
         kept["data"] = {key: value for key, value in kept["data"].items() if key != "file"}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from lightseg import events
 from lightseg.config.usage import help_text
 from lightseg.errors import LightsegError, one_line
 
@@ -36,15 +37,8 @@ def main(overrides: Sequence[str]) -> int:
         _print(help_text() + "\n")
         return 0
     try:
-        with _extra_train():
-            from lightseg.config.sweep import read_sweep  # needs omegaconf, which --help does not
-        sweep = read_sweep([override for override in overrides if override != "--cfg"])
-        if "--cfg" in overrides:
-            _print("---\n".join(sweep.configurations()))
-            return 0
-        if not sweep.is_one_run:
-            return trainer_module("launch.dispatch").run_sweep(sweep)
-        _run(sweep.first)
+        with events.stream("log=jsonl" in overrides and "--cfg" not in overrides):
+            return _train(overrides)
     except LightsegError as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
@@ -52,10 +46,26 @@ def main(overrides: Sequence[str]) -> int:
         again = "continue with resume=<run folder> or the same sweep"
         print(str(error) or f"interrupted; finished epochs are saved ({again})", file=sys.stderr)
         return 130
+
+
+def _train(overrides: Sequence[str]) -> int:
+    with _extra_train():
+        from lightseg.config.sweep import read_sweep  # needs omegaconf, which --help does not
+    sweep = read_sweep([override for override in overrides if override != "--cfg"])
+    if "--cfg" in overrides:
+        _print("---\n".join(sweep.configurations()))
+    elif sweep.is_one_run:
+        _run(sweep.first)
+    elif sweep.first.get("log") == "jsonl":
+        raise LightsegError("log=jsonl is for one run: the runs of a sweep write their output to <runs_dir>/sweeps")
+    else:
+        return trainer_module("launch.dispatch").run_sweep(sweep)
     return 0
 
 
-def train(overrides: Mapping[str, Any] | Iterable[str] = (), /, **keywords: Any) -> FinishedRun:
+def train(
+    overrides: Mapping[str, Any] | Iterable[str] = (), /, *, callbacks: Sequence[Any] = (), **keywords: Any
+) -> FinishedRun:
     """One run: `lightseg train` from Python, in this process.
 
     >>> run = lightseg.train(task="seg", backbone="mobilenetv3_large", trainer={"max_epochs": 2})
@@ -64,6 +74,7 @@ def train(overrides: Mapping[str, Any] | Iterable[str] = (), /, **keywords: Any)
 
     Args:
         overrides: keys with their dots, as a dict or as the command line's `key=value` texts.
+        callbacks: Lightning callbacks (`pytorch_lightning.Callback`), which run beside lightseg's own.
         keywords: keys without dots. A dict gives the keys below.
 
     Returns:
@@ -78,15 +89,20 @@ def train(overrides: Mapping[str, Any] | Iterable[str] = (), /, **keywords: Any)
     config = compose(merge_overrides(overrides, keywords))
     check_one_run(config)
     try:
-        return _run(config)
+        return _run(config, callbacks)
     except LightsegError as error:
         if "\n" not in str(error):
             raise
         raise type(error)(one_line(error)) from None  # from a data loader's worker, with its traceback in the text
 
 
-def _run(config: Any) -> FinishedRun:
-    """One run of a composed configuration."""
+def _run(config: Any, callbacks: Sequence[Any] = ()) -> FinishedRun:
+    """One run of a composed configuration, with callbacks of the user."""
+    with events.stream(config.get("log") == "jsonl"):
+        return _executed(config, callbacks)
+
+
+def _executed(config: Any, callbacks: Sequence[Any]) -> FinishedRun:
     from lightseg import process_tuning
     from lightseg.config.compose import defaults_of, plain
 
@@ -96,7 +112,7 @@ def _run(config: Any) -> FinishedRun:
     in_main_thread = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT)
     try:
-        record = execute.run(values, defaults)
+        record = execute.run(values, defaults, callbacks)
         return FinishedRun(Path(distributed.current_run_folder()), record)
     except SystemExit as stop:  # how Lightning ends on Ctrl-C; the process would ignore the next Ctrl-C
         if not isinstance(stop.__context__, KeyboardInterrupt):

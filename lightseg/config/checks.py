@@ -25,8 +25,17 @@ CHOICES: dict[str, tuple[Any, ...]] = {  # keys with a fixed list of values
     "schedule.name": SCHEDULES,
     "evaluation.checkpoint": ("best", "last"),
     "data.on_error": ("raise", "skip"),
+    "log": ("text", "jsonl"),
     "logger.mode": ("auto", "online", "offline", "disabled"),
 }
+
+
+MEASURED = {  # keys that have a number -> words for which a run measures it
+    "optimizer.lr": ("find",),
+    "data.batch_size": ("auto",),
+    "batch_size": ("auto",),  # in a data file
+}
+OWN_TRAINER_KEYS = ("patience",)  # of the `trainer` group, not arguments of Lightning's Trainer
 
 
 def check(config: DictConfig, default_data: str) -> None:
@@ -132,6 +141,8 @@ def wrong_kind(default: Any, value: Any, key: str) -> str | None:
         return None
     if value is None and key.startswith("trainer."):
         return None
+    if value in MEASURED.get(key, ()):
+        return None
     if isinstance(default, bool):
         return None if isinstance(value, bool) else "true or false"
     if isinstance(default, int):
@@ -157,6 +168,8 @@ def check_trainer_argument(name: str) -> None:
     init = next(n for n in trainer.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
     names = {arg.arg for arg in (*init.args.args, *init.args.kwonlyargs)} - {"self"}
     ours = {"logger", "callbacks", "plugins", "default_root_dir", "use_distributed_sampler", "enable_checkpointing"}
+    if name in OWN_TRAINER_KEYS:  # of a run of an older release, whose configuration lacks it
+        return
     if name in ours:
         raise LightsegError(f"trainer.{name} is set by lightseg itself: use the keys that --help lists")
     if name not in names:

@@ -15,11 +15,13 @@ from lightseg.config.checks import check
 from lightseg.config.data_keys import check_data
 from lightseg.config.dmasking import is_search, settle
 from lightseg.config.files import data_file_of, group_of, is_shipped, kind_of, names_of, read, values_of
+from lightseg.config.loggers import logger_group
 from lightseg.config.overrides import COMMAND_LINE, apply, dotted, split_overrides
 from lightseg.config.paths import GROUPS, SHIPPED, base_file, find_file, remark_on_foreign_files, shown
 from lightseg.config.pruning import check_prune
 from lightseg.config.renamed_keys import RENAMED, upgrade_keys
 from lightseg.config.resume import check_resume
+from lightseg.config.run_options import check_run_options
 from lightseg.config.scaling import scale
 from lightseg.config.unknown_keys import check_unknown_keys
 from lightseg.errors import LightsegError
@@ -58,6 +60,7 @@ def _composed(values: dict[str, Any]) -> DictConfig:
         check_resume(saved, config)
     if config.mode == "test" and config.ckpt is not None:
         leave_to_checkpoint(config, {RENAMED.get(key, key) for key in dotted(values)})
+        config.pop("measured", None)
     elif config.get("resolved"):
         config.resolved = [key for key in config.resolved if key not in dotted(values)]
     scale(config, dotted({**experiment, **values}))
@@ -65,6 +68,7 @@ def _composed(values: dict[str, Any]) -> DictConfig:
         settle(config, dotted({**experiment, **values}))
     check(config, default_data=str(read(base_file("task", config.task)).data))
     check_prune(config)
+    check_run_options(config)
     return config
 
 
@@ -140,9 +144,14 @@ def _file_values(task: str, names: dict[str, Any]) -> DictConfig:
     for group in GROUPS[1:]:
         # a task file may have values for a group, such as the number of epochs for its mini data
         values = task_file.get(group)
-        config[group] = group_of(group, str(names[group]), values if isinstance(values, DictConfig) else None)
+        config[group] = _choice(group, names[group], values if isinstance(values, DictConfig) else None)
     config.task = task
     return config
+
+
+def _choice(group: str, value: Any, of_task: DictConfig | None = None) -> DictConfig:
+    """The values of `group=value`. A run may have several loggers."""
+    return logger_group(value, of_task) if group == "logger" else group_of(group, str(value), of_task)
 
 
 def _saved_config(values: dict[str, Any]) -> DictConfig | None:
@@ -177,8 +186,9 @@ def _with_choices(saved: DictConfig, values: dict[str, Any]) -> DictConfig:
     """A copy of a run's configuration with the files of the groups that `values` choose."""
     config, names = deepcopy(saved), names_of(values)
     for group in ("data", "trainer", "logger"):
-        if isinstance(names.get(group), str) and names[group] not in (saved[group].name, saved[group].get("file")):
-            config[group] = group_of(group, names[group])
+        chosen = names.get(group)
+        if isinstance(chosen, str | list) and chosen not in (saved[group].name, saved[group].get("file")):
+            config[group] = _choice(group, chosen)
             if group == "data":
                 check_data(config.data, str(config.task), shown(data_file_of(config.data)))
     return config

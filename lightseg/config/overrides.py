@@ -12,6 +12,7 @@ from lightseg.config.renamed_keys import RENAMED
 from lightseg.errors import LightsegError, nearest
 
 COMMAND_LINE = "the command line"
+LISTED = ("logger",)  # keys of which several values are for one run, not a sweep
 
 
 def split_overrides(overrides: list[str]) -> dict[str, Any]:
@@ -27,7 +28,8 @@ def split_overrides(overrides: list[str]) -> dict[str, Any]:
             values[key] = yaml.safe_load(text) if text else None
         except yaml.YAMLError as error:
             raise LightsegError(f"the value of '{override}' cannot be read: quote it, as in '{key}=\"...\"'") from error
-        if key in NAMED and not isinstance(values[key], str | dict | None):  # data=2024 is a name
+        kept = (str, dict, list) if key in LISTED else (str, dict)
+        if key in NAMED and values[key] is not None and not isinstance(values[key], kept):  # data=2024 is a name
             values[key] = text
         if isinstance(values[key], str) and key not in NAMED:  # YAML 1.1 reads 1e-3 as text
             values[key] = _number(values[key])

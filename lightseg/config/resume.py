@@ -10,7 +10,7 @@ from lightseg.errors import LightsegError
 # Keys and groups that take effect from the resumed epoch on. Data, model, optimizer and randomness are not among them.
 # With more `trainer.max_epochs` the learning rate follows the longer schedule.
 MAY_CHANGE = (
-    "resume", "resume_schedule", "ckpt", "runs_dir", "trainer", "evaluation", "profile", "logger", "launcher",
+    "resume", "resume_schedule", "ckpt", "runs_dir", "trainer", "evaluation", "profile", "logger", "launcher", "log",
     "compile", "channels_last",
     "data.root", "data.workers", "data.cache", "data.on_error", "data.eval_batch_size",
 )  # fmt: skip

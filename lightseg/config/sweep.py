@@ -17,12 +17,13 @@ from lightseg.catalog import backbones as catalog
 from lightseg.catalog.arch_yaml import read_arch
 from lightseg.config.compose import compose, plain
 from lightseg.config.netadapt import check_netadapt
+from lightseg.config.overrides import LISTED
 from lightseg.config.search_space import Dimension, read_space
 from lightseg.errors import LightsegError
 from lightseg.search.arch_space import scale_arch
 
 # keys with a single value for all runs of a sweep: they do not change what a run computes
-SINGLE = ("resume", "runs_dir", "logger")
+SINGLE = ("resume", "runs_dir")
 OBJECTIVES = ("monitor", "reward")
 CLUSTERS = ("slurm", "local")
 WITHIN_A_RUN = {"search=dmasking"}
@@ -113,7 +114,7 @@ def expand(overrides: list[str]) -> list[list[tuple[str, bool]]]:
         if not equals or not key:
             lists.append([(override, False)])  # compose raises an error
             continue
-        values = split_values(text)
+        values = [text] if key in LISTED else split_values(text)
         if not all(values):
             problem = "has an empty value in its list" if len(values) > 1 else f"has no value ({key}=null means none)"
             raise LightsegError(f"'{override}' {problem}: give a value, or several with commas between them")

@@ -42,10 +42,10 @@ def run_mode(option: str) -> str:
     return "online" if logged_in() else "offline"
 
 
-def unreachable() -> str | None:
-    """Why the server does not respond within TIMEOUT_S. None if it does."""
+def unreachable(url: str | None = None) -> str | None:
+    """Why the server does not respond within TIMEOUT_S. None if it does. url: null for W&B's server."""
     try:
-        urllib.request.urlopen(server(), timeout=TIMEOUT_S).close()
+        urllib.request.urlopen(url or server(), timeout=TIMEOUT_S).close()
     except urllib.error.HTTPError:
         return None  # it responds
     except (OSError, ValueError) as error:

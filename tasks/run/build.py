@@ -17,6 +17,7 @@ from lightseg.text import shorten
 from ..base import Task
 from ..data import DataModule
 from .distributed import processes
+from .measure import data_options
 from .optimization import check_warmup
 from .progressive import Progressive
 from .resolve import Evaluated, complete_config, open_evaluated, resolve_config, train_size
@@ -37,7 +38,7 @@ def set_up(config: dict[str, Any]) -> SetUp:
     progressive = Progressive(config["schedule"], config["trainer"]["max_epochs"])
     evaluated = open_evaluated(config)
     config = resolve_config(config, progressive, evaluated)
-    data = DataModule(config["data"], config["seed"], progressive)
+    data = DataModule(data_options(config), config["seed"], progressive)
     data.prepare_data()
     if config["mode"] == "train":
         config = fit_batch_size(config, data)

@@ -1,4 +1,4 @@
-"""Loggers: metrics.csv always, and Weights & Biases or TensorBoard. Errors of a logger never stop a training."""
+"""Loggers: metrics.csv, Weights & Biases and TensorBoard. Errors of a logger never stop a training."""
 
 import os
 import secrets
@@ -12,6 +12,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from lightseg.tracking.account import run_mode, unreachable
 
+from . import remote_loggers
 from .metrics_csv import MetricsCSV
 
 
@@ -39,9 +40,10 @@ class Wandb(WandbLogger):
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Not logged: `wandb_logger` logs the configuration, which includes them."""
 
-    def conclude(self, record: dict[str, Any]) -> None:
+    def conclude(self, figures: dict[str, float]) -> None:
         """Write the figures of the record into the run's summary, so that W&B's table shows and sorts by them."""
-        _ignore_errors(lambda: self.experiment.summary.update(summary(record)))
+        _ignore_errors(lambda: self.experiment.summary.update(figures))
+        self.finish()
 
     def finalize(self, status: str) -> None:
         _ignore_errors(lambda: WandbLogger.finalize(self, status))
@@ -58,21 +60,26 @@ class TensorBoard(TensorBoardLogger):
 def build_loggers(
     options: dict[str, Any], folder: Path, config: dict[str, Any], resume_step: int | None
 ) -> list[Logger]:
+    """The loggers of `logger=`: metrics.csv besides any other, nothing for `none`."""
+    names = [options["name"]] if isinstance(options["name"], str) else options["name"]
+    if names == ["none"]:
+        return []
     loggers: list[Logger] = [MetricsCSV(folder / "metrics.csv", resume_step)]
-    if options["name"] == "tensorboard":
+    if "tensorboard" in names:
         loggers.append(TensorBoard(save_dir=folder, name="", version="tensorboard"))
-    if options["name"] == "wandb" and (logger := wandb_logger(options, folder, config)) is not None:
-        loggers.append(logger)
-    return loggers
+    started = [build(options, folder, config) for name, build in BUILDERS.items() if name in names]
+    return [*loggers, *(logger for logger in started if logger is not None)]
 
 
 def close(loggers: list[Logger], record: dict[str, Any]) -> None:
-    """Save the loggers and finish W&B's run, which would otherwise wait for the end of the interpreter."""
+    """Save the loggers and write the record's figures into those that conclude a run.
+
+    W&B's run is finished, which would otherwise wait for the end of the interpreter.
+    """
     for logger in loggers:
         logger.save()
-        if isinstance(logger, Wandb):
-            logger.conclude(record)
-            logger.finish()
+        if hasattr(logger, "conclude"):
+            logger.conclude(summary(record))
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -135,6 +142,9 @@ def wandb_logger(options: dict[str, Any], folder: Path, config: dict[str, Any]) 
             if wandb.run is None:
                 wandb.teardown()  # otherwise the id of the run that did not start is in use
     return None
+
+
+BUILDERS = {"wandb": wandb_logger, **remote_loggers.BUILDERS}
 
 
 def _ignore_errors(action: Any) -> None:

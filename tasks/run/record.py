@@ -25,8 +25,12 @@ def write_record(
     task: Task,
     data: DataModule,
     started: float,
+    training: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """Measure the cost and write `record.json`, last and atomically. Returns its content."""
+    """Measure the cost and write `record.json`, last and atomically. Returns its content.
+
+    training: of `training_of`, None in mode=test.
+    """
     spec = task.model.spec
     dataset = data.dataset(data.evaluation_split)
     height, width = config["profile"]["image_size"]
@@ -56,6 +60,7 @@ def write_record(
             "left_out": getattr(dataset, "report", []),
             "skipped": [{"path": path, "reason": reason} for path, reason in data.skipped],
         },
+        **({"training": training} if training else {}),
         "input": task.model.contract.to_dict(),
         "cost": {**cost, "run_peak_memory_mb": round(peak)},
         "config": config,

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,14 @@ from ..base import Task
 from ..data import DataModule
 from .callbacks import EMA, RunProgress, SampleImages
 from .checkpoints import AtomicCheckpointIO, checkpoint_callbacks
+from .early_stopping import EarlyStopping
 from .loggers import build_loggers
 from .predictions import WritePredictions
+from .progress_events import ProgressEvents
 from .pruning import Pruning
 from .signals import StopSignals
+from .top_k import TopK
+from .user_callbacks import ReadableStates
 
 OF_A_TRAINING = {"epoch", "global_step", "hyper_parameters", "loops", "optimizer_states", "state_dict"}
 
@@ -30,9 +35,11 @@ def build_trainer(
     data: DataModule,
     signals: StopSignals,
     search: pl.Callback | None = None,
+    own: Sequence[pl.Callback] = (),
 ) -> pl.Trainer:
-    """Lightning's Trainer for a resolved configuration. search: the callback of a search within the run."""
-    options = {key: value for key, value in config["trainer"].items() if key != "name"}
+    """Lightning's Trainer for a resolved configuration. search: the callback of a search within the run. own: the
+    user's callbacks."""
+    options = {key: value for key, value in config["trainer"].items() if key not in ("name", "patience")}
     prune = config.get("prune", {})  # older runs do not have this group
     # first, so that the moving average is over pruned weights
     callbacks: list[pl.Callback] = [Pruning(**prune)] if prune.get("sparsity") else []
@@ -41,6 +48,14 @@ def build_trainer(
         SampleImages(folder / "images", config["logger"]["images"]),
         *checkpoint_callbacks(folder, task.monitor, signals),
     ]
+    if (count := config.get("checkpoints", {}).get("top_k", 1)) > 1:  # older runs do not have this group
+        callbacks.append(TopK(folder, task.monitor, count))
+    if (patience := config["trainer"].get("patience")) is not None:
+        callbacks.append(EarlyStopping(task.monitor, patience))
+    if config.get("log") == "jsonl":
+        callbacks.append(ProgressEvents())
+    if own:
+        callbacks += [*own, ReadableStates(own)]
     if search is not None:
         callbacks.append(search)
     if config["ema"]["decay"]:

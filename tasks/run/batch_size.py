@@ -1,0 +1,61 @@
+"""`data.batch_size=auto`: the largest power of two that trains in a GPU's memory."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from lightseg.errors import LightsegError
+
+from ..base import Task
+from ..data import DataModule
+from .trial import run_trial
+
+SMALLEST = 2  # batch norm needs two values
+MEMORY = 0.9  # share of the GPU's memory that a trial may take: evaluation and the average of the weights need some
+STEPS = 3
+
+
+def find_batch_size(config: dict[str, Any], task: Task, data: DataModule) -> int:
+    """The largest power of two that trains for a few steps and is not above the number of training samples.
+
+    Raises:
+        LightsegError: not even the smallest batch fits.
+    """
+    print("data.batch_size=auto: trying batches of 2, 4, 8, ...", flush=True)
+
+    def fits(size: int) -> bool:
+        data.options["batch_size"] = size
+        torch.cuda.reset_peak_memory_stats()
+        try:
+            run_trial(config, task, data, STEPS, [])
+        except torch.cuda.OutOfMemoryError:
+            return False
+        finally:
+            torch.cuda.empty_cache()
+        return torch.cuda.max_memory_reserved() <= MEMORY * torch.cuda.get_device_properties(0).total_memory
+
+    size = largest(fits, len(data.dataset("train")))
+    data.options["batch_size"] = size
+    return size
+
+
+def largest(fits: Callable[[int], bool], limit: int) -> int:
+    """The largest power of two that fits, up to `limit`."""
+    size, tried = 0, SMALLEST
+    while tried <= limit and fits(tried):
+        size, tried = tried, 2 * tried
+    if not size:
+        reason = f"a batch of {SMALLEST} images is more than the GPU's memory holds"
+        if limit < SMALLEST:
+            reason = f"there are fewer than {SMALLEST} training images"
+        raise LightsegError(f"data.batch_size=auto: {reason}: give smaller images, a smaller backbone, or a number")
+    return size
+
+
+def check_device(accelerator: str) -> None:
+    """Raise LightsegError where there is no GPU whose memory could be measured."""
+    if accelerator not in ("auto", "gpu", "cuda") or not torch.cuda.is_available():
+        raise LightsegError(
+            "data.batch_size=auto needs a CUDA GPU, whose memory it measures: give a number on other devices"
+        )
