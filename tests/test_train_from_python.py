@@ -72,7 +72,7 @@ def test_numbers_of_numpy_are_numbers():
     ],
 )
 def test_what_cannot_work_is_one_line(overrides, keywords, said, monkeypatch):
-    monkeypatch.setattr(command, "_run", lambda config: pytest.fail("it began"))
+    monkeypatch.setattr(command, "_run", lambda config, callbacks: pytest.fail("it began"))
     with pytest.raises(LightsegError) as refused:
         lightseg.train(overrides, **keywords)
     assert said in str(refused.value) and "\n" not in str(refused.value)
@@ -157,7 +157,7 @@ def run_is(monkeypatch):
 
 
 def test_an_error_of_a_data_loading_process_is_one_line_too(run_is):
-    def run(config, defaults):
+    def run(config, defaults, callbacks):
         raise DataError(
             "Caught DataError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
             '  File "x.py", line 1, in y\nlightseg.errors.DataError: a.png: broken\n'
@@ -170,7 +170,7 @@ def test_an_error_of_a_data_loading_process_is_one_line_too(run_is):
     assert refused.value._render_traceback_() == ["DataError: a.png: broken"]  # what IPython asks for
 
 
-def interrupted(config, defaults):
+def interrupted(config, defaults, callbacks):
     """What Lightning does on Ctrl-C."""
     try:
         raise KeyboardInterrupt
@@ -190,7 +190,7 @@ def test_ctrl_c_is_ctrl_c_and_works_the_next_time_too(run_is, capsys):
 
 
 def test_a_process_that_ends_itself_ends(run_is):
-    run_is(lambda config, defaults: sys.exit(2))  # one of several, where the first one failed
+    run_is(lambda config, defaults, callbacks: sys.exit(2))  # one of several, where the first one failed
     with pytest.raises(SystemExit):
         lightseg.train(logger="csv")
 
@@ -198,7 +198,7 @@ def test_a_process_that_ends_itself_ends(run_is):
 def test_no_run_takes_the_folder_of_the_one_before(run_is, tmp_path, monkeypatch):
     folders = iter([tmp_path / "a", tmp_path / "b"])
 
-    def run(config, defaults):
+    def run(config, defaults, callbacks):
         folder = distributed.agree(lambda: next(folders))
         assert os.environ[distributed.FOLDER] == str(folder)  # for the processes that Lightning starts
         return {"metrics": {}}

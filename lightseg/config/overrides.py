@@ -52,7 +52,7 @@ def apply(config: DictConfig, values: dict[str, Any], origin: str) -> None:
         LightsegError: an unknown key, or a value of another type than the default's.
     """
     for key, value in ((RENAMED.get(key, key), value) for key, value in values.items()):
-        if key in GROUPS and isinstance(value, str | None):
+        if key in GROUPS and (isinstance(value, str | None) or (key in LISTED and isinstance(value, list))):
             continue  # the group's file has been chosen already
         *parents, last = key.split(".")
         node: Any = config

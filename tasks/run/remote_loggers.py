@@ -36,9 +36,11 @@ class _Forgiving:
 
 class MLflow(_Forgiving, MLFlowLogger):
     service = "MLflow"
+    last_step = 0
 
-    def log_metrics(self, *args: Any, **kwargs: Any) -> None:
-        self.attempt(lambda: MLFlowLogger.log_metrics(self, *args, **kwargs))
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        self.last_step = step or 0
+        self.attempt(lambda: MLFlowLogger.log_metrics(self, metrics, step))
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Not logged: `log_config` logs the configuration, which includes them."""
@@ -53,8 +55,8 @@ class MLflow(_Forgiving, MLFlowLogger):
         self.attempt(lambda: self.experiment.log_image(self.run_id, sheet, "val_images.png"))
 
     def conclude(self, figures: dict[str, float]) -> None:
-        """The figures of the record, at the last step."""
-        self.attempt(lambda: MLFlowLogger.log_metrics(self, figures))
+        """The figures of the record, at the last step, so that MLflow's table shows them."""
+        self.attempt(lambda: MLFlowLogger.log_metrics(self, figures, self.last_step))
         self.finalize("success")
 
 
@@ -127,10 +129,13 @@ def mlflow_logger(options: dict[str, Any], folder: Path, config: dict[str, Any])
 def comet_logger(options: dict[str, Any], folder: Path, config: dict[str, Any]) -> Logger | None:
     """Comet's logger, online or as an archive in the run folder. None, with a warning, if it cannot start.
 
-    A server that does not respond gives an archive. A resumed run keeps its key.
+    A server that does not respond gives an archive. A resumed run keeps its key and has an archive per session: Comet
+    names an archive by the key and Python's random numbers, which the seed fixes, and overwrites one of that name.
     """
+    archive = folder / "comet" / f"session_{len(list(folder.glob('comet/session_*'))) + 1}"
 
     def start() -> Comet:
+        os.environ.setdefault("COMET_DISABLE_AUTO_LOGGING", "1")  # read at the import: Lightning logs
         import comet_ml
 
         online = options["online"]
@@ -138,8 +143,12 @@ def comet_logger(options: dict[str, Any], folder: Path, config: dict[str, Any]) 
             online = comet_ml.config.get_config("comet.api_key") is not None
         server = os.environ.get("COMET_URL_OVERRIDE") or COMET_SERVER
         if online and (reason := unreachable(server)):
-            _warn(f"Comet does not respond ({reason}): this run is an archive in {folder}, upload it: comet upload")
+            _warn(
+                f"Comet does not respond ({reason}): this run is offline, upload it later: comet upload {archive}/*.zip"
+            )
             online = False
+        if not online:
+            archive.mkdir(parents=True)
         identity = folder / "comet_key"
         if not identity.is_file():
             identity.write_text(secrets.token_hex(16))
@@ -150,7 +159,7 @@ def comet_logger(options: dict[str, Any], folder: Path, config: dict[str, Any]) 
             experiment_key=identity.read_text(),
             mode="get_or_create",
             name="-".join(folder.parts[-3:]),
-            offline_directory=str(folder),
+            offline_directory=str(archive),
             log_code=False,
             log_git_patch=False,
             auto_output_logging=False,
