@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from pytorch_lightning.utilities.memory import is_oom_error
 
 from lightseg.errors import LightsegError
 
@@ -26,16 +27,18 @@ def find_batch_size(config: dict[str, Any], task: Task, data: DataModule) -> int
 
     def fits(size: int) -> bool:
         data.options["batch_size"] = size
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         try:
             run_trial(config, task, data, STEPS, [])
-        except torch.cuda.OutOfMemoryError:
+        except RuntimeError as error:
+            if not is_oom_error(error):  # also of cuDNN and cuBLAS
+                raise
             return False
-        finally:
-            torch.cuda.empty_cache()
         return torch.cuda.max_memory_reserved() <= MEMORY * torch.cuda.get_device_properties(0).total_memory
 
     size = largest(fits, len(data.dataset("train")))
+    torch.cuda.empty_cache()
     data.options["batch_size"] = size
     return size
 

@@ -25,11 +25,11 @@ def write_record(
     task: Task,
     data: DataModule,
     started: float,
-    training: dict[str, Any] | None,
+    training: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Measure the cost and write `record.json`, last and atomically. Returns its content.
 
-    training: of `training_of`, None in mode=test.
+    training: of `training_of`, None where the run has trained nothing itself.
     """
     spec = task.model.spec
     dataset = data.dataset(data.evaluation_split)

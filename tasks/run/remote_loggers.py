@@ -102,7 +102,8 @@ def mlflow_logger(options: dict[str, Any], folder: Path, config: dict[str, Any])
     runs = Path(config["runs_dir"]).absolute()
     uri = options["tracking_uri"] or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs / 'mlflow.db'}"
     if uri.startswith("http") and (reason := unreachable(uri)):
-        return _warn(f"MLflow does not respond at {uri} ({reason}): this run is logged without it")
+        _warn(f"MLflow does not respond at {uri} ({reason}): this run is logged without it")
+        return None
     # its own defaults retry a request for minutes, at each logged step
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -183,7 +184,8 @@ def _started(service: str, start: Callable[[], Any]) -> Any:
     try:
         return start()
     except Exception as error:  # training continues without it
-        return _warn(f"{service} cannot start: {_first_line(error)}")
+        _warn(f"{service} cannot start: {_first_line(error)}")
+        return None
 
 
 def _warn(text: str) -> None:

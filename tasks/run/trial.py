@@ -1,6 +1,8 @@
 """A short training before the run that leaves no trace in model, data and random numbers."""
 
 import random
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -10,6 +12,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from ..base import Task
 from ..data import DataModule
@@ -44,7 +47,11 @@ def run_trial(
             use_distributed_sampler=False,
             callbacks=callbacks,
         )
-        trainer.fit(task, datamodule=data)
+        try:
+            trainer.fit(task, datamodule=data)
+        except SIGTERMException:  # there is no run folder yet
+            print("terminated before the run began", file=sys.stderr, flush=True)
+            raise SystemExit(128 + signal.SIGTERM) from None
 
 
 @contextmanager

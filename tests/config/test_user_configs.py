@@ -90,7 +90,8 @@ def test_files_of_the_groups_whose_name_is_a_kind_say_which_one(write):
     assert (sweep.search["name"], sweep.search["trials"], list(sweep.space)) == ("optuna", 3, ["optimizer.lr"])
     write("logger/other", "project: rooms\n")
     assert error_of(["logger=other"]) == (
-        "configs/logger/other.yaml must say which logger it is for: add a line `name: <csv or tensorboard or wandb>`"
+        "configs/logger/other.yaml must say which logger it is for: add a line "
+        "`name: <comet or csv or mlflow or none or tensorboard or wandb>`"
     )
 
 

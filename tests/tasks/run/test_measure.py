@@ -1,6 +1,7 @@
 """`optimizer.lr=find` and `data.batch_size=auto`."""
 
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -160,3 +161,15 @@ def test_on_a_gpu_out_of_memory_ends_the_trials(words, monkeypatch):
     assert tried == [2, 4] and data.options["batch_size"] == measured["data"]["batch_size"] == 2 and not plots
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 1)
     assert batch_size.find_batch_size(config, task, data) == 4 and tried[2:] == [2, 4, 8]
+
+
+def test_an_error_of_another_kind_is_no_lack_of_memory(monkeypatch):
+    def run_trial(*arguments):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(batch_size, "run_trial", run_trial)
+    for name in ("reset_peak_memory_stats", "empty_cache"):
+        monkeypatch.setattr(torch.cuda, name, lambda: None)
+    data = SimpleNamespace(options={}, dataset=lambda split: range(9))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        batch_size.find_batch_size({}, None, data)
