@@ -26,10 +26,6 @@ class TopK(RunCheckpoint):
             enable_version_counter=False,
         )
 
-    @property
-    def state_key(self) -> str:
-        return f"{super().state_key}, top_k"  # otherwise that of best.ckpt
-
     def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
         if current is not None and len(self.best_k_models) < self.save_top_k:
             return True

@@ -54,7 +54,9 @@ def short(monkeypatch) -> None:
 
 
 def test_it_leaves_no_trace_and_follows_the_factors_of_the_groups(words, monkeypatch, short):
-    config, data, task = set_up(plain(compose(words("optimizer.lr=find", "optimizer.backbone_lr_mult=0.1"))))
+    config, data, task = set_up(
+        plain(compose(words("optimizer.lr=find", "optimizer.backbone_lr_mult=0.1", "freeze_bn=true")))
+    )
     used, step = [], Task.training_step
 
     def training_step(task, batch, index):
