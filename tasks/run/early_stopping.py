@@ -53,12 +53,16 @@ class EarlyStopping(Callback):
             best = "undefined so far" if math.isinf(self.best) else f"not above {self.best:.4f}"
             evaluations = f"{self.waited} evaluation{'s' if self.waited > 1 else ''}"
             self.reason = f"{self.monitor} was {best} in {evaluations} (trainer.patience={self.patience})"
+        elif self.reason:  # a better value, in the epochs that trainer.min_epochs asks for
+            self.reason, trainer.should_stop = None, False
 
 
 def training_of(trainer: pl.Trainer) -> dict[str, Any]:
-    """What was trained, for the record: finished epochs, optimizer steps, and why it was stopped early, or None."""
+    """What was trained, for the record: finished epochs, optimizer steps, and why it was stopped before its end, or
+    None."""
     reasons = [callback.reason for callback in trainer.callbacks if isinstance(callback, EarlyStopping)]  # type: ignore[attr-defined]
-    stopped = next(filter(None, reasons), None)
+    at_end = 0 < (trainer.max_epochs or 0) <= trainer.current_epoch or 0 < trainer.max_steps <= trainer.global_step
+    stopped = None if at_end else next(filter(None, reasons), None)
     if stopped and trainer.is_global_zero:
         print(f"stopped early after epoch {trainer.current_epoch}: {stopped}", flush=True)
     return {"epochs": trainer.current_epoch, "steps": trainer.global_step, "stopped": stopped}

@@ -11,7 +11,7 @@ import torch
 
 import train
 from tasks.base import Task
-from tasks.run.early_stopping import EarlyStopping
+from tasks.run.early_stopping import EarlyStopping, training_of
 from tasks.run.top_k import TopK
 from tests.conftest import only_run
 
@@ -67,6 +67,20 @@ def test_a_resumed_run_has_its_count_and_the_patience_that_it_is_given():
     longer.load_state_dict(again.state_dict())
     longer.on_train_start(trainer, None)
     assert not trainer.should_stop and longer.waited == 2
+
+
+def test_a_better_value_before_min_epochs_goes_on_and_the_end_of_a_run_is_not_early():
+    callback, trainer = EarlyStopping("val/mIoU", 1), trainer_with(0.2)
+    assert stopped_after(callback, [[0.3], [0.2]]) == 2
+    callback.waited, trainer.should_stop = 0, True
+    callback.on_train_epoch_end(trainer, None)
+    assert not trainer.should_stop and callback.reason is None
+
+    callback.reason = "no better value"
+    end = {"callbacks": [callback], "is_global_zero": False, "global_step": 8, "max_steps": -1, "max_epochs": 4}
+    assert training_of(SimpleNamespace(**end, current_epoch=3)) == {"epochs": 3, "steps": 8, "stopped": callback.reason}
+    assert training_of(SimpleNamespace(**end, current_epoch=4))["stopped"] is None
+    assert training_of(SimpleNamespace(**{**end, "max_steps": 8}, current_epoch=3))["stopped"] is None
 
 
 def test_a_run_is_stopped_evaluated_and_when_resumed_only_evaluated(words, tmp_path, monkeypatch, capsys):
