@@ -30,7 +30,9 @@ def stream(enabled: bool) -> Iterator[None]:
         with redirect_stdout(sys.stderr):
             yield
     except BaseException as error:
-        emit("error", kind=type(error).__name__, message=one_line(error), exit_code=_exit_code(error), folder=_folder)
+        code = _exit_code(error)
+        message = f"ended with exit code {code}" if isinstance(error, SystemExit) else one_line(error)
+        emit("error", kind=type(error).__name__, message=message, exit_code=code, folder=_folder)
         raise
     finally:
         _out = None

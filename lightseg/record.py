@@ -62,7 +62,7 @@ def setting(config: dict[str, Any], defaults: dict[str, Any], prefix: str = "") 
 
 def composed(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration as it was composed: null again for the keys in `resolved`, which the run filled in, and the
-    values of `replaced`, which the run could not use."""
+    values of `replaced`, which the run could not use or measured (`optimizer.lr=find`)."""
     plain = {key: value for key, value in config.items() if key not in ("resolved", "replaced")}
     before = dict.fromkeys(config.get("resolved") or ()) | dict(config.get("replaced") or {})
     for dotted, value in before.items():

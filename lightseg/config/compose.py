@@ -60,7 +60,6 @@ def _composed(values: dict[str, Any]) -> DictConfig:
         check_resume(saved, config)
     if config.mode == "test" and config.ckpt is not None:
         leave_to_checkpoint(config, {RENAMED.get(key, key) for key in dotted(values)})
-        config.pop("measured", None)
     elif config.get("resolved"):
         config.resolved = [key for key in config.resolved if key not in dotted(values)]
     scale(config, dotted({**experiment, **values}))

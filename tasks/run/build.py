@@ -40,7 +40,7 @@ def set_up(config: dict[str, Any]) -> SetUp:
     config = resolve_config(config, progressive, evaluated)
     data = DataModule(data_options(config), config["seed"], progressive)
     data.prepare_data()
-    if config["mode"] == "train":
+    if config["mode"] == "train" and config["data"]["batch_size"] != "auto":
         config = fit_batch_size(config, data)
     task = build_task(config, data, evaluated)
     return SetUp(complete_config(config, task.model, data.evaluation_size()), data, task)

@@ -42,19 +42,18 @@ class EarlyStopping(Callback):
             self.waited += 1
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self._stop_if_due(trainer)
+        self._stop_if_due(trainer, trainer.current_epoch + 1)
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        self._stop_if_due(trainer)  # a run that was stopped and is resumed only has its evaluation left
+        self._stop_if_due(trainer, trainer.current_epoch)  # a run that was stopped only has its evaluation left
 
-    def _stop_if_due(self, trainer: pl.Trainer) -> None:
-        if trainer.strategy.reduce_boolean_decision(self.waited >= self.patience, all=False):
+    def _stop_if_due(self, trainer: pl.Trainer, epochs: int) -> None:
+        least = epochs >= (trainer.min_epochs or 0) and trainer.global_step >= (trainer.min_steps or 0)
+        if trainer.strategy.reduce_boolean_decision(least and self.waited >= self.patience, all=False):
             trainer.should_stop = True
             best = "undefined so far" if math.isinf(self.best) else f"not above {self.best:.4f}"
             evaluations = f"{self.waited} evaluation{'s' if self.waited > 1 else ''}"
             self.reason = f"{self.monitor} was {best} in {evaluations} (trainer.patience={self.patience})"
-        elif self.reason:  # a better value, in the epochs that trainer.min_epochs asks for
-            self.reason, trainer.should_stop = None, False
 
 
 def training_of(trainer: pl.Trainer) -> dict[str, Any]:

@@ -35,9 +35,10 @@ def run(config: dict[str, Any], defaults: dict[str, Any], callbacks: Sequence[Ca
             written.
         KeyboardInterrupt: after Ctrl-C, likewise.
     """
+    callbacks = check_callbacks(callbacks)
     with StopSignals() as signals:
         try:
-            return _run(config, defaults, signals, check_callbacks(callbacks))
+            return _run(config, defaults, signals, callbacks)
         except Stopped as stop:
             line = _stopped_line(stop)
             if stop.number == signal.SIGINT:

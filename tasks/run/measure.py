@@ -1,6 +1,6 @@
 """Values that a run measures before it starts: `data.batch_size=auto`, then `optimizer.lr=find`.
 
-The configuration then has the numbers, and `measured` lists the words that were composed. A resumed run has the numbers
+The configuration then has the numbers, and `replaced` the words that were composed. A resumed run has the numbers
 from its config.yaml.
 """
 
@@ -54,10 +54,7 @@ def measure(config: dict[str, Any], task: Task, data: DataModule) -> Measured:
 
 
 def _with(config: dict[str, Any], group: str, key: str, value: Any) -> dict[str, Any]:
-    word = f"{group}.{key}={config[group][key]}"
-    print(f"{word}: {value:g}", flush=True)
-    return {
-        **config,
-        group: {**config[group], key: value},
-        "measured": [*config.get("measured", ()), word],
-    }
+    word = config[group][key]
+    print(f"{group}.{key}={word}: {value:g}", flush=True)
+    replaced = {**config.get("replaced", {}), f"{group}.{key}": word}
+    return {**config, group: {**config[group], key: value}, "replaced": replaced}

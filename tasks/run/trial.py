@@ -2,7 +2,6 @@
 
 import random
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -16,6 +15,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from ..base import Task
 from ..data import DataModule
+from .signals import Stopped
 
 OPTIONS = (  # of the `trainer` group, which hold for a trial too
     *("accelerator", "devices", "precision", "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"),
@@ -49,9 +49,8 @@ def run_trial(
         )
         try:
             trainer.fit(task, datamodule=data)
-        except SIGTERMException:  # there is no run folder yet
-            print("terminated before the run began", file=sys.stderr, flush=True)
-            raise SystemExit(128 + signal.SIGTERM) from None
+        except SIGTERMException:  # of Lightning's own handler, which it sets for a training
+            raise Stopped(signal.SIGTERM) from None
 
 
 @contextmanager

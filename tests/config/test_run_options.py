@@ -58,7 +58,7 @@ def test_options_that_change_no_figure_are_not_in_the_hash():
 
 def test_a_measured_number_is_the_word_that_asked_for_it_in_hash_and_setting():
     asked = config_of(FIND)
-    ran = {**asked, "optimizer": {**asked["optimizer"], "lr": 0.003}, "measured": [FIND]}
+    ran = {**asked, "optimizer": {**asked["optimizer"], "lr": 0.003}, "replaced": {"optimizer.lr": "find"}}
     assert identity(ran) == identity(asked) != identity(config_of("optimizer.lr=0.003"))
     defaults = plain(defaults_of(compose(["logger=csv"])))
     assert record.setting(ran, defaults) == {"optimizer.lr": "find"}
@@ -68,7 +68,7 @@ def test_a_measured_number_is_the_word_that_asked_for_it_in_hash_and_setting():
 def test_a_resumed_run_has_the_number_and_no_measurement(tmp_path: Path):
     ran = compose(["logger=csv", FIND])
     ran.optimizer.lr = 0.003
-    ran.measured = [FIND]
+    ran.replaced = {"optimizer.lr": "find"}
     OmegaConf.save(ran, tmp_path / "config.yaml")
     resumed = config_of(f"resume={tmp_path}")
     assert resumed["optimizer"]["lr"] == 0.003 and identity(resumed) == identity(config_of(FIND))

@@ -18,21 +18,29 @@ from tests.conftest import only_run
 NAN = float("nan")
 
 
-def trainer_with(value: float) -> SimpleNamespace:
+def trainer_with(value: float, epoch: int = 0, min_epochs: int | None = None) -> SimpleNamespace:
     strategy = SimpleNamespace(reduce_boolean_decision=lambda decision, all: decision)
     metrics = {"val/mIoU": torch.tensor(value)}
     state = SimpleNamespace(fn="fit")
     return SimpleNamespace(
-        state=state, sanity_checking=False, callback_metrics=metrics, strategy=strategy, should_stop=False
+        state=state,
+        sanity_checking=False,
+        callback_metrics=metrics,
+        strategy=strategy,
+        should_stop=False,
+        current_epoch=epoch,
+        global_step=0,
+        min_epochs=min_epochs,
+        min_steps=None,
     )
 
 
-def stopped_after(callback: EarlyStopping, epochs: list[list[float]]) -> int | None:
+def stopped_after(callback: EarlyStopping, epochs: list[list[float]], least: int | None = None) -> int | None:
     """The epoch, from 1, after which it stops. epochs: the values of each epoch's evaluations."""
     for epoch, values in enumerate(epochs, 1):
         for value in values:
             callback.on_validation_end(trainer_with(value), None)
-        trainer = trainer_with(0.0)
+        trainer = trainer_with(0.0, epoch - 1, least)
         callback.on_train_epoch_end(trainer, None)
         if trainer.should_stop:
             return epoch
@@ -69,13 +77,13 @@ def test_a_resumed_run_has_its_count_and_the_patience_that_it_is_given():
     assert not trainer.should_stop and longer.waited == 2
 
 
-def test_a_better_value_before_min_epochs_goes_on_and_the_end_of_a_run_is_not_early():
-    callback, trainer = EarlyStopping("val/mIoU", 1), trainer_with(0.2)
-    assert stopped_after(callback, [[0.3], [0.2]]) == 2
-    callback.waited, trainer.should_stop = 0, True
-    callback.on_train_epoch_end(trainer, None)
-    assert not trainer.should_stop and callback.reason is None
+def test_it_does_not_stop_before_min_epochs():
+    assert stopped_after(EarlyStopping("val/mIoU", 1), [[0.3], [0.2], [0.4], [0.1]], least=3) == 4
+    assert stopped_after(EarlyStopping("val/mIoU", 1), [[0.3], [0.2], [0.1], [0.1]], least=3) == 3
 
+
+def test_the_end_of_a_run_is_not_early():
+    callback = EarlyStopping("val/mIoU", 1)
     callback.reason = "no better value"
     end = {"callbacks": [callback], "is_global_zero": False, "global_step": 8, "max_steps": -1, "max_epochs": 4}
     assert training_of(SimpleNamespace(**end, current_epoch=3)) == {"epochs": 3, "steps": 8, "stopped": callback.reason}

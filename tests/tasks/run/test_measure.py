@@ -72,7 +72,7 @@ def test_it_leaves_no_trace_and_follows_the_factors_of_the_groups(words, monkeyp
     assert used[0] == pytest.approx([1e-7, 1e-7, 1e-6, 1e-6]) and used[9][-1] == pytest.approx(used[9][0] * 10)
     assert used[9][-1] == pytest.approx(1e-6 * 1e7 ** (9 / 29))
     lr = measured["optimizer"]["lr"]
-    assert 1e-6 < lr < 10 and measured["measured"] == ["optimizer.lr=find"] and config["optimizer"]["lr"] == "find"
+    assert 1e-6 < lr < 10 and measured["replaced"] == {"optimizer.lr": "find"} and config["optimizer"]["lr"] == "find"
     assert task.optimizer_options["lr"] == task.hparams["optimizer"]["lr"] == lr
     assert plots["lr_find"].shape == (380, 640, 3)
 
