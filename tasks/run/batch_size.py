@@ -49,10 +49,14 @@ def largest(fits: Callable[[int], bool], limit: int) -> int:
     while tried <= limit and fits(tried):
         size, tried = tried, 2 * tried
     if not size:
-        reason = f"a batch of {SMALLEST} images is more than the GPU's memory holds"
         if limit < SMALLEST:
-            reason = f"there are fewer than {SMALLEST} training images"
-        raise LightsegError(f"data.batch_size=auto: {reason}: give smaller images, a smaller backbone, or a number")
+            raise LightsegError(
+                f"data.batch_size=auto needs {SMALLEST} training images, there is {limit}: give a number"
+            )
+        raise LightsegError(
+            f"data.batch_size=auto: the GPU's memory holds no batch of {SMALLEST} images; give smaller images or a "
+            "smaller backbone"
+        )
     return size
 
 
