@@ -11,14 +11,14 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lightseg.config.check_key import check_all
 from lightseg.config.checks import check
 from lightseg.config.data_keys import check_data
 from lightseg.config.dmasking import is_search, settle
 from lightseg.config.files import data_file_of, group_of, is_shipped, kind_of, names_of, read, values_of
 from lightseg.config.loggers import logger_group
-from lightseg.config.overrides import COMMAND_LINE, apply, dotted, split_overrides
+from lightseg.config.overrides import COMMAND_LINE, apply, dotted, expand_paths, split_overrides
 from lightseg.config.paths import GROUPS, SHIPPED, base_file, find_file, remark_on_foreign_files, shown
-from lightseg.config.pruning import check_prune
 from lightseg.config.renamed_keys import RENAMED, upgrade_keys
 from lightseg.config.resume import check_resume
 from lightseg.config.run_options import check_run_options
@@ -39,7 +39,7 @@ def compose(overrides: list[str] | dict[str, Any]) -> DictConfig:
     """
     values = split_overrides(overrides) if isinstance(overrides, list) else overrides
     try:
-        config = _composed(values)
+        config = _composed(expand_paths(values))
     except OmegaConfBaseException as error:
         raise _unresolved(error) from error
     remark_on_foreign_files()
@@ -48,7 +48,9 @@ def compose(overrides: list[str] | dict[str, Any]) -> DictConfig:
 
 def _composed(values: dict[str, Any]) -> DictConfig:
     experiment: dict[str, Any] = {}
-    saved = _saved_config(values)
+    left: list[str] = []
+    file = _saved_file(values)
+    saved = None if file is None else _saved_config(file, values)
     if saved is not None:
         config = _with_choices(saved, values)
     else:
@@ -56,30 +58,38 @@ def _composed(values: dict[str, Any]) -> DictConfig:
         config = _defaults({**experiment, **values})
         apply(config, experiment, origin)
     apply(config, values, COMMAND_LINE)
-    if saved is not None and config.resume is not None:
-        check_resume(saved, config)
+    if file is not None:  # after the overrides, which may mend a broken value
+        check_data(config.data, str(config.get("task")), f"{file} (data)")
     if config.mode == "test" and config.ckpt is not None:
-        leave_to_checkpoint(config, {RENAMED.get(key, key) for key in dotted(values)})
+        left = leave_to_checkpoint(config, {RENAMED.get(key, key) for key in dotted(values)})
     elif config.get("resolved"):
         config.resolved = [key for key in config.resolved if key not in dotted(values)]
+    check_all(config, "" if file is None else str(file), left)
+    if saved is not None and config.resume is not None:
+        check_resume(saved, config)
     scale(config, dotted({**experiment, **values}))
     if is_search(config):
         settle(config, dotted({**experiment, **values}))
     check(config, default_data=str(read(base_file("task", config.task)).data))
-    check_prune(config)
     check_run_options(config)
     return config
 
 
-def leave_to_checkpoint(config: DictConfig, overridden: set[str]) -> None:
-    """Set to null the keys that the checkpoint of `mode=test ckpt=` decides, except the `overridden` dotted keys."""
+def leave_to_checkpoint(config: DictConfig, overridden: set[str]) -> list[str]:
+    """Set to null the keys that the checkpoint of `mode=test ckpt=` decides, except the `overridden` dotted keys.
+
+    Returns those that may be null.
+    """
+    left = []
     for prefix, group in (("", config), ("head.", config.head), ("data.eval.", config.data.get("eval") or {})):
         keys = list(group) if prefix else ["backbone", "output_stride", "drop_path_rate", "input_format"]
         for key in keys:
-            if f"{prefix}{key}" not in overridden:
+            left.append(f"{prefix}{key}")
+            if left[-1] not in overridden:
                 group[key] = None
     config.pop("resolved", None)
     config.pop("replaced", None)
+    return left
 
 
 def defaults_of(config: DictConfig) -> DictConfig:
@@ -153,31 +163,33 @@ def _choice(group: str, value: Any, of_task: DictConfig | None = None) -> DictCo
     return logger_group(value, of_task) if group == "logger" else group_of(group, str(value), of_task)
 
 
-def _saved_config(values: dict[str, Any]) -> DictConfig | None:
+def _saved_file(values: dict[str, Any]) -> Path | None:
     """The config.yaml of the run that `resume` or `mode=test ckpt=` continues from. None where there is none."""
-    folder = None
     if values.get("resume") is not None:
         folder = Path(str(values["resume"]))
         if not (folder / "config.yaml").is_file():
             raise LightsegError(f"resume={folder}: no run folder (there is no {folder / 'config.yaml'})")
-    elif values.get("mode") == "test" and values.get("ckpt") is not None:
+        return folder / "config.yaml"
+    if values.get("mode") == "test" and values.get("ckpt") is not None:
         checkpoint = Path(str(values["ckpt"]))
         if not checkpoint.is_file():
             raise LightsegError(f"ckpt={checkpoint}: no such file")
-        folder = checkpoint.parent.parent
-    if folder is None or not (folder / "config.yaml").is_file():
-        return None
-    saved = read(folder / "config.yaml")
+        file = checkpoint.parent.parent / "config.yaml"
+        return file if file.is_file() else None
+    return None
+
+
+def _saved_config(file: Path, values: dict[str, Any]) -> DictConfig:
+    saved = read(file)
     if not all(isinstance(saved.get(group), DictConfig) for group in ("data", "trainer", "logger", "evaluation")):
-        raise LightsegError(f"{folder / 'config.yaml'} is not the configuration of a run")
+        raise LightsegError(f"{file} is not the configuration of a run")
     saved.resume = saved.ckpt = None
     upgrade_keys(saved)
     names = names_of(values)
     if isinstance(names.get("task"), str):
         path = find_file("task", names["task"])
         if kind_of("task", path, {} if is_shipped(path) else values_of(path)) != saved.task:
-            raise LightsegError(f"{folder} is a run of task={saved.task}, not task={names['task']}")
-    check_data(saved.data, str(saved.get("task")), f"{folder / 'config.yaml'} (data)")
+            raise LightsegError(f"{file.parent} is a run of task={saved.task}, not task={names['task']}")
     return saved
 
 

@@ -8,7 +8,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from lightseg.catalog.tasks import formats
 from lightseg.config import paths
-from lightseg.config.checks import wrong_kind
+from lightseg.config.check_key import expected
+from lightseg.config.domains import ALL, domain_of
 from lightseg.errors import LightsegError, nearest
 
 SHIPPED = paths.SHIPPED / "data"
@@ -16,7 +17,6 @@ REQUIRED = ("augment.size", "augment.crop_size", "augment.multi_scale", "eval.si
 # besides the other keys of the tables FILLED, which transforms fill in
 OPTIONAL = ("coarse", "colors", "image_end", "mask_end")
 FILLED = ("augment", "eval", "skeleton")
-NULL = ("root", "oks_nms")  # may be null although the shipped file has a value, like eval.size of cls (one side)
 
 
 def check_data(data: DictConfig, task: str, where: str) -> None:
@@ -36,7 +36,7 @@ def check_data(data: DictConfig, task: str, where: str) -> None:
         raise LightsegError(f"data={values['name']} is for task={info.name} (format: {form}), not task={task}")
     example = example_of(form)
     shown = f"{paths.shown(_example_file(form))} shows every key of format: {form}"
-    missing = _missing(example, values, where, "")
+    missing = _missing(example, values, where, "", (info.name, ALL))
     if missing:
         raise LightsegError(f"{where} lacks {', '.join(missing)}: {shown}")
     for table in ("augment", "eval"):
@@ -56,25 +56,33 @@ def _example_file(form: str) -> Path:
     return Path(example) if paths.is_path(example) else SHIPPED / f"{example}.yaml"
 
 
-def _missing(example: dict[str, Any], values: dict[str, Any], where: str, prefix: str) -> list[str]:
-    """The required keys that are missing. LightsegError for a value of another type than the example's."""
+def _missing(
+    example: dict[str, Any], values: dict[str, Any], where: str, prefix: str, sections: tuple[str, ...]
+) -> list[str]:
+    """The required keys that are missing. LightsegError for a value that a key cannot have."""
     missing = []
     for name, default in example.items():
         key, value = f"{prefix}{name}", values.get(name)
         table = isinstance(default, dict)
-        if not table and (key in OPTIONAL or (prefix.rstrip(".") in FILLED and key not in REQUIRED)):
-            continue
+        is_optional = not table and (key in OPTIONAL or (prefix.rstrip(".") in FILLED and key not in REQUIRED))
         if name not in values:
-            missing.append(key)
+            missing += [] if is_optional else [key]
         elif table and not (key == "skeleton" and value is None):
             if not isinstance(value, dict):
                 raise LightsegError(f"{where}: {key} is {value!r}: must have keys and values, as in {key}: {default}")
-            missing += _missing(default, value, where, f"{key}.")
-        elif table or default is None:
+            missing += _missing(default, value, where, f"{key}.", sections)
+        elif table:
             continue
         elif value is None:
-            if key not in NULL and not (key == "eval.size" and isinstance(default, int)):
+            if not _may_be_null(key, default, sections):
                 raise LightsegError(f"{where}: {key} is null: give a value, as in {key}: {default}")
-        elif (kind := wrong_kind(default, value, key)) is not None:
+        elif (kind := expected(f"data.{key}", value, default, sections)) is not None:
             raise LightsegError(f"{where}: {key} is {value!r}: must be {kind}")
     return missing
+
+
+def _may_be_null(key: str, default: Any, sections: tuple[str, ...]) -> bool:
+    domain = domain_of(f"data.{key}", sections)
+    if domain is not None:
+        return domain.fits(None)
+    return default is None or (key == "eval.size" and isinstance(default, int))

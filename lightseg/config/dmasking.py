@@ -5,12 +5,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from lightseg.catalog.cost_table import METRIC, check_table
+from lightseg.catalog.cost_table import check_table
 from lightseg.catalog.spaces import read_space, shipped
 from lightseg.catalog.tasks import get_task
 from lightseg.errors import LightsegError
-
-COSTS = ("madds", "params", METRIC)
 
 
 def is_search(config: Any) -> bool:
@@ -44,21 +42,8 @@ def check_dmasking(config: DictConfig) -> None:
             "or give a YAML file with a space"
         )
     read_space(name)
-    if search.cost not in COSTS:
-        raise LightsegError(f"search.cost={search.cost}: choose from {', '.join(COSTS)}")
-    if not _number(search.target) or search.target <= 0:
-        raise LightsegError(
-            f"search=dmasking needs search.target=<number>, the maximum {search.cost} of the backbone, "
-            f"not {search.target}"
-        )
-    for key, minimum in (("weight", 0), ("lr", 0), ("weight_decay", 0), ("warmup", 0)):
-        if search[key] < minimum or (key == "warmup" and search[key] >= 1):
-            raise LightsegError(
-                f"search.{key}={search[key]}: must be {minimum} or more" + " and under 1" * (key == "warmup")
-            )
-    ends = list(search.temperature)
-    if len(ends) != 2 or not all(_number(end) and end > 0 for end in ends):
-        raise LightsegError(f"search.temperature={ends}: give two numbers above 0, as in [5.0, 0.2]")
+    if search.target is None:
+        raise LightsegError(f"search=dmasking needs search.target=<number>, the maximum {search.cost} of the backbone")
     if config.mode == "train":
         _check_trainer(config)
     if search.table is not None:
@@ -73,7 +58,3 @@ def _check_trainer(config: DictConfig) -> None:
     for key in ("pretrained", "freeze_bn", "drop_path_rate", "input_format", "compile"):
         if config[key]:
             raise LightsegError(f"search=dmasking takes no {key}={config[key]}: leave it out")
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -12,8 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lightseg.catalog.tasks import TASKS
-from lightseg.config.overrides import apply
+from lightseg.config.overrides import apply, expand_paths
 from lightseg.config.paths import GROUPS, SHIPPED, base_file, find_file, is_path, shown
+from lightseg.config.values import keep_text
 from lightseg.errors import LightsegError
 
 KINDS = ("task", "logger", "launcher", "search")  # groups whose name decides what code runs
@@ -29,9 +30,14 @@ def read(path: Path) -> DictConfig:
     return config
 
 
-def values_of(path: Path) -> dict[str, Any]:
-    """The content of a file, as values to be merged over others."""
-    return {str(key): value for key, value in OmegaConf.to_container(read(path), resolve=False).items()}  # type: ignore[union-attr]
+def values_of(path: Path, group: str = "") -> dict[str, Any]:
+    """The content of a user's file, as values to be merged over others. Names and paths are the text that was typed.
+
+    group: that the keys of the file are in, "" for keys from the top.
+    """
+    content: Any = OmegaConf.to_container(read(path), resolve=False)
+    content = keep_text(content, yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), group)
+    return expand_paths({str(key): value for key, value in content.items()}, f"{group}." if group else "")
 
 
 def names_of(values: dict[str, Any]) -> dict[str, Any]:
@@ -43,11 +49,11 @@ def group_of(group: str, name: str, of_task: DictConfig | None = None) -> DictCo
     """The values of `group=name`: the shipped file, then the task's values for the group, then the user's file."""
     path = find_file(group, name)
     if group == "data":
-        content = read(path)
+        content = read(path) if is_shipped(path) else OmegaConf.create(values_of(path, group))
         if reserved := {"name", "file"} & content.keys():
             raise LightsegError(f"{shown(path)}: no key '{min(reserved)}': data is named after its file, {path.stem}")
         return OmegaConf.merge({"name": path.stem, **({"file": name} if is_path(name) else {})}, content)  # type: ignore[return-value]
-    user_values = {} if is_shipped(path) else values_of(path)
+    user_values = {} if is_shipped(path) else values_of(path, group)
     kind = kind_of(group, path, user_values)
     shipped = path if is_shipped(path) else base_file(group, kind if group in KINDS else "default")
     part = OmegaConf.create({group: OmegaConf.merge({"name": kind}, read(shipped), of_task or {})})

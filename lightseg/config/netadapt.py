@@ -3,27 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from lightseg.catalog.cost_table import METRIC, check_table
+from lightseg.catalog.cost_table import check_table
 from lightseg.catalog.tasks import TASKS
 from lightseg.errors import LightsegError
-
-VARIANTS = ("netadapt", "evolution")
-COSTS = ("madds", METRIC)
 
 
 def check_netadapt(search: dict[str, Any], config: dict[str, Any]) -> None:
     """search: the group as composed; config: the run's. Raises LightsegError, one line."""
-    for key, allowed in (("variant", VARIANTS), ("cost", COSTS)):
-        if search[key] not in allowed:
-            raise LightsegError(f"search.{key}={search[key]}: choose from {', '.join(allowed)}")
-    for key, maximum in (("target", 1.0), ("delta", 1.0), ("holdout", 0.5)):
-        if not 0 < search[key] < maximum:
-            raise LightsegError(f"search.{key}={search[key]}: must be above 0 and below {maximum:g}")
-    for key in ("steps", "population", "generations", "parents"):
-        if search[key] < 1:
-            raise LightsegError(f"search.{key}={search[key]}: must be 1 or more")
-    if not search["lr"] > 0:
-        raise LightsegError(f"search.lr={search['lr']}: a learning rate is above 0")
     tasks = [info.name for info in TASKS.values() if "netadapt" in info.searches]
     if config["task"] not in tasks:
         raise LightsegError(f"search=netadapt is for task={' and task='.join(tasks)}, not task={config['task']}")

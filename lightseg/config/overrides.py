@@ -1,22 +1,29 @@
 """Overrides: `key=value` texts parsed to values, and values merged into a configuration with checks of key and type."""
 
+from os.path import expanduser
 from typing import Any
 
 import yaml
 from omegaconf import DictConfig
 
 from lightseg.config import usage
-from lightseg.config.checks import check_trainer_argument, wrong_kind
-from lightseg.config.paths import GROUPS, NAMED
+from lightseg.config.check_key import canonical, expected
+from lightseg.config.domain import shown
+from lightseg.config.domains import domains_of, sections_of
+from lightseg.config.habits import check_spelling, suggestion
+from lightseg.config.paths import GROUPS
 from lightseg.config.renamed_keys import RENAMED
-from lightseg.errors import LightsegError, nearest
+from lightseg.config.trainer_keys import TRAINER, check_trainer_argument
+from lightseg.config.values import Unread, parse
+from lightseg.errors import LightsegError
 
 COMMAND_LINE = "the command line"
 LISTED = ("logger",)  # keys of which several values are for one run, not a sweep
 
 
 def split_overrides(overrides: list[str]) -> dict[str, Any]:
-    """`["trainer.max_epochs=2"]` -> `{"trainer.max_epochs": 2}`. Values are parsed as YAML."""
+    """`["trainer.max_epochs=2"]` -> `{"trainer.max_epochs": 2}`. The key decides how its text is read."""
+    check_spelling(overrides)
     values: dict[str, Any] = {}
     for override in overrides:
         key, equals, text = override.partition("=")
@@ -25,22 +32,22 @@ def split_overrides(overrides: list[str]) -> dict[str, Any]:
         if key in values:
             raise LightsegError(f"'{key}' is given twice on the command line")
         try:
-            values[key] = yaml.safe_load(text) if text else None
+            values[key] = parse(key, text)
         except yaml.YAMLError as error:
             raise LightsegError(f"the value of '{override}' cannot be read: quote it, as in '{key}=\"...\"'") from error
-        kept = (str, dict, list) if key in LISTED else (str, dict)
-        if key in NAMED and values[key] is not None and not isinstance(values[key], kept):  # data=2024 is a name
-            values[key] = text
-        if isinstance(values[key], str) and key not in NAMED:  # YAML 1.1 reads 1e-3 as text
-            values[key] = _number(values[key])
     return values
 
 
-def _number(text: str) -> Any:
-    try:
-        return float(text) if any(c.isdigit() for c in text) else text
-    except ValueError:
-        return text
+def expand_paths(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values by dotted key, some of them nested, with `~` expanded in those that are paths."""
+    return {key: _expanded(value, f"{prefix}{key}") for key, value in values.items()}
+
+
+def _expanded(value: Any, key: str) -> Any:
+    if isinstance(value, dict):
+        return expand_paths(value, f"{key}.")
+    is_path = any(part.is_path for domain in domains_of(key) for part in domain.alternatives())
+    return expanduser(value) if is_path and isinstance(value, str) else value
 
 
 def apply(config: DictConfig, values: dict[str, Any], origin: str) -> None:
@@ -49,8 +56,9 @@ def apply(config: DictConfig, values: dict[str, Any], origin: str) -> None:
     origin: the source of the values, for error texts.
 
     Raises:
-        LightsegError: an unknown key, or a value of another type than the default's.
+        LightsegError: an unknown key, or a value that the key cannot have.
     """
+    sections = sections_of(config)
     for key, value in ((RENAMED.get(key, key), value) for key, value in values.items()):
         if key in GROUPS and (isinstance(value, str | None) or (key in LISTED and isinstance(value, list))):
             continue  # the group's file has been chosen already
@@ -59,16 +67,18 @@ def apply(config: DictConfig, values: dict[str, Any], origin: str) -> None:
         for parent in parents:
             node = node.get(parent) if isinstance(node, DictConfig) else None
         if not isinstance(node, DictConfig) or last not in node:
-            if key.startswith("trainer.") and len(parents) == 1:
+            if key.startswith("trainer.") and len(parents) == 1 and isinstance(node, DictConfig):
                 _check_trainer_argument(last, origin)
             else:
-                raise LightsegError(f"no key '{key}' ({origin}): {nearest(key, _keys(config))}")
-        elif (kind := wrong_kind(node[last], value, key)) is not None:
-            raise LightsegError(f"{key}={value!r} ({origin}): must be {kind}")
-        if isinstance(node.get(last), DictConfig) and isinstance(value, dict) and last != "classes":
+                raise LightsegError(f"no key '{key}' ({origin}): {suggestion(key, _keys(config))}")
+        default = node.get(last)
+        value = value.read(default) if isinstance(value, Unread) else value
+        if isinstance(default, DictConfig) and isinstance(value, dict) and last != "classes":
             apply(config, {f"{key}.{inner}": v for inner, v in value.items()}, origin)
-        else:
-            node[last] = value
+            continue
+        if (kind := expected(key, value, default, sections)) is not None:
+            raise LightsegError(f"{key}={shown(value)} ({origin}): must be {kind}")
+        node[last] = canonical(key, value, sections)
 
 
 def _check_trainer_argument(name: str, origin: str) -> None:
@@ -87,7 +97,7 @@ def dotted(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _keys(config: DictConfig, prefix: str = "") -> list[str]:
-    keys = []
+    keys = [] if prefix else [f"trainer.{name}" for name in TRAINER if name != "name" and "trainer" in config]
     for key, value in ((str(k), v) for k, v in config.items()):
         keys.append(f"{prefix}{key}")
         if isinstance(value, DictConfig):

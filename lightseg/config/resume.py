@@ -4,6 +4,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from lightseg.config.check_key import canonical, expected
+from lightseg.config.domains import sections_of
 from lightseg.config.overrides import dotted
 from lightseg.errors import LightsegError
 
@@ -18,9 +20,12 @@ MAY_CHANGE = (
 
 def check_resume(saved: DictConfig, config: DictConfig) -> None:
     """Raise LightsegError for a value of `config` that is not that of the run, `saved`, and may not change."""
-    before, after = _leaves(saved), _leaves(config)
+    before, after, sections = _leaves(saved), _leaves(config), sections_of(config)
     for key in [*after, *(before.keys() - after.keys())]:
-        if before.get(key) == after.get(key) or any(f"{key}.".startswith(f"{allowed}.") for allowed in MAY_CHANGE):
+        if canonical(key, before.get(key), sections) == after.get(key):
+            continue
+        is_mended = key in before and expected(key, before[key], None, sections) is not None
+        if is_mended or any(f"{key}.".startswith(f"{allowed}.") for allowed in MAY_CHANGE):
             continue
         raise LightsegError(
             f"resume={config.resume}: this run has {key}={before.get(key)}, which cannot change to {after.get(key)}. "

@@ -10,8 +10,6 @@ from lightseg.errors import LightsegError
 def check_run_options(config: DictConfig) -> None:
     """Raise LightsegError for a composed configuration whose options cannot work together."""
     check_packages(config.logger)
-    _at_least_one(config, "trainer.patience")
-    _at_least_one(config, "checkpoints.top_k")
     if config.trainer.get("patience") is not None and config.trainer.get("limit_val_batches") == 0:
         raise LightsegError(
             "trainer.patience counts evaluations, and trainer.limit_val_batches=0 has none: leave one out"
@@ -41,9 +39,3 @@ def _check_measured(config: DictConfig) -> None:
         raise LightsegError(f"{key} measures the net without prune.sparsity={config.prune.sparsity}: give a number")
     if config.schedule.images_per_step or ("data.batch_size" in asked and config.schedule.image_size is not None):
         raise LightsegError(f"{key} measures images of one size: give a number with schedule.image_size")
-
-
-def _at_least_one(config: DictConfig, key: str) -> None:
-    value = OmegaConf.select(config, key)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise LightsegError(f"{key}={value}: must be a whole number of 1 or more")

@@ -4,7 +4,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from lightseg.catalog.scaling import MAX_SCALE, compound, scaled_name
+from lightseg.catalog.scaling import compound, scaled_name
 from lightseg.errors import LightsegError
 
 FAMILY = "efficientnet"
@@ -23,11 +23,6 @@ def scale(config: DictConfig, overridden: dict[str, Any]) -> None:
         return
     if name != FAMILY:
         raise LightsegError(f"{next(iter(values))} scales backbone={FAMILY}, not backbone={name}: leave it out")
-    for key, value in values.items():
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise LightsegError(f"{key}={value!r}: must be a number")
-        if key != "phi" and not 0 < value <= MAX_SCALE:
-            raise LightsegError(f"{key}={value}: must be above 0 and at most {MAX_SCALE:g}")
     if "phi" in values and len(values) > 1:
         raise LightsegError("phi sets depth and width both: give phi alone, or depth and width")
     if "phi" in values:

@@ -43,7 +43,7 @@ def help_text() -> str:
         "  backbone=    a name of docs/backbones.md, any timm name, or efficientnet with depth=, width= or phi=",
         f"  Shipped files, to copy from: {shown(SHIPPED)}/<group>/",
         "",
-        "Keys (configs/train.yaml)",
+        "Keys (configs/train.yaml; with the values that each may have: docs/keys.md)",
         (SHIPPED / "train.yaml").read_text(encoding="utf-8").replace("python train.py", train),
     ]
     return "\n".join(lines)

@@ -6,8 +6,10 @@ import contextlib
 import json
 import os
 import shutil
+import site
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable
@@ -52,6 +54,15 @@ def create_once(root: Path, settings: dict[str, Any], fill: Callable[[Path], Non
     return root
 
 
+def _python_path() -> dict[str, str]:
+    """PYTHONPATH for a process that imports this lightseg. None for an installed lightseg: PYTHONPATH goes before the
+    standard library, and old packages in site-packages have its names (`typing`, which cityscapesscripts brings)."""
+    library = str(Path(__file__).parents[2])
+    if library in (sysconfig.get_path("purelib"), *site.getsitepackages(), site.getusersitepackages()):
+        return {}
+    return {"PYTHONPATH": os.pathsep.join([library, *filter(None, [os.environ.get("PYTHONPATH")])])}
+
+
 def render_in_processes(folder: Path, settings: dict[str, Any], workers: int) -> None:
     """Run `python -m lightseg.streets --worker` in `workers` processes, each of which writes its part to `folder`.
 
@@ -62,8 +73,7 @@ def render_in_processes(folder: Path, settings: dict[str, Any], workers: int) ->
         DataError: a worker failed; the message is the last line of its stderr.
     """
     command = [sys.executable, "-m", "lightseg.streets", "--worker", str(folder), json.dumps(settings)]
-    path = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    environment = {**os.environ, **_python_path(), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     processes: list[subprocess.Popen] = []
     stdin, write_end = os.pipe()
     try:

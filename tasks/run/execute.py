@@ -22,6 +22,7 @@ from .progress_events import start_of
 from .record import summary, write_record
 from .signals import Stopped, StopSignals
 from .trainer import build_trainer, check_resumed, quiet, seed_everything
+from .trainer_checks import check_batches, check_devices, check_sizes
 from .user_callbacks import check_callbacks, raised_by
 
 
@@ -68,6 +69,7 @@ def _run(
 ) -> dict[str, Any]:
     started = time.time()
     distributed.check(config["trainer"])
+    check_devices(config["trainer"])
     if config["resume"] is not None and distributed.rank() == 0:
         run_folder.refuse_running(Path(config["resume"]))
         check_resumed(config)
@@ -79,6 +81,8 @@ def _run(
         from ..search.dmasking import DMasking
 
         search = DMasking(task, data, config)
+    check_batches(config, data)
+    check_sizes(config, task.model, data.evaluation_size())
     measured = measure(config, task, data)
     config = measured.config
     folder = distributed.agree(lambda: run_folder.run_folder(config))

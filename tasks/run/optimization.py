@@ -61,6 +61,8 @@ def build_optimizer(
     try:
         optimizer = create_optimizer_v2(groups, opt=name, lr=lr, weight_decay=weight_decay, momentum=momentum, **extra)
     except (ValueError, AssertionError) as error:
+        if name in list_optimizers():
+            raise LightsegError(f"optimizer.name={name}: {' '.join(str(error).split())}") from error
         raise LightsegError(f"optimizer.name={name}: {nearest(name, map(str, list_optimizers()))}") from error
     except TypeError as error:
         raise LightsegError(no_eps) from error

@@ -27,12 +27,12 @@ def config_of(*overrides: str) -> dict:
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
-        (["trainer.patience=0"], "trainer.patience=0: must be a whole number of 1 or more"),
-        (["trainer.patience=2.5"], "trainer.patience=2.5: must be a whole number"),
+        (["trainer.patience=0"], "trainer.patience=0 (the command line): must be a whole number, 1 or more, or null"),
+        (["trainer.patience=2.5"], "trainer.patience=2.5 (the command line): must be a whole number"),
         (["trainer.patience=3", "trainer.limit_val_batches=0"], "leave one out"),
-        (["checkpoints.top_k=0"], "checkpoints.top_k=0: must be a whole number"),
-        (["checkpoints.top_k=-1"], "checkpoints.top_k=-1: must be a whole number"),
-        (["log=json"], "log=json: choose from text, jsonl"),
+        (["checkpoints.top_k=0"], "checkpoints.top_k=0 (the command line): must be a whole number"),
+        (["checkpoints.top_k=-1"], "checkpoints.top_k=-1 (the command line): must be a whole number"),
+        (["log=json"], "log='json' (the command line): must be one of text, jsonl"),
         (["optimizer.lr=fnd"], "must be a number"),
         (["data.batch_size=find"], "must be a whole number"),
         (["data.eval_batch_size=auto"], "must be a whole number"),

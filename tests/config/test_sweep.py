@@ -97,8 +97,8 @@ def test_a_missing_slurm_is_an_error_of_one_line(monkeypatch):
     assert "no Slurm here (no sbatch)" in error_of("launcher=submitit", "seed=0,1")
     assert "no Slurm here (no sbatch)" in error_of("launcher=submitit")
     assert read_sweep(["launcher=submitit", "launcher.cluster=local"]).launcher["name"] == "submitit"
-    assert "choose from slurm, local" in error_of("launcher=submitit", "launcher.cluster=pbs")
-    assert "at least" in error_of("launcher=submitit", "launcher.time=0")
+    assert "must be one of slurm, local" in error_of("launcher=submitit", "launcher.cluster=pbs")
+    assert "must be a whole number, 1 or more" in error_of("launcher=submitit", "launcher.time=0")
     monkeypatch.setattr(sweep, "find_spec", lambda name: None)
     assert "lightseg[sweep]" in error_of("launcher=submitit", "seed=0,1")
     assert "lightseg[sweep]" in error_of("search=optuna", "search.space={optimizer.lr: [1e-4, 1e-2, log]}")
@@ -154,8 +154,8 @@ def test_invalid_spaces(space, message):
 def test_invalid_searches():
     space = "search.space={optimizer.lr: [1e-4, 1e-2, log]}"
     assert "put the lists into search.space" in error_of("search=optuna", space, "seed=0,1")
-    assert "must be 1 or more" in error_of("search=optuna", space, "search.trials=0")
-    assert "choose from monitor, reward" in error_of("search=optuna", space, "search.objective=accuracy")
+    assert "must be a whole number, 1 or more" in error_of("search=optuna", space, "search.trials=0")
+    assert "must be one of monitor, reward" in error_of("search=optuna", space, "search.objective=accuracy")
     assert "search.target_ms" in error_of("search=optuna", space, "search.objective=reward")
     assert "no search named 'grid'" in error_of("search=grid")
     assert "search.trials" in error_of("search.trials=3")

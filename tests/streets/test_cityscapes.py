@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from lightseg.errors import DataError
-from lightseg.streets import cityscapes_writer, render, write_cityscapes
+from lightseg.streets import cityscapes_writer, dataset_folder, render, write_cityscapes
 from lightseg.streets.canvas import LABEL_IDS
 from lightseg.streets.dataset_folder import scene_seed
 
@@ -208,3 +208,12 @@ def test_concurrent_writers_all_succeed(data_set, tmp_path):
         thread.join()
     assert not failures
     assert digest(root) == digest(data_set) and not leftovers(tmp_path)
+
+
+def test_an_installed_lightseg_puts_nothing_before_the_standard_library(monkeypatch, tmp_path):
+    """PYTHONPATH goes before it, and site-packages may hold an old `typing`."""
+    monkeypatch.setenv("PYTHONPATH", "/mine")
+    library = str(Path(dataset_folder.__file__).parents[2])
+    assert dataset_folder._python_path() == {"PYTHONPATH": f"{library}:/mine"}
+    monkeypatch.setattr("sysconfig.get_path", lambda name: library)
+    assert dataset_folder._python_path() == {}

@@ -93,7 +93,7 @@ def test_a_space_of_widths_depths_kernels_and_expansions_of_an_architecture(call
         "backbone=mobilenetv2": "arch.width changes an architecture: give backbone=<arch.yaml>, one file",
         "search.space={arch.kernel: [3, 6]}": "kernel 6 is even",
         "search.space={arch.kernel: [3, 7, linear]}": "arch.kernel takes choices",
-        "search.reward_exponent=0.07": "search.reward_exponent=0.07: from -10 to 0",
+        "search.reward_exponent=0.07": "search.reward_exponent=0.07 (the command line): must be a number from -10 to 0",
     }.items():
         key = more.split("=", 1)[0]
         assert train.main([*(word for word in words if not word.startswith(f"{key}=")), more]) == 2

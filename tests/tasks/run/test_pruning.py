@@ -86,9 +86,9 @@ def test_an_interrupted_run_goes_on_with_the_same_zeros(cls_words, tmp_path, mon
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("prune.sparsity=67", "give the fraction of weights"),
-        ("prune.sparsity=1", "give the fraction of weights"),
-        ("prune.scope=globl", "did you mean global?"),
+        ("prune.sparsity=67", "must be a number from 0 to below 1"),
+        ("prune.sparsity=1", "must be a number from 0 to below 1"),
+        ("prune.scope=globl", "must be one of layer, global"),
         ("prune.sparsty=0.5", "prune.sparsity"),
     ],
 )

@@ -128,11 +128,11 @@ def test_evolution_and_classification_and_latency(cls_words, tmp_path, monkeypat
 
 
 REFUSED = {
-    "target above 1": (["search.target=1.2"], "search.target=1.2: must be above 0 and below 1"),
+    "target above 1": (["search.target=1.2"], "must be a number above 0 and below 1"),
     "no weights": (["pretrained=false"], "search=netadapt starts from a trained net: give pretrained=<run folder>/"),
     "another metric": (["search.table={table}"], "is for search.cost=latency_ms, and the target is of madds"),
     "no such table": (["search.cost=latency_ms", "search.table={other}"], "other.json is no table of costs"),
-    "variant": (["search.variant=best"], "search.variant=best: choose from netadapt, evolution"),
+    "variant": (["search.variant=best"], "must be one of netadapt, evolution"),
     "several": (["seed=0,1"], "search=netadapt is a single run in this process"),
     "task": (["task=det", "data=mini_det"], "search=netadapt is for task=seg and task=cls, not task=det"),
 }
