@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightseg.catalog.backbones import is_arch
+from lightseg.catalog.backbones import is_arch, is_hub
 from lightseg.compressed_file import Compressed, is_compressed, read_compressed
 from lightseg.errors import LightsegError
 from lightseg.legacy import upgrade_spec
@@ -90,6 +90,8 @@ def _rebuild(spec: Mapping[str, Any], path: Path) -> Model:
         raise LightsegError(f"{path} was made by another version of lightseg: its model has no '{missing[0]}'")
     if is_arch(str(spec["backbone"])) and not spec.get("arch"):
         raise LightsegError(f"{path} names the file {spec['backbone']} and contains no architecture")
+    if is_hub(str(spec["backbone"])):  # a run saves the architecture's name
+        raise LightsegError(f"{path} names {spec['backbone']}, which would be downloaded: give a checkpoint of a run")
     try:
         return create_model(**spec)
     except LightsegError as error:

@@ -1,4 +1,4 @@
-"""Faster training of convolutional networks on CPUs: same layers, parameters and results, faster gradients.
+"""Training of convolutional networks on CPUs: same layers, parameters and results, faster and correct gradients.
 
 `optimize_for_cpu` replaces the classes of a few kinds of layers in place. Parameters, buffers and state-dict keys stay,
 evaluation and export run the plain operations, and gradients are equal up to rounding. The layers and reasons (oneDNN
@@ -12,6 +12,9 @@ evaluation and export run the plain operations, and gradients are equal up to ro
   dilation 2, one core: 87 -> 18 ms).
 - Squeeze-and-excitation and global average pooling. Autograd's gradient of a mean is a full-size tensor in NCHW order,
   then added to a channels_last one; here it stays a broadcast.
+- 1x1 convolutions with a stride on few input channels. oneDNN's weight gradient writes past its buffer where the input
+  is channels_last and has fewer channels than a block (8 with AVX2, 16 with AVX-512; uxlfoundation/oneDNN issue 6035):
+  the process crashes, or the gradient is wrong. Here the pixels that the stride skips are sliced away first.
 - Hardswish and SiLU in place. Both need their input for the gradient, so autograd clones it. Out of place is faster.
 """
 
@@ -24,17 +27,20 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 Net = TypeVar("Net", bound=nn.Module)
+BLOCK = 16  # input channels in a block of oneDNN's largest kernels
 TILE = 3  # columns of the widest kernel that oneDNN's depthwise weight gradient takes
 
 
 def optimize_for_cpu(model: Net) -> Net:
-    """Replace the classes of layers of `model` that have a faster gradient on CPUs, in place. Returns `model`.
+    """Replace the classes of layers of `model` that need another gradient on CPUs, in place. Returns `model`.
 
     Only exact types are replaced (no subclass of a convolution), so layers with a custom forward keep it.
     """
     for module in model.modules():
         if type(module) is nn.Conv2d and _is_slow_depthwise(module):
             module.__class__ = DepthwiseConv2d
+        elif type(module) is nn.Conv2d and _is_strided_pointwise(module):
+            module.__class__ = StridedPointwiseConv2d
         elif type(module) is SqueezeExcite:
             module.__class__ = FastSqueezeExcite
         elif type(module) is nn.AdaptiveAvgPool2d and module.output_size in (1, (1, 1)):
@@ -59,6 +65,16 @@ class DepthwiseConv2d(nn.Conv2d):
         if not fast:
             return super()._conv_forward(input, weight, bias)
         return _DepthwiseConvolution.apply(input, weight, self.stride, self.padding, self.dilation)
+
+
+class StridedPointwiseConv2d(nn.Conv2d):
+    """A 1x1 `nn.Conv2d` that drops the pixels between its strides first: the same sums, without oneDNN's stride."""
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if input.device.type != "cpu" or not torch.is_grad_enabled():
+            return super()._conv_forward(input, weight, bias)
+        rows, columns = self.stride
+        return F.conv2d(input[..., ::rows, ::columns], weight, bias, groups=self.groups)
 
 
 class FastSqueezeExcite(SqueezeExcite):
@@ -88,6 +104,11 @@ def _is_slow_depthwise(conv: nn.Conv2d) -> bool:
     keeps_size = all(2 * padding == dilation * (kernel - 1) for kernel, padding, dilation in sides)
     odd = all(kernel % 2 for kernel in conv.kernel_size)
     return conv.stride == (1, 1) and keeps_size and odd
+
+
+def _is_strided_pointwise(conv: nn.Conv2d) -> bool:
+    unpadded = conv.padding in ((0, 0), "valid", "same")
+    return conv.kernel_size == (1, 1) and max(conv.stride) > 1 and unpadded and conv.in_channels // conv.groups < BLOCK
 
 
 def _trains_on_cpu(x: Tensor, weight: Tensor | None = None) -> bool:

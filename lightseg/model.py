@@ -3,6 +3,7 @@
 `create_model` builds one; `lightseg.checkpoint.load_model` rebuilds one from a checkpoint of a run.
 """
 
+import copy
 import inspect
 import logging
 from collections.abc import Mapping
@@ -13,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from lightseg.backbones import Classifier, FeaturePyramid, create_backbone, create_classifier
+from lightseg.backbones.reparameterize import fused, is_reparameterizable
 from lightseg.backbones.supernet.supernet import create_supernet
 from lightseg.backbones.weights import read_head
 from lightseg.catalog.arch_yaml import format_arch, parse_arch, read_arch
-from lightseg.catalog.backbones import is_arch
+from lightseg.catalog.backbones import is_arch, is_hub
 from lightseg.catalog.spaces import parse_space
 from lightseg.catalog.tasks import get_task, resolve
 from lightseg.errors import LightsegError, nearest
@@ -62,7 +64,24 @@ class Model(nn.Module):
 
     def forward(self, images: Tensor) -> Any:
         """images: uint8 RGB [B, C, H, W] in 0..255. Returns the head's raw outputs."""
+        size = self.backbone.fixed_size
+        if size is not None and tuple(images.shape[-2:]) != size:
+            raise LightsegError(
+                f"{self.backbone.name} was built for images of {size[0]}x{size[1]} and takes no others, not "
+                f"{images.shape[-2]}x{images.shape[-1]}: give images of that size, or another backbone"
+            )
         return self.head(self.backbone(self.normalize(images)), tuple(images.shape[-2:]))
+
+    def deployed(self) -> "Model":
+        """The model as it runs after training: a copy in evaluation mode with the branches of its backbone fused, which
+        has equal outputs and is smaller. The model itself where its backbone has no such branches."""
+        if self.spec.get("deployed") or not is_reparameterizable(self.backbone):
+            return self
+        backbone = fused(self.backbone)
+        if backbone is self.backbone:
+            return self
+        spec = {**self.spec, "deployed": True}
+        return Model(backbone, copy.deepcopy(self.head), self.contract, spec).eval().to(self.mean.device)
 
 
 def _per_channel(values: tuple[float, ...]) -> Tensor:
@@ -86,6 +105,7 @@ def create_model(
     input: Mapping[str, Any] | None = None,
     arch: str | None = None,
     space: str | None = None,
+    deployed: bool = False,
 ) -> Model:
     """Join a backbone with the head of a task.
 
@@ -96,7 +116,8 @@ def create_model(
         pretrained: weights of the backbone: False, True (official weights) or a weight file. For `det` the file may
             also be torchvision's SSDLite, for backbone and head. A run's checkpoint also gives the head's weights if
             head and number of classes are the same; otherwise a warning is logged.
-        output_stride: stride of the deepest feature map: 8, 16 or 32. None: the task's default.
+        output_stride: stride of the deepest feature map: 8, 16 or 32, or 64 for nets that have it. None: the task's
+            default, or the next larger stride that the net can have.
         in_chans: channels of the images.
         drop_path_rate: stochastic depth of the backbone.
         input_format: channel order and range that the backbone's weights expect, as for `create_backbone`.
@@ -109,6 +130,7 @@ def create_model(
             of the installed timm.
         arch: the content of an `arch.yaml`, used instead of the file `backbone`. Checkpoints contain it.
         space: the content of a search space. The backbone is then its super-network.
+        deployed: the form of `Model.deployed`, which compressed files hold and which cannot train.
 
     Raises:
         LightsegError: an unknown backbone, task, head or option, or an output stride that the net does not support.
@@ -130,7 +152,7 @@ def create_model(
     architecture = parse_arch(arch, backbone) if arch else None
     if architecture is None and is_arch(backbone) and not space:
         architecture = read_arch(backbone)
-    output_stride = output_stride or info.output_stride
+    any_stride, output_stride = output_stride is None, output_stride or info.output_stride
     full_weights = resolve(head_info.full_weights) if head_info.full_weights else None
     full_state = full_weights.read(pretrained) if full_weights else None
     shared: dict[str, Any] = {
@@ -138,6 +160,7 @@ def create_model(
         "in_chans": in_chans,
         "drop_path_rate": drop_path_rate,
         "input_format": input_format,
+        "image_size": _image_size(input or {}),
     }
     net: FeaturePyramid | Classifier
     # a variant may need options of its backbone: taps, dilation, batch-norm eps
@@ -147,8 +170,17 @@ def create_model(
     elif is_classifier_head:
         net = create_classifier(architecture or backbone, num_classes, drop_rate=options.get("dropout"), **shared)
     else:
-        net = create_backbone(architecture or backbone, output_stride=output_stride, **shared, **backbone_options)
-    contract = _contract(net, in_chans, {**resolve_input(info, net.name), **(input or {})}, class_names, skeleton)
+        net = create_backbone(
+            architecture or backbone, output_stride=output_stride, any_stride=any_stride, **shared, **backbone_options
+        )
+        output_stride = max(output_stride, net.output_stride)
+    contract = _contract(
+        net,
+        in_chans,
+        {**resolve_input(info, backbone if is_hub(backbone) else net.name), **(input or {})},
+        class_names,
+        skeleton,
+    )
     head_options = {key: value for key, value in options.items() if not (is_classifier_head and key == "dropout")}
     loss_options = dict(loss or {})
     if contract.skeleton is not None and loss_options.get("sigmas") is None:
@@ -178,7 +210,13 @@ def create_model(
         full_weights.load(model, full_state)
     elif isinstance(pretrained, str):
         _load_head(built, Path(pretrained))
-    return model
+    return model.deployed() if deployed else model
+
+
+def _image_size(contract: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(height, width) of the images: that of evaluation, otherwise the largest of training; None: not known."""
+    size = contract.get("size") or contract.get("train_size")
+    return InputContract.from_dict({"size": size}).size if size else None
 
 
 def _contract(

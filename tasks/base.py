@@ -13,6 +13,7 @@ from lightseg.catalog.tasks import get_task
 from lightseg.cpu_training import optimize_for_cpu
 from lightseg.errors import LightsegError
 from lightseg.model import create_model
+from lightseg.unused_parameters import unused_parameters
 
 from .run.freezing import Freezing
 from .run.optimization import SCHEDULE, build_optimizer, build_schedule, rates_of
@@ -228,6 +229,14 @@ class Task(pl.LightningModule):
         # independent of the state of the global generator
         step = (self.current_epoch + 1) * 1_000_003 + batch_index
         torch.manual_seed((self._seed * 2_147_483_647 + step * 8191 + self.global_rank) % 2**63)
+
+    def setup(self, stage: str) -> None:
+        if stage != "fit" or self.trainer.world_size == 1:
+            return
+        contract, parameters = self.model.contract, dict(self.model.named_parameters())
+        size = contract.train_size or contract.size or (256, 256)
+        for name in unused_parameters(self.model, size, contract.channels):
+            parameters[name].requires_grad_(False)  # before DistributedDataParallel, which would wait for its gradient
 
     def on_fit_start(self) -> None:
         if self.device.type == "cpu":

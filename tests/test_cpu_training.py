@@ -1,12 +1,13 @@
 """The replaced layers have torch's outputs, gradients and state dict, and use torch's operations where they must."""
 
 import copy
+import multiprocessing
 
 import pytest
 import torch
 from torch import nn
 
-from lightseg.cpu_training import DepthwiseConv2d, optimize_for_cpu
+from lightseg.cpu_training import DepthwiseConv2d, StridedPointwiseConv2d, optimize_for_cpu
 from lightseg.model import create_model
 from tests.marks import slow_except
 
@@ -111,3 +112,84 @@ def test_export_gives_a_graph_of_plain_operations():
     exported = torch.export.export(optimize_for_cpu(model).eval(), (torch.randn(1, 8, 16, 16),))
     targets = {str(node.target) for node in exported.graph.nodes if node.op == "call_function"}
     assert targets and all(target.startswith("aten.") for target in targets)
+
+
+STRIDED_POINTWISE = [  # input and output channels, groups, stride, size, batch. With AVX2 fewer than 8 are at fault
+    (1, 8, 1, 2, 32, 4),
+    (2, 8, 1, 2, 8, 2),
+    (3, 48, 1, 2, 33, 4),
+    (4, 8, 1, (2, 1), 32, 32),
+    (7, 16, 1, (1, 2), 31, 8),
+    (13, 48, 1, 2, 28, 4),
+    (15, 8, 1, 3, 17, 4),
+    (16, 16, 16, 2, 16, 2),
+    (24, 16, 2, 2, 16, 4),
+]
+
+
+def compare_strided_pointwise(case, dtype=torch.float32):
+    """The largest errors of the output and of both gradients, against float64 and relative to their norm."""
+    channels, out, groups, stride, size, batch = case
+    torch.manual_seed(0)
+    truth = nn.Conv2d(channels, out, 1, stride, groups=groups).double()
+    conv = optimize_for_cpu(copy.deepcopy(truth).float().to(memory_format=torch.channels_last))
+    assert type(conv) is StridedPointwiseConv2d and list(conv.state_dict()) == list(truth.state_dict())
+    x = torch.randn(batch, channels, size, size).contiguous(memory_format=torch.channels_last).requires_grad_()
+    with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+        output = conv(x).float()
+    exact = x.detach().double().requires_grad_()
+    expected = truth(exact)
+    upstream = torch.randn_like(output)
+    output.backward(upstream)
+    expected.backward(upstream.double())
+    pairs = [(output, expected), (x.grad, exact.grad), (conv.weight.grad, truth.weight.grad)]
+    return max(float(((a.double() - b).norm() / b.norm()).detach()) for a, b in pairs)
+
+
+def outlives(check) -> bool:
+    """Whether a child process ends `check` without an error: a fault of the kind ends the process or never ends."""
+    child = multiprocessing.get_context("fork").Process(target=check)
+    child.start()
+    child.join(timeout=120)
+    child.kill()
+    return child.exitcode == 0
+
+
+def test_strided_1x1_convolutions_on_few_channels_have_exact_gradients_and_no_fault():
+    def check():
+        for case in STRIDED_POINTWISE:
+            assert compare_strided_pointwise(case) < 1e-5, case
+            assert compare_strided_pointwise(case, torch.bfloat16) < 0.02, case
+
+    assert outlives(check)
+
+
+def test_evaluation_and_export_keep_the_stride():
+    conv = optimize_for_cpu(nn.Conv2d(3, 8, 1, 2)).eval()
+    exported = torch.export.export(conv, (torch.randn(1, 3, 8, 8),), strict=False)
+    with torch.no_grad():
+        plain = torch.export.export(conv, (torch.randn(1, 3, 8, 8),))
+    assert [str(node.target) for node in plain.graph.nodes if node.op == "call_function"] == ["aten.conv2d.default"]
+    assert exported.module()(torch.zeros(1, 3, 8, 8)).shape == (1, 8, 4, 4)
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [nn.Conv2d(3, 8, 1), nn.Conv2d(16, 8, 1, 2), nn.Conv2d(3, 8, 1, 2, padding=1), nn.Conv2d(3, 8, 3, 2)],
+    ids=str,
+)
+def test_other_pointwise_convolutions_are_not_replaced(conv):
+    assert type(optimize_for_cpu(conv)) is nn.Conv2d
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["repvgg_a0", "mobileone_s0", "gernet_s", "fastvit_t8"])
+def test_nets_of_timm_with_such_convolutions_train(name):
+    model = optimize_for_cpu(create_model(name, "cls", 5)).to(memory_format=torch.channels_last)
+    assert any(type(module) is StridedPointwiseConv2d for module in model.modules())
+
+    def check():
+        model(torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)).square().mean().backward()
+        assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+    assert outlives(check)

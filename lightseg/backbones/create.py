@@ -1,19 +1,21 @@
 """`create_backbone("mobilenetv3_large")`: a feature pyramid by its name."""
 
+import logging
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
 from torch import nn
 
-from lightseg.backbones.build import build_net
-from lightseg.backbones.dilation import dilate
+from lightseg.backbones.build import build_net, fixed_size, try_size
+from lightseg.backbones.dilation import NoOutputStride, dilate
 from lightseg.backbones.pyramid import FeaturePyramid, expansions, first_blocks, real_stages
 from lightseg.catalog.arch import Arch
 from lightseg.catalog.backbones import CATALOG
 from lightseg.errors import LightsegError, one_line
 
-OUTPUT_STRIDES = (8, 16, 32)
+OUTPUT_STRIDES = (8, 16, 32, 64)
+log = logging.getLogger(__name__)
 TAPS = {  # and the reason if a net has none
     "last": "",
     "first": "it is not a stem and a sequence of blocks",
@@ -32,6 +34,8 @@ def create_backbone(
     bn_eps: float | None = None,
     drop_path_rate: float = 0.0,
     input_format: str | None = None,
+    image_size: tuple[int, int] | None = None,
+    any_stride: bool = False,
 ) -> FeaturePyramid:
     """Build a net as a feature pyramid.
 
@@ -42,7 +46,8 @@ def create_backbone(
             with TensorFlow's padding, timm's `tf_efficientnet_b0`.
         pretrained: False, True (official weights, docs/backbones.md) or the path of a weight file (`.pth`, `.pt`,
             `.ckpt`, `.safetensors`) in timm's or an official layout.
-        output_stride: largest stride of a map, 8, 16 or 32; strides beyond it become dilation.
+        output_stride: largest stride of a map, 8, 16 or 32, or 64 for nets that have it; strides beyond it become
+            dilation.
         in_chans: channels of the images; the first convolution of pretrained weights is adapted as in timm.
         taps: where the map of a stride is taken. "last": after its last block. "first": after its first block, except
             for the deepest map (torchvision's LR-ASPP); for nets made of blocks. "expansion": as "last", but the last
@@ -53,6 +58,8 @@ def create_backbone(
         drop_path_rate: stochastic depth, the rate of the deepest block.
         input_format: None: timm's normalization for the net. "bgr255": BGR in 0..255, on which megvii trained its
             released ShuffleNets. The pyramid declares it (`FeaturePyramid.input_format`) and does not apply it.
+        image_size: (height, width) of the images. Nets that take a single size are built for it, and it is tried.
+        any_stride: take the next larger stride that the net can have in place of `output_stride`, with a warning.
 
     Raises:
         LightsegError: an unknown name, a stride, tap or option that the net does not support, or weights that cannot be
@@ -63,9 +70,40 @@ def create_backbone(
     choices = [taps] if isinstance(taps, str) else taps
     if not choices or any(choice not in TAPS for choice in choices):
         raise LightsegError(f"no taps {taps!r}: choose from {', '.join(TAPS)}")
-    net, name = build_net(
-        name, pretrained, bn_eps=bn_eps, features_only=True, in_chans=in_chans, drop_path_rate=drop_path_rate
-    )
+    options = {
+        "pretrained": pretrained,
+        "bn_eps": bn_eps,
+        "in_chans": in_chans,
+        "drop_path_rate": drop_path_rate,
+        "image_size": image_size,
+    }
+    refusal = None
+    for stride in (s for s in OUTPUT_STRIDES if s >= output_stride):
+        try:
+            pyramid = _pyramid(name, stride, choices, dilate_strided, input_format, options)
+            break
+        except NoOutputStride as error:
+            if not any_stride or stride == OUTPUT_STRIDES[-1]:
+                raise
+            refusal = refusal or error
+    if refusal is not None:
+        log.warning(f"{refusal}: it is used at output stride {pyramid.output_stride}")
+    if image_size is not None:
+        try_size(pyramid, image_size, in_chans)
+    return pyramid
+
+
+def _pyramid(
+    name: str | Arch,
+    output_stride: int,
+    choices: Sequence[str],
+    dilate_strided: bool,
+    input_format: str | None,
+    options: dict[str, Any],
+) -> FeaturePyramid:
+    """The pyramid at an output stride. Raises NoOutputStride if the net cannot have it. options: of `build_net`."""
+    net, name = build_net(name, features_only=True, **options)
+    in_chans: int = options["in_chans"]
     size = probe_size(net, name)
     tapped = find_taps(net, name, choices, size, in_chans)
     if output_stride < 32:
@@ -74,10 +112,12 @@ def create_backbone(
     if name not in CATALOG or output_stride < 32 or tapped:
         try:
             pyramid.stages = real_stages(pyramid, size, in_chans)
-        except RuntimeError as error:  # maps that the net adds have different sizes
-            raise LightsegError(f"{name} has no output stride {output_stride} ({one_line(error)[:200]})") from error
+        except Exception as error:  # maps that the net adds have different sizes
+            raise NoOutputStride(f"{name} has no output stride {output_stride} ({one_line(error)[:200]})") from error
     if pyramid.output_stride > output_stride:
-        raise LightsegError(f"{name} has no output stride {output_stride}, only {pyramid.output_stride}")
+        raise NoOutputStride(f"{name} has no output stride {output_stride}, only {pyramid.output_stride}")
+    if output_stride == OUTPUT_STRIDES[-1] and pyramid.output_stride < output_stride:
+        raise LightsegError(f"{name} has no output stride {output_stride}: its largest is {pyramid.output_stride}")
     return pyramid
 
 
@@ -96,8 +136,6 @@ def find_taps(
 
 def probe_size(net: nn.Module, name: str) -> tuple[int, int]:
     """Size in pixels of the blank image for measuring a net. Some of timm's nets need a larger or a fixed size."""
-    config: dict[str, Any] = net.pretrained_cfg  # type: ignore[assignment]
-    if config.get("fixed_input_size"):
-        _, height, width = config["input_size"]
-        return height, width
+    if (size := fixed_size(net)) is not None:
+        return size
     return (128, 128) if name in CATALOG else (256, 256)

@@ -20,6 +20,11 @@ from torch.nn import functional as F
 
 from lightseg.errors import LightsegError
 
+
+class NoOutputStride(LightsegError):
+    """A net cannot have the output stride."""
+
+
 Pair = tuple[int, int]  # vertical, horizontal
 
 
@@ -34,7 +39,7 @@ def dilate(
         dilate_strided: dilate the layers that lost their stride too.
 
     Raises:
-        LightsegError: an average pooling that cannot be dilated: of even size, or with a mean that leaves padding out.
+        NoOutputStride: an average pooling that cannot be dilated: of even size, or with a mean that leaves padding out.
     """
     inputs: dict[str, Pair] = {}
     handles = [
@@ -56,7 +61,7 @@ def dilate(
         if isinstance(layer, nn.AvgPool2d):
             mean_of_all = layer.count_include_pad and not layer.ceil_mode and not layer.divisor_override
             if (rate != (1, 1) and not mean_of_all) or ((rate != (1, 1) or left != stride) and even):
-                raise LightsegError(
+                raise NoOutputStride(
                     f"{name} has no output stride {output_stride}: its average pooling {path} has no dilation"
                 )
             if rate != (1, 1):

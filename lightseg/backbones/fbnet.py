@@ -37,6 +37,7 @@ from lightseg.backbones.conv_bn import activation, conv_bn
 from lightseg.backbones.fbnet_blocks import Classifier, InvertedResidual, make_block
 from lightseg.backbones.fbnet_tables import ARCHS
 from lightseg.backbones.register import limit_stride, register
+from lightseg.backbones.timm_net import TimmNet
 from lightseg.catalog.arch import Act, Arch, IRPoolHead, PoolHead, check_arch, levels
 from lightseg.catalog.arch_yaml import read_arch
 
@@ -47,7 +48,7 @@ PIXELS = {
 }
 
 
-class FBNet(nn.Module):
+class FBNet(TimmNet):
     """The net of an `Arch`: `stem`, `stages`, `head` (1x1 convolution), pooling, `project`, `classifier`.
 
     Args:
@@ -59,6 +60,8 @@ class FBNet(nn.Module):
         LightsegError: `arch` is not a valid net.
     """
 
+    TRUNK = ("stem", "stages", "head")
+
     def __init__(
         self,
         arch: Arch,
@@ -67,6 +70,7 @@ class FBNet(nn.Module):
         drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         zero_init_last: bool = False,
+        global_pool: str = "avg",
     ) -> None:
         super().__init__()
         check_arch(arch)
@@ -108,6 +112,7 @@ class FBNet(nn.Module):
             self.head = conv_bn(channels, head.out, 1, bias=bias, act=head.act)
             self.project = nn.Identity()
         self.head_hidden_size = head.out
+        self.set_global_pool(global_pool)
         self.initialize(zero_init_last)
         self.classifier: nn.Module = Classifier(head.out, num_classes) if num_classes else nn.Identity()
 
@@ -123,17 +128,16 @@ class FBNet(nn.Module):
     def get_classifier(self) -> nn.Module:
         return self.classifier
 
-    def reset_classifier(self, num_classes: int) -> None:
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         self.num_classes = num_classes
+        self.set_global_pool(global_pool)
         self.classifier = Classifier(self.head_hidden_size, num_classes) if num_classes else nn.Identity()
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """x: normalized images [B, in_chans, H, W]. Returns [B, num_features, ~H/32, ~W/32]."""
-        features: Tensor = self.head(self.stages(self.stem(x)))
-        return features
-
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Logits [B, num_classes]; with `pre_logits`, or without classes, their input [B, head_hidden_size]."""
+        """Logits [B, num_classes]; with `pre_logits`, or without classes, their input [B, head_hidden_size]. Without
+        pooling x."""
+        if not self.global_pool:
+            return x
         x = self.project(x.mean((2, 3), keepdim=True))
         x = F.dropout(x, self.drop_rate, self.training)
         return x.flatten(1) if pre_logits else self.classifier(x).flatten(1)

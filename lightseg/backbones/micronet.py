@@ -30,6 +30,7 @@ from torch.nn import functional as F
 from lightseg.backbones.conv_bn import conv_bn
 from lightseg.backbones.register import register
 from lightseg.backbones.shift_max import ChannelShuffle, ShiftMax
+from lightseg.backbones.timm_net import TimmNet
 
 Starts = tuple[tuple[float, float], tuple[float, float]]  # initial a1, a2 and b1, b2 of the inner Shift-Max
 
@@ -135,7 +136,9 @@ class MicroBlock(nn.Module):
         return x + self.layers(x) if self.residual else self.layers(x)
 
 
-class MicroNet(nn.Module):
+class MicroNet(TimmNet):
+    TRUNK = ("features",)
+
     def __init__(
         self,
         blocks: tuple[Block, ...],
@@ -145,6 +148,7 @@ class MicroNet(nn.Module):
         num_classes: int = 1000,
         in_chans: int = 3,
         drop_rate: float = 0.0,
+        global_pool: str = "avg",
     ) -> None:
         super().__init__()
         channels, stride = stem[0] * stem[1], 2
@@ -163,12 +167,12 @@ class MicroNet(nn.Module):
         self.classifier = nn.Sequential(
             swish_linear(channels, hidden), nn.Dropout(drop_rate), swish_linear(hidden, num_classes)
         )
+        self.set_global_pool(global_pool)
         self.apply(initialize)
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        return self.features(x)
-
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        if not self.global_pool:
+            return x
         x = F.hardswish(F.relu6(x).mean((2, 3)))
         return self.classifier[:2](x) if pre_logits else self.classifier(x)
 
@@ -178,9 +182,10 @@ class MicroNet(nn.Module):
     def get_classifier(self) -> nn.Module:
         return self.classifier[2]
 
-    def reset_classifier(self, num_classes: int) -> None:
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """A new last layer with its batch norm; 0: none, and the net returns `head_hidden_size` features."""
         self.num_classes = num_classes
+        self.set_global_pool(global_pool)
         like = next(self.classifier.parameters())
         self.classifier[2] = swish_linear(self.head_hidden_size, num_classes).apply(initialize).to(like)
 

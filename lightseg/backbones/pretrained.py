@@ -5,6 +5,7 @@ network. All others are timm's, or torchvision's by URL; timm downloads both.
 """
 
 import socket
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from urllib.request import getproxies
 import timm
 import torch
 from huggingface_hub import try_to_load_from_cache
+from timm.models import PretrainedCfg
 
 from lightseg.catalog.backbones import PACKAGES
 from lightseg.errors import LightsegError
+
+HUB = "huggingface.co"
 
 
 def packaged_file(name: str) -> Path | None:
@@ -27,18 +31,20 @@ def packaged_file(name: str) -> Path | None:
     return next(Path(spec.origin).parent.joinpath("models").glob("*.pth"), None)
 
 
-def timm_options(name: str, timm_name: str) -> dict[str, Any]:
+def timm_options(name: str, timm_name: str, hub: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The arguments with which `timm.create_model` loads its weights; cached weights need no network.
+
+    hub: `pretrained_cfg` of a repository on the hub, in place of timm's own.
 
     Raises:
         LightsegError: timm has no weights, or they are not cached and there is no network.
     """
-    config = timm.get_pretrained_cfg(timm_name, allow_unregistered=False)
+    config = PretrainedCfg(**hub) if hub else timm.get_pretrained_cfg(timm_name, allow_unregistered=False)
     if config is None or not config.has_weights:
         raise LightsegError(f"there are no weights for {name} to download; use pretrained=false or a weight file")
-    host = urlparse(str(config.url)).netloc if config.url and not config.hf_hub_id else "huggingface.co"
+    host = urlparse(str(config.url)).netloc if config.url and not config.hf_hub_id else HUB
     # checked first, because without a network the hub's client retries for 45 seconds
-    if getproxies() or can_resolve(host):
+    if reachable(host):
         return {"pretrained": True}
     cached: Any = None
     if config.hf_hub_id:
@@ -57,6 +63,10 @@ def weights_missing(name: str, reason: str) -> str:
         f"no weights for {name}: {reason}; use {package}pretrained=false "
         "or pretrained=<a local .pth or .safetensors file>"
     )
+
+
+def reachable(host: str) -> bool:
+    return bool(getproxies()) or can_resolve(host)
 
 
 def can_resolve(host: str) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from lightseg.backbones.build import fixed_size
 from lightseg.backbones.dilation import nominal_stride, probe
 from lightseg.errors import LightsegError
 
@@ -26,6 +27,7 @@ class FeaturePyramid(nn.Module):
         stages: one `Stage` per feature map.
         output_stride: stride of the deepest map.
         input_format: channel order and normalization that the net's weights expect.
+        fixed_size: (height, width) of the only images that it takes; None: any size.
         mean, std: the normalization, one value per input channel, for pixels in 0..1.
     """
 
@@ -43,6 +45,7 @@ class FeaturePyramid(nn.Module):
         self.name = name
         self.stages = tuple(Stage(c, s) for c, s in zip(info.channels(), info.reduction(), strict=True))
         self.input_format = InputFormat.of(net, in_chans, input_format)
+        self.fixed_size = fixed_size(net)
         self._channels_last = getattr(net, "output_fmt", "NCHW") == "NHWC"  # timm's Swin
         self._taps = list(taps)
         self._tapped: dict[str, Tensor] = {}

@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from lightseg.backbones.conv_bn import conv_bn
 from lightseg.backbones.register import register
+from lightseg.backbones.timm_net import TimmNet
 
 UNITS = (4, 8, 4)  # in stages 2, 3 and 4; the first unit of a stage has stride 2
 
@@ -93,7 +94,9 @@ def shuffle(x: Tensor, groups: int) -> Tensor:
     return x.unflatten(1, (-1, groups)).transpose(1, 2).flatten(1, 2)
 
 
-class ShuffleNetV1(nn.Module):
+class ShuffleNetV1(TimmNet):
+    TRUNK = ("first_conv", "maxpool", "features")
+
     def __init__(
         self,
         groups: int,
@@ -102,6 +105,7 @@ class ShuffleNetV1(nn.Module):
         num_classes: int = 1000,
         in_chans: int = 3,
         drop_rate: float = 0.0,
+        global_pool: str = "avg",
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -123,16 +127,14 @@ class ShuffleNetV1(nn.Module):
             self.feature_info.append({"num_chs": channels, "reduction": 8 << stage, "module": module})
             channels *= 2
         self.features = nn.Sequential(*units)
-        self.num_features = before
+        self.num_features = self.head_hidden_size = before
+        self.set_global_pool(global_pool)
         self.classifier = nn.Sequential(self._linear(num_classes))
         self._initialize()
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """x: [B, in_chans, H, W]. Returns [B, num_features, H/32, W/32]."""
-        x = self.maxpool(self.first_conv(x))
-        return self.features(x)
-
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        if not self.global_pool:
+            return x
         x = functional.dropout(x.mean((2, 3)), self.drop_rate, self.training)
         return x if pre_logits else self.classifier(x)
 
@@ -142,8 +144,9 @@ class ShuffleNetV1(nn.Module):
     def get_classifier(self) -> nn.Module:
         return self.classifier[0]
 
-    def reset_classifier(self, num_classes: int) -> None:
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         self.num_classes = num_classes
+        self.set_global_pool(global_pool)
         self.classifier[0] = self._linear(num_classes)
 
     def _linear(self, num_classes: int) -> nn.Module:

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from lightseg.backbones.conv_bn import conv_bn
 from lightseg.backbones.register import register
+from lightseg.backbones.timm_net import TimmNet
 from lightseg.errors import LightsegError
 
 UNITS = (4, 8, 4)  # in stages 2, 3 and 4; the first unit of a stage has stride 2
@@ -86,7 +87,9 @@ def interleave(a: Tensor, b: Tensor) -> Tensor:
     return torch.stack((a, b), 2).flatten(1, 2)
 
 
-class ShuffleNetV2(nn.Module):
+class ShuffleNetV2(TimmNet):
+    TRUNK = ("conv1", "maxpool", "stage2", "stage3", "stage4", "conv5")
+
     def __init__(
         self,
         stage2_channels: int,
@@ -95,6 +98,7 @@ class ShuffleNetV2(nn.Module):
         num_classes: int = 1000,
         in_chans: int = 3,
         drop_rate: float = 0.0,
+        global_pool: str = "avg",
     ) -> None:
         """
         Args:
@@ -114,21 +118,17 @@ class ShuffleNetV2(nn.Module):
         ]
         self.stage2, self.stage3, self.stage4 = stages
         self.conv5 = nn.Sequential(*conv_bn(channels[-1], conv5_channels, act="relu"))
-        self.num_features = conv5_channels
+        self.num_features = self.head_hidden_size = conv5_channels
         self.fc: nn.Module
-        self.reset_classifier(num_classes)
+        self.reset_classifier(num_classes, global_pool)
         self.feature_info = [{"num_chs": STEM_CHANNELS, "reduction": 2, "module": "conv1"}] + [
             {"num_chs": chs, "reduction": 4 << level, "module": module}
             for level, (chs, module) in enumerate(zip(channels, ("maxpool", "stage2", "stage3", "stage4"), strict=True))
         ]
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """x: [B, in_chans, H, W]. Returns [B, num_features, H/32, W/32]."""
-        x = self.maxpool(self.conv1(x))
-        x = self.stage4(self.stage3(self.stage2(x)))
-        return self.conv5(x)
-
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        if not self.global_pool:
+            return x
         x = functional.dropout(x.mean((2, 3)), self.drop_rate, self.training)
         return x if pre_logits else self.fc(x)
 
@@ -138,8 +138,9 @@ class ShuffleNetV2(nn.Module):
     def get_classifier(self) -> nn.Module:
         return self.fc
 
-    def reset_classifier(self, num_classes: int) -> None:
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         self.num_classes = num_classes
+        self.set_global_pool(global_pool)
         self.fc = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
 
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from lightseg.backbones.register import register
+from lightseg.backbones.timm_net import TimmNet
 
 # Channels of fire2 to fire9: of `squeeze`, and of each of the two expansions.
 FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))
@@ -52,13 +53,15 @@ class BypassFire(Fire):
         return super().forward(x) + self.bypass(x)
 
 
-class SqueezeNet(nn.Module):
+class SqueezeNet(TimmNet):
     """
     Args:
         stem: channels and kernel of the first convolution.
         pools: numbers of the fire modules that follow a pooling.
         bypass: around no fire module ("none"), around those of equal channels ("simple"), or around all ("complex").
     """
+
+    TRUNK = ("features",)
 
     def __init__(
         self,
@@ -68,9 +71,12 @@ class SqueezeNet(nn.Module):
         num_classes: int = 1000,
         in_chans: int = 3,
         drop_rate: float = 0.5,
+        global_pool: str = "avg",
     ) -> None:
         super().__init__()
-        self.num_classes, self.num_features = num_classes, 2 * FIRES[-1][1]
+        self.num_classes = num_classes
+        self.num_features = self.head_hidden_size = 2 * FIRES[-1][1]
+        self.set_global_pool(global_pool)
         channels, kernel = stem
         stride = 2
         layers: list[nn.Module] = [nn.Conv2d(in_chans, channels, kernel, stride=2), nn.ReLU(inplace=True)]
@@ -106,10 +112,9 @@ class SqueezeNet(nn.Module):
         nn.init.zeros_(last.bias)  # type: ignore[arg-type]
         return last
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        return self.features(x)
-
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        if not self.global_pool:
+            return x
         if pre_logits or not self.num_classes:
             return x.mean((2, 3))
         return self.classifier(x).flatten(1)
@@ -120,9 +125,10 @@ class SqueezeNet(nn.Module):
     def get_classifier(self) -> nn.Module:
         return self.classifier[1]
 
-    def reset_classifier(self, num_classes: int) -> None:
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """A new last convolution; 0: none."""
         self.num_classes = num_classes
+        self.set_global_pool(global_pool)
         like = next(self.features.parameters())
         self.classifier[1] = self._last(num_classes).to(like)
 

@@ -7,6 +7,7 @@ Layouts with other names and the same order of tensors are matched in order, wit
 ShuffleNetV2 also has another order: `shufflenetv2.from_megvii`.
 """
 
+import argparse
 import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -95,15 +96,18 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise LightsegError(f"{path}: no such weight file")
     try:
-        content = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):  # timm's training saves its arguments: plain data
+            content = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except UnpicklingError as error:
         raise LightsegError(
             f"{path} is damaged or contains code, which is never run: save its state_dict alone"
         ) from error
     except Exception as error:  # damaged files fail in many ways
         raise LightsegError(f"{path} is damaged or not a weight file ({type(error).__name__})") from error
-    for wrapping in ("state_dict", "model"):
+    for wrapping in ("state_dict_ema", "state_dict", "model"):  # of timm's training the moving average, which it scored
         if isinstance(content, dict) and isinstance(content.get(wrapping), dict):
+            if wrapping == "state_dict_ema":
+                log.info(f"{path}: its moving average (state_dict_ema) is loaded")
             content = content[wrapping]
     tensors = (
         {key: value for key, value in content.items() if isinstance(value, Tensor)} if isinstance(content, dict) else {}

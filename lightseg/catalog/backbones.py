@@ -267,14 +267,20 @@ def is_arch(name: str) -> bool:
 def is_known(name: str) -> bool:
     """Whether `name` is a backbone.
 
-    It may be a name of the catalog, a name of timm with or without a tag of weights (`resnet18.a1_in1k`), the path of
+    It may be a name of the catalog, a name of timm with or without a tag of weights (`resnet18.a1_in1k`), a repository
+    of timm's on the Hugging Face Hub (`hf-hub:timm/resnet18.a1_in1k`, whether it exists is not asked), the path of
     an existing architecture file, or an EfficientNet of a width and a depth (`efficientnet_w1.1_d1.2`).
     """
     if is_arch(name):
         return Path(name).is_file()
     if is_scaled(name):
         return not scale_fault(name)
-    return name in CATALOG or name.split(".")[0] in timm_names()
+    return is_hub(name) or name in CATALOG or name.split(".")[0] in timm_names()
+
+
+def is_hub(name: str) -> bool:
+    """Whether `name` is a repository of the Hugging Face Hub in timm's spelling, `hf-hub:timm/resnet18.a1_in1k`."""
+    return re.fullmatch(r"hf[-_]hub:[\w.-]+/[\w.-]+(@[\w./-]+)?", name) is not None
 
 
 def unknown_message(name: str) -> str:

@@ -1,5 +1,6 @@
 """`compress`: a small file of a checkpoint, which `load_model` reads."""
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from lightseg.compressed_file import write_compressed
 from lightseg.errors import LightsegError
 from lightseg.model import Model
 
+log = logging.getLogger(__name__)
 ENDING = ".compressed"
 
 
@@ -50,7 +52,14 @@ def compress(
         raise LightsegError(f"{target.parent} cannot be made ({error.strerror}): give another --output") from error
     if not os.access(target.parent, os.W_OK):
         raise LightsegError(f"{target} cannot be written: give another --output")
-    return compress_model(load_model(checkpoint), target, sparsity=sparsity, scope=scope, bits=bits)
+    model = load_model(checkpoint)
+    deployed = model.deployed()
+    if share_of_zeros(model) - share_of_zeros(deployed) > 0.01:
+        log.warning(
+            f"{checkpoint}: its pruned weights are spread over branches, and the fused ones are not zero: "
+            "give --sparsity to prune the fused layers"
+        )
+    return compress_model(deployed, target, sparsity=sparsity, scope=scope, bits=bits)
 
 
 def compress_model(

@@ -45,7 +45,7 @@ COMMON: dict[str, Domain] = {
     "seed": whole(0, MAX_SEED),
     "pretrained": either(switch(), path("the path of a weight file")),
     "input_format": optional(one_of("bgr255")),
-    "output_stride": one_of(8, 16, 32),
+    "output_stride": optional(one_of(8, 16, 32, 64)),
     "drop_path_rate": BELOW_ONE,
     "head.name": word("a name"),
     "optimizer.name": word("a name"),

@@ -73,7 +73,7 @@ def export(
     if calibrate is not None and not int8:
         raise LightsegError("--calibrate is for --int8: leave it out, or add --int8")
     target = _target(Path(checkpoint), path, format, int8, overwrite)
-    model = load_model(checkpoint)
+    model = load_model(checkpoint).deployed()
     task = task_spec(model.spec["task"])
     contract = task.complete(model.contract, model.spec["num_classes"], checkpoint)
     task_export = task.export(model.spec["head"]["name"], argmax=argmax)

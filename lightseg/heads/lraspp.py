@@ -149,7 +149,10 @@ def _low_level_index(stages: Sequence[tuple[int, int]]) -> int:
         return strides.index(LOW_LEVEL_STRIDE)
     shallower = [index for index, stride in enumerate(strides) if stride < LOW_LEVEL_STRIDE]
     if not shallower:
-        raise LightsegError(f"LR-ASPP needs a feature map of stride 8 or less; this backbone's strides are {strides}")
+        raise LightsegError(
+            f"LR-ASPP needs a feature map of stride 8 or less; this backbone's strides are {strides}: "
+            "head.name=raspp needs none"
+        )
     return shallower[-1]
 
 

@@ -43,11 +43,11 @@ class CheckpointRunner:
 
     def __init__(self, checkpoint: str | Path, device: str | None = None) -> None:
         """device: a torch device such as "cuda:1". None: the first GPU, or the CPU where there is none."""
-        model = load_model(checkpoint)
+        model = load_model(checkpoint).deployed()
         self.task = task_spec(model.spec["task"])
         self.contract = self.task.complete(model.contract, model.spec["num_classes"], checkpoint)
         _refuse_channels(checkpoint, self.contract)
-        self.fixed_size: Size | None = getattr(model.head, "image_size", None)  # SimCC's
+        self.fixed_size: Size | None = getattr(model.head, "image_size", None) or model.backbone.fixed_size  # SimCC's
         try:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

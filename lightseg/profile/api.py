@@ -7,7 +7,7 @@ import torch
 
 from lightseg.errors import LightsegError, one_line
 from lightseg.model import Model
-from lightseg.profile.cost import count_madds, count_params, peak_memory
+from lightseg.profile.cost import count_madds, count_params, deployed_form, peak_memory
 from lightseg.profile.latency import measure_runtimes
 from lightseg.profile.layers import count_modules, time_layers
 from lightseg.profile.stages import sum_stages
@@ -16,7 +16,7 @@ from lightseg.profile.stages import sum_stages
 def profile(
     model: Model, image_size: tuple[int, int], *, runs: int = 20, onnx: bool = True, compiled: bool = False
 ) -> dict[str, Any]:
-    """The cost of a model on the CPU for one image, in total, by stage and by layer.
+    """The cost of a model in its deployed form on the CPU for one image, in total, by stage and by layer.
 
     Args:
         image_size: (height, width) in pixels.
@@ -25,16 +25,18 @@ def profile(
         compiled: also time torch.compile, which takes minutes.
 
     Returns:
-        `model` (its spec), `image_size`, `params`, `madds` (for MicroNet also `madds_with_shift_max`), `activations`,
-        `mac` (see `lightseg.profile.layers`), `peak_memory_mb` (weights and live tensors of one forward), `stages` and
-        `layers` (lists that add up to these figures), `latency` and `skipped` (see `measure_runtimes`). `time_ms` of a
-        layer is a median over forward passes in eager mode with `layer_threads` threads, torch's present setting.
+        `model` (its spec), `image_size`, `params`, `madds` (for MicroNet also `madds_with_shift_max`; for a
+        reparameterisable net `training_form` has `params` and `madds` of its training form), `activations`, `mac` (see
+        `lightseg.profile.layers`), `peak_memory_mb` (weights and live tensors of one forward), `stages` and `layers`
+        (lists that add up to these figures), `latency` and `skipped` (see `measure_runtimes`). `time_ms` of a layer is
+        a median over forward passes in eager mode with `layer_threads` threads, torch's present setting.
 
     Raises:
         LightsegError: the model cannot process images of that size.
     """
     shape = (1, model.spec.get("in_chans", 3), *image_size)
     try:
+        model, training_form = deployed_form(model, shape)
         modules = count_modules(model, shape, torch.uint8)
     except (RuntimeError, ValueError, AssertionError, IndexError) as error:  # the nets raise different errors
         name = model.spec.get("backbone")
@@ -47,6 +49,7 @@ def profile(
         "params": count_params(model),
         "madds": (madds := count_madds(model, shape, torch.uint8)),
         **({"madds_with_shift_max": madds + shift_max} if shift_max else {}),
+        **training_form,
         "activations": sum(layer.activations for layer in layers),
         "mac": sum(layer.mac for layer in layers),
         "peak_memory_mb": round(peak_memory(model, shape, torch.uint8) / 2**20, 2),

@@ -112,12 +112,14 @@ def measure_latency(
 def profile_model(
     module: nn.Module, image_size: tuple[int, int], in_chans: int = 3, *, threads: int | None = None, runs: int = 20
 ) -> dict[str, Any]:
-    """The cost of a `lightseg.model.Model` for one image of `image_size` (height, width) pixels.
+    """The cost of a `lightseg.model.Model` in its deployed form for one image of `image_size` (height, width) pixels.
 
     Returns:
         `params`, `madds` (for MicroNet also `madds_with_shift_max`), `peak_memory_mb`, `latency_ms`, and `measured`,
-        the measurement conditions, on the CPU with the name of the `processor`.
+        the measurement conditions, on the CPU with the name of the `processor`. Where the training form differs (see
+        `Model.deployed`), `training_form` has its `params` and `madds`.
     """
+    module, training_form = deployed_form(module, (1, in_chans, *image_size))
     shape = (1, in_chans, *image_size)
     latency = measure_latency(module, shape, threads=threads, runs=runs, dtype=torch.uint8)
     cpu = {"processor": processor()} if latency["device"] == "cpu" else {}
@@ -126,10 +128,19 @@ def profile_model(
         "params": count_params(module),
         "madds": madds,
         **({"madds_with_shift_max": madds + shift_max} if shift_max else {}),
+        **training_form,
         "peak_memory_mb": round(peak_memory(module, shape, torch.uint8) / 2**20, 2),
         "latency_ms": latency.pop("latency_ms"),
         "measured": {**latency, **cpu, "peak_memory": "weights and living tensors of one forward, without workspace"},
     }
+
+
+def deployed_form(model: Any, shape: Sequence[int]) -> tuple[Any, dict[str, dict[str, int]]]:
+    """The model's deployed form, and the cost of its training form as `training_form` where that is another."""
+    deployed = model.deployed() if hasattr(model, "deployed") else model  # any module can be measured
+    if deployed is model:
+        return model, {}
+    return deployed, {"training_form": {"params": count_params(model), "madds": count_madds(model, shape, torch.uint8)}}
 
 
 @contextmanager

@@ -16,6 +16,7 @@ def profile_table(report: dict[str, Any], layers: bool = False) -> str:
     """The text table of a report of `profile`. layers: also a line per layer."""
     model, (height, width) = report["model"], report["image_size"]
     shift_max = report.get("madds_with_shift_max")
+    training = report.get("training_form")
     timed = bool(report["latency"])
     lines = [
         f"{model['backbone']}, task={model['task']}, {model['num_classes']} classes, one image of {height}x{width}",
@@ -23,6 +24,11 @@ def profile_table(report: dict[str, Any], layers: bool = False) -> str:
         + (f" ({shift_max / 1e6:.2f} M with Shift-Max)" if shift_max else "")
         + f", activations {report['activations'] / 1e6:.2f} M, memory access cost {report['mac'] / 1e6:.2f} M, "
         f"peak memory {report['peak_memory_mb']:.1f} MB",
+        *(
+            [f"in training form: params {training['params'] / 1e6:.3f} M, MAdds {training['madds'] / 1e6:.1f} M"]
+            if training
+            else []
+        ),
         "",
     ]
     total = {"stage": "whole", "modules": [], "output": None, **_sums(report["stages"])}

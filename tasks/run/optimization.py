@@ -86,8 +86,9 @@ def _by_rate(
     The head of a classifier is its last layer.
     """
     classifier: Any = model.backbone.net if isinstance(model.backbone, Classifier) else None
-    last: nn.Module = classifier.get_classifier() if classifier is not None else model.head
-    head = list(last.parameters())
+    last = classifier.get_classifier() if classifier is not None else model.head
+    # distilled transformers have two classifiers
+    head = [p for layer in (last if isinstance(last, tuple) else (last,)) for p in layer.parameters()]
     head_ids = {id(parameter) for parameter in head}
     backbone = [(key, p) for key, p in model.backbone.named_parameters() if id(p) not in head_ids]
     layers = _layers(backbone) if layer_decay != 1.0 else [[p for _, p in backbone]]

@@ -83,7 +83,8 @@ def resolve_config(config: dict[str, Any], progressive: Progressive, evaluated: 
 
 
 def complete_config(config: dict[str, Any], model: Model, image_size: tuple[int, int]) -> dict[str, Any]:
-    """The configuration with the options of head and loss of the built model, and the image size for the cost.
+    """The configuration with the output stride of the built model, the options of its head and loss, and the image size
+    for the cost.
 
     image_size: (height, width) of the first evaluation image.
     """
@@ -95,7 +96,8 @@ def complete_config(config: dict[str, Any], model: Model, image_size: tuple[int,
         for group, values in built.items()
     }
     profile = {**config["profile"], "image_size": config["profile"]["image_size"] or list(image_size)}
-    return mark_resolved(config, {**config, **groups, "profile": profile})
+    stride = config["output_stride"] or model.spec["output_stride"]
+    return mark_resolved(config, {**config, **groups, "output_stride": stride, "profile": profile})
 
 
 def train_size(data: dict[str, Any], progressive: Progressive) -> int | tuple[int, int] | None:

@@ -41,7 +41,7 @@ def test_names_are_known_without_timm():
 
 
 def test_options_that_a_net_does_not_support():
-    assert error_of(output_stride=4) == "no output stride 4: choose from 8, 16, 32"
+    assert error_of(output_stride=4) == "no output stride 4: choose from 8, 16, 32, 64"
     assert "choose from last, first" in error_of(taps="deep")
     assert "xception has no taps 'first'" in error_of("xception", taps="first")
     assert "xception has no taps 'expansion': the first block of its deepest" in error_of("xception", taps="expansion")

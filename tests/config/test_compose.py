@@ -112,7 +112,7 @@ def test_a_scaled_net_is_in_the_record_and_can_be_resumed(tmp_path):
         (["channels_last=yes please"], "must be true or false"),
         (["data.augment.crop_size=128"], "must be a list"),
         (["optimizer=sgd"], "optimizer.name"),
-        (["output_stride=4"], "must be one of 8, 16, 32"),
+        (["output_stride=4"], "must be one of 8, 16, 32, 64"),
         (["head.name=deeplab"], "choose from lraspp, raspp"),
         (["data=cityscapes"], "data=mini_seg needs none"),
         (["data=cityscapes", "data.root=/nowhere"], "/nowhere"),
