@@ -301,7 +301,7 @@ class Task(pl.LightningModule):
         """Lightning builds the iterator, from which workers begin to read, before it knows the checkpoint's epoch."""
         fit = self.trainer.fit_loop
         for loader in fit._combined_loader.flattened:  # type: ignore[union-attr]
-            loader.batch_sampler.sampler.set_epoch(fit.epoch_progress.current.processed)
+            loader.batch_sampler.sampler.set_epoch(fit.epoch_progress.current.processed)  # type: ignore[attr-defined]
             loader.batch_sampler.done = self._batches_done()
         iter(fit._data_fetcher)  # type: ignore[arg-type]
 

@@ -135,7 +135,7 @@ class LastCheckpoint(RunCheckpoint):
     ) -> None:
         if self.signals.received is None or trainer.world_size > 1 or not self.signals.waits:
             return
-        for callback in trainer.callbacks:
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, WeightAveraging):
                 callback.on_validation_epoch_end(trainer, pl_module)  # the trained weights are back in the model
         progress = trainer.fit_loop.epoch_loop.val_loop.batch_progress
