@@ -185,12 +185,25 @@ def _saved_config(file: Path, values: dict[str, Any]) -> DictConfig:
         raise LightsegError(f"{file} is not the configuration of a run")
     saved.resume = saved.ckpt = None
     upgrade_keys(saved)
+    _add_missing(saved, read(SHIPPED / "train.yaml"))
+    _add_missing(saved.trainer, read(SHIPPED / "trainer" / "default.yaml"))
     names = names_of(values)
     if isinstance(names.get("task"), str):
         path = find_file("task", names["task"])
         if kind_of("task", path, {} if is_shipped(path) else values_of(path)) != saved.task:
             raise LightsegError(f"{file.parent} is a run of task={saved.task}, not task={names['task']}")
     return saved
+
+
+def _add_missing(saved: DictConfig, defaults: DictConfig) -> None:
+    """Give the keys that a run of an older release lacks their defaults, in place. Chosen groups stay as they were."""
+    for key, value in defaults.items():
+        if key in GROUPS or (key in saved and not isinstance(value, DictConfig)):
+            continue
+        if key not in saved:
+            saved[key] = value
+        elif isinstance(saved[key], DictConfig):
+            _add_missing(saved[key], value)
 
 
 def _with_choices(saved: DictConfig, values: dict[str, Any]) -> DictConfig:

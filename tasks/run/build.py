@@ -127,8 +127,8 @@ def task_with_model(model: dict[str, Any], config: dict[str, Any], data: DataMod
         {**model, "input": contract},
         config["optimizer"],
         config["schedule"],
-        resume_schedule=config.get("resume_schedule", "extend"),
-        freeze=config.get("freeze"),  # older runs do not have it
+        resume_schedule=config["resume_schedule"],
+        freeze=config["freeze"],
         freeze_bn=config["freeze_bn"],
         channels_last=config["channels_last"],
         progressive=data.progressive,

@@ -40,15 +40,15 @@ def build_trainer(
     """Lightning's Trainer for a resolved configuration. search: the callback of a search within the run. own: the
     user's callbacks."""
     options = {key: value for key, value in config["trainer"].items() if key not in ("name", "patience")}
-    prune = config.get("prune", {})  # older runs do not have this group
+    prune = config["prune"]
     # first, so that the moving average is over pruned weights
-    callbacks: list[pl.Callback] = [Pruning(**prune)] if prune.get("sparsity") else []
+    callbacks: list[pl.Callback] = [Pruning(**prune)] if prune["sparsity"] else []
     callbacks += [
         RunProgress(task.monitor),
         SampleImages(folder / "images", config["logger"]["images"]),
         *checkpoint_callbacks(folder, task.monitor, signals),
     ]
-    if (count := config.get("checkpoints", {}).get("top_k", 1)) > 1:  # older runs do not have this group
+    if (count := config["checkpoints"]["top_k"]) > 1:
         callbacks.append(TopK(folder, task.monitor, count))
     if (patience := config["trainer"].get("patience")) is not None:
         callbacks.append(EarlyStopping(task.monitor, patience))

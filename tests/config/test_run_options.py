@@ -75,6 +75,19 @@ def test_a_resumed_run_has_the_number_and_no_measurement(tmp_path: Path):
     assert "which cannot change to find" in error_of(f"resume={tmp_path}", FIND)
 
 
+def test_the_keys_that_an_older_run_lacks_have_their_defaults(tmp_path: Path):
+    run = compose(["logger=csv", "optimizer.lr=0.5", "data=mini_seg"])
+    older = run.copy()
+    for group, key in (
+        (older, "freeze"), (older, "ema"), (older, "prune"), (older, "resume_schedule"), (older, "checkpoints"),
+        (older.optimizer, "eps"), (older.schedule, "images_per_step"), (older.trainer, "patience"),
+    ):  # fmt: skip
+        del group[key]
+    OmegaConf.save(older, tmp_path / "config.yaml")
+    resumed = plain(compose([f"resume={tmp_path}"]))
+    assert resumed == {**plain(run), "resume": str(tmp_path)}
+
+
 def test_an_older_run_that_is_resumed_may_be_stopped_early(tmp_path: Path):
     older = compose(["logger=csv"])
     for group, key in ((older.trainer, "patience"), (older, "checkpoints"), (older, "log")):
