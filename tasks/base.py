@@ -6,8 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from timm.layers import DropPath
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightseg.catalog.tasks import get_task
 from lightseg.cpu_training import optimize_for_cpu
@@ -18,6 +17,7 @@ from lightseg.unused_parameters import unused_parameters
 from .run.freezing import Freezing
 from .run.optimization import SCHEDULE, build_optimizer, build_schedule, rates_of
 from .run.progressive import Progressive
+from .run.regularization import set_regularization
 
 Batch = dict[str, Any]  # images uint8 [B, C, H, W], names list[str], and the task's targets
 
@@ -217,10 +217,7 @@ class Task(pl.LightningModule):
 
     def _set_phase(self) -> None:
         self.scheduled = self.progressive.at(self.progressive.phase(self.current_epoch))
-        if "dropout" in self.scheduled:
-            set_dropout(self.model, self.scheduled["dropout"])
-        if "drop_path" in self.scheduled:
-            set_drop_path(self.model, self.scheduled["drop_path"], self.progressive.max_value("drop_path", 0.0))
+        set_regularization(self.model, self.scheduled, self.progressive.max_value("drop_path", 0.0))
 
     # -- randomness and batch norm -----------------------------------------------------------------------------------
 
@@ -304,24 +301,3 @@ class Task(pl.LightningModule):
             loader.batch_sampler.sampler.set_epoch(fit.epoch_progress.current.processed)  # type: ignore[attr-defined]
             loader.batch_sampler.done = self._batches_done()
         iter(fit._data_fetcher)  # type: ignore[arg-type]
-
-
-def set_dropout(model: nn.Module, rate: float) -> None:
-    """Set the dropout rate of heads and timm's nets, which have a module or a number `drop_rate`."""
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = rate
-        elif isinstance(getattr(module, "drop_rate", None), float):
-            module.drop_rate = rate  # type: ignore[assignment]
-
-
-def set_drop_path(model: nn.Module, rate: float, built_with: float) -> None:
-    """Set stochastic depth to `rate` in the deepest block. The rates of all blocks are scaled alike.
-
-    built_with: the rate with which the model was built.
-    """
-    for module in model.modules():
-        if isinstance(module, DropPath):
-            if not hasattr(module, "built_with"):
-                module.built_with = module.drop_prob  # type: ignore[assignment]
-            module.drop_prob = float(module.built_with) * rate / built_with if built_with else 0.0  # type: ignore[arg-type]

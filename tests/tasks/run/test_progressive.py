@@ -9,7 +9,8 @@ import train
 from lightseg.data.transforms import classification as class_transforms
 from lightseg.data.transforms.auto_augment import RandAugment
 from lightseg.model import Model, create_model
-from tasks.base import Task, set_drop_path, set_dropout
+from tasks.base import Task
+from tasks.run.regularization import set_drop_path, set_dropout
 from tests.marks import slow_except
 from tests.tasks.runs import killed_and_resumed, run
 
