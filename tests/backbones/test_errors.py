@@ -48,7 +48,6 @@ def test_options_that_a_net_does_not_support():
     assert "choose from last, first" in error_of(taps=("first", "deep"))
     assert "choose from last, first" in error_of(taps=())
     assert "xception has no stochastic depth" in error_of("xception", drop_path_rate=0.1)
-    assert "strides 16, 16, 16" in error_of("vit_tiny_patch16_224")
     assert "levit_128 has no output stride 32, only 64" in error_of("levit_128")
     assert "resnet26d has no output stride 16: its average pooling" in error_of("resnet26d", output_stride=16)
     assert "swin_tiny_patch4_window7_224 has no output stride 16, only 32" in error_of(

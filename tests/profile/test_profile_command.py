@@ -118,7 +118,7 @@ def test_overrides_are_read_as_in_train_py():
         (["backbone=fbnet_a", "head.colour=3"], "head lraspp has no option 'colour'"),
         (["backbone=fbnet_a", "head.filters=many"], "head lraspp cannot be built with num_classes=19, filters=many"),
         (["backbone=fbnet_a", "output_stride=5"], "no output stride 5"),
-        (["backbone=vit_tiny_patch16_224", "task=cls", "image_size=100"], "cannot take images of 100x100"),
+        (["backbone=mixer_s32_224", "task=cls", "image_size=100"], "cannot take images of 100x100"),
         (["no/such/best.ckpt"], "no/such/best.ckpt: no such checkpoint"),
         (["a.ckpt", "b.ckpt"], "'b.ckpt' is a second checkpoint"),
         (["a.ckpt", "task=seg"], "task= is for a new model"),

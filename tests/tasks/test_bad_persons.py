@@ -69,7 +69,6 @@ def test_annotations_that_contradict_themselves(dataset, capsys, tmp_path, split
         ("data.augment.size=[64,wide]", "data.augment.size=[64, 'wide']"),
         ("data.augment.rotation=-1", "rotation"),
         ("data.augment.half_body=2", "data.augment.half_body=2"),
-        ("data.batch_size=8", "7 training persons there are"),
         ("evaluation.scales=[0.5,1.0]", "evaluation.scales is not for task=pose"),
         ("schedule.mixup=[0,0.2]", "schedule.mixup is for task=cls"),
         ("head.name=ssdlite", "choose from heatmap, simcc"),

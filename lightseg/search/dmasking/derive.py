@@ -148,6 +148,7 @@ class Subsampled(nn.Module):
         super().__init__()
         self.pyramid, self.ratio = pyramid, ratio
         self.name, self.stages, self.input_format = pyramid.name, pyramid.stages, pyramid.input_format
+        self.fixed_size = None
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps: list[Tensor] = self.pyramid(subsample(x, self.ratio))
