@@ -24,7 +24,7 @@ Backbone = TypeVar("Backbone", bound=FeaturePyramid | Classifier)
 
 def is_reparameterizable(backbone: FeaturePyramid | Classifier) -> bool:
     """Whether the net has layers that can be fused."""
-    return any(hasattr(module, method) for module in backbone.net.modules() for method in FUSING)
+    return any(hasattr(module, method) for module in backbone.modules() for method in FUSING)
 
 
 def fused(backbone: Backbone) -> Backbone:
