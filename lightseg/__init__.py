@@ -1,13 +1,15 @@
 """lightseg: any lightweight backbone, any of four vision tasks, one comparable record.
 
 The parts are imported by name (`lightseg.backbones`, `lightseg.model`, ...), so that using one costs only that one.
-`lightseg.train(task="seg", backbone="mobilenetv3_large")` is the trainer (docs/python.md).
+`lightseg.train(task="seg", backbone="mobilenetv3_large")` is the trainer, and `lightseg.load("best.ckpt")` a model that
+predicts (docs/python.md).
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightseg.commands.train import train as train
+    from lightseg.inference.predictor import load as load
 
 __version__ = "0.2.0"
 
@@ -17,8 +19,12 @@ def __getattr__(name: str) -> Any:
         from lightseg.commands.train import train
 
         return train
+    if name == "load":
+        from lightseg.inference.predictor import load
+
+        return load
     raise AttributeError(f"module 'lightseg' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), "train"]
+    return [*globals(), "load", "train"]

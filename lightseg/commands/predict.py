@@ -6,8 +6,10 @@ from lightseg.errors import LightsegError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", help="<run>/checkpoints/best.ckpt of any task, or an exported .onnx")
-    parser.add_argument("source", help='image, folder, glob in quotes ("street/*.jpg"), video, or index of a camera')
+    parser.add_argument("checkpoint", help="<run>/checkpoints/best.ckpt of any task, a run's folder, or an .onnx")
+    parser.add_argument(
+        "source", nargs="+", help="images, folders, globs, videos, list.txt (a path a line), or the index of a camera"
+    )
     parser.add_argument("--output", default="predictions", help="folder for the results (default: predictions)")
     parser.add_argument("--overwrite", action="store_true", help="write into a folder that has files already")
     parser.add_argument("--batch-size", type=int, help="images per batch (default: up to 4 megapixels together)")
@@ -16,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the network's input (default: for seg the image's own, otherwise as in the run's evaluation)",
     )  # fmt: skip
     parser.add_argument("--score", type=float, default=0.3, help="minimum score of drawn predictions (default: 0.3)")
+    parser.add_argument("--classes", nargs="+", metavar="CLASS", help="seg, det: leave other classes out")
     parser.add_argument(
         "--person-detector",
         metavar="CHECKPOINT",
@@ -49,6 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
         batch_size=arguments.batch_size,
         size=arguments.size,
         score=arguments.score,
+        classes=arguments.classes,
         person_detector=arguments.person_detector,
         persons=arguments.persons,
         overlays=not arguments.no_overlays,
@@ -59,12 +63,12 @@ def run(arguments: argparse.Namespace) -> None:
         progress=True,
     )
     if not summary.done:
-        name, reason = summary.failed[0] if summary.failed else (arguments.source, "interrupted")
+        name, reason = summary.failed[0] if summary.failed else (arguments.source[0], "interrupted")
         raise LightsegError(f"none of {max(1, len(summary.failed))} could be predicted; the first: {name}: {reason}")
     rate = summary.done / max(summary.seconds, 1e-9)
     left_out = f", {len(summary.failed)} left out" if summary.failed else ""
     stopped = "interrupted: " if summary.interrupted else ""
     timing = f"in {summary.seconds:.1f} s ({rate:.1f} a second)"
     print(f"{stopped}{summary.done} predicted{left_out} {timing}: {summary.output}")
-    if summary.interrupted and not arguments.source.isdecimal():  # Ctrl-C is the usual end of a camera
+    if summary.interrupted and not arguments.source[0].isdecimal():  # Ctrl-C is the usual end of a camera
         raise KeyboardInterrupt

@@ -1,23 +1,23 @@
 """`predict`: a model's predictions on images and videos, written as they come."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from lightseg.data.io.frame import Frame
-from lightseg.errors import LightsegError, one_line
+from lightseg.errors import LightsegError
+from lightseg.inference.batches import Outcome
 from lightseg.inference.explain import Explainer
 from lightseg.inference.media import Stream, Video, open_source, without_path
 from lightseg.inference.overlays import OverlayVideo, write_overlay
 from lightseg.inference.person_boxes import BoxFile
-from lightseg.inference.pipelines import Pipeline, open_pipeline
-from lightseg.inference.preprocess import batch_size as default_batch_size
+from lightseg.inference.pipelines import open_pipeline
+from lightseg.inference.predictor import Predictor
 from lightseg.inference.progress import PredictionProgress
 from lightseg.task_specs import Results
 
@@ -46,13 +46,14 @@ class Summary:
 
 def predict(
     checkpoint: str | Path,
-    source: str | Path | int,
+    source: str | Path | int | Sequence[str | Path],
     *,
     output: str | Path = "predictions",
     overwrite: bool = False,
     batch_size: int | None = None,
     size: Sequence[int] | None = None,
     score: float = 0.3,
+    classes: Sequence[str | int] | None = None,
     person_detector: str | Path | None = None,
     persons: str | Path | None = None,
     overlays: bool = True,
@@ -69,9 +70,10 @@ def predict(
     grow with the number of images or frames. The task's `TaskSpec.results` describes the files.
 
     Args:
-        checkpoint: `<run>/checkpoints/best.ckpt`, a file of `lightseg compress`, or an exported file (`.onnx`, `.xml`,
-            `.pte`).
-        source: an image, a folder (searched recursively), a glob pattern, a video file, or the index of a camera.
+        checkpoint: `<run>/checkpoints/best.ckpt`, a file of `lightseg compress`, an exported file (`.onnx`, `.xml`,
+            `.pte`), or the folder of a run, whose best checkpoint is taken.
+        source: an image, a folder (searched recursively), a glob pattern, a video file, a `.txt` file with the path of
+            an image a line, or several of them; or the index of a camera.
         output: a folder that does not exist yet or is empty.
         overwrite: allow a folder that has files. Files of the same names are replaced, none is deleted.
         batch_size: images of equal input size per batch. None: up to 16, at most 4 megapixels together.
@@ -79,6 +81,7 @@ def predict(
             the evaluation.
         score: boxes and keypoints with a lower score are not drawn; the raw results contain all. It is also the minimum
             score of the boxes from `person_detector` or `persons`.
+        classes: names or labels; predictions of other classes are left out. For tasks seg and det.
         person_detector: for pose, a checkpoint or exported file of task det with a class `person`, which runs first.
             None: each image is the box of a single person.
         persons: for pose, a JSON file of COCO results in place of a detector, see `lightseg.inference.person_boxes`.
@@ -109,6 +112,8 @@ def predict(
     pipeline = open_pipeline(
         checkpoint, device, size=size, person_detector=person_detector, persons=box_file, score=score
     )
+    predictor = Predictor(pipeline)
+    labels = None if classes is None else predictor.labels(classes)
     explainer = None
     if explain is not None:
         explainer = Explainer(pipeline.runner, explain, stage=explain_layer, score=score, where=checkpoint)
@@ -125,7 +130,7 @@ def predict(
             if box_file_note:
                 summary.notes.append((str(persons), box_file_note))
                 bar.print(f"note: {persons}: {box_file_note}")
-            job = _Job(pipeline, results, folder, overlays, explainer, batch_size, summary, bar)
+            job = _Job(predictor, labels, results, folder, overlays, explainer, batch_size, summary, bar)
             try:
                 for stream in media.streams:
                     job.run(stream)
@@ -152,7 +157,8 @@ def _check_output(folder: Path, overwrite: bool) -> None:
 class _Job:
     """The state of one call of `predict`."""
 
-    pipeline: Pipeline
+    predictor: Predictor
+    labels: np.ndarray | None
     results: Results
     folder: Path
     overlays: bool
@@ -172,58 +178,25 @@ class _Job:
         with ExitStack() as files:
             if video is not None:
                 files.callback(video.finish)
-            for batch in self._batches(stream):
-                frames = [frame for frame, _ in batch]
-                for frame, prediction in zip(frames, self._predictions(batch), strict=True):
-                    self._write(frame, prediction, video)
-                    self.bar.advance()
+            for outcome in self.predictor.batches(stream, self.batch_size):
+                self._write(outcome, video)
+                self.bar.advance()
 
-    def _batches(self, frames: Iterable[Frame]) -> Iterator[list[tuple[Frame, np.ndarray]]]:
-        """Consecutive frames with network inputs of equal size, in order. Reports the frames that cannot be read."""
-        batch: list[tuple[Frame, np.ndarray]] = []
-        for frame in frames:
-            if frame.image is None:
-                self._fail(frame.file_name, frame.note or "no image")
-                continue
-            try:
-                pixels = self.pipeline.preprocess(frame.image)
-            except (LightsegError, MemoryError) as error:
-                self._fail(frame.file_name, one_line(error))
-                continue
-            if batch and (pixels.shape != batch[0][1].shape or len(batch) >= self._max_batch(pixels)):
-                yield batch
-                batch = []
-            batch.append((frame, pixels))
-        if batch:
-            yield batch
-
-    def _max_batch(self, pixels: np.ndarray) -> int:
-        wanted = self.batch_size or default_batch_size((pixels.shape[0], pixels.shape[1]))
-        return min(wanted, self.pipeline.max_images or wanted)
-
-    def _predictions(self, batch: Sequence[tuple[Frame, np.ndarray]]) -> list[Any]:
-        """A prediction per image, None where the network fails on it. A batch that fails is repeated image by image."""
-        inputs = torch.from_numpy(np.stack([pixels for _, pixels in batch])).permute(0, 3, 1, 2)
-        try:
-            return self.pipeline.predict(inputs, [frame for frame, _ in batch])
-        except Exception as error:  # too small for the net, out of memory: torch and ONNX Runtime have their own kinds
-            if len(batch) > 1:
-                return [prediction for item in batch for prediction in self._predictions([item])]
-            self._fail(batch[0][0].file_name, f"the network cannot predict it ({one_line(error)[:200]})", batch[0][0])
-            return [None]
-
-    def _write(self, frame: Frame, prediction: Any, video: OverlayVideo | None) -> None:
-        assert frame.image is not None
-        if prediction is not None:
+    def _write(self, outcome: Outcome, video: OverlayVideo | None) -> None:
+        frame, prediction, error = outcome
+        if error:
+            self._fail(frame.file_name, error, frame.index if frame.image is not None else None)
+        else:
+            prediction = prediction if self.labels is None else self.predictor.spec.only(prediction, self.labels)
             self.results.add(frame, prediction)
             self.summary.done += 1
             self._explain(frame, prediction)
             if frame.note:
                 self.summary.notes.append((frame.file_name, frame.note))
                 self.bar.print(f"note: {frame.file_name}: {frame.note}")
-        if not self.overlays or (prediction is None and video is None):
+        if not self.overlays or frame.image is None or (error and video is None):
             return
-        image = frame.image if prediction is None else self.results.draw(frame.image, prediction)
+        image = frame.image if error else self.results.draw(frame.image, prediction)
         if video is None:
             write_overlay(self.folder, frame, image)
         else:
@@ -233,12 +206,12 @@ class _Job:
         if self.explainer is None or frame.image is None:
             return
         note = self.explainer.write(
-            self.folder, frame, self.pipeline.inputs_of(frame.image, prediction), self.results
+            self.folder, frame, self.predictor.pipeline.inputs_of(frame.image, prediction), self.results
         )  # fmt: skip
         if note:
             frame.note = "; ".join(filter(None, (frame.note, note)))
 
-    def _fail(self, name: str, reason: str, frame: Frame | None = None) -> None:
-        where = name if frame is None or frame.index is None else f"{name} frame {frame.index}"
+    def _fail(self, name: str, reason: str, index: int | None = None) -> None:
+        where = name if index is None else f"{name} frame {index}"
         self.summary.failed.append((where, reason))
         self.bar.print(f"left out: {where}: {reason}")

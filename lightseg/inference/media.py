@@ -1,4 +1,4 @@
-"""The source of predictions (an image, folder, glob pattern, video file or camera) as streams of frames.
+"""The sources of predictions (images, folders, glob patterns, lists, video files, a camera) as streams of frames.
 
 A folder or glob pattern may contain images and videos. Each video is a stream, and all images together are a stream.
 Frames are read one at a time and not kept, so memory does not grow with the length of a video.
@@ -7,7 +7,7 @@ Frames are read one at a time and not kept, so memory does not grow with the len
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -20,11 +20,13 @@ from lightseg.data.io.frame import Frame
 from lightseg.data.io.images import check_image
 from lightseg.data.io.lenient import read_image_leniently
 from lightseg.errors import DataError, LightsegError, one_line
+from lightseg.text import shorten
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: lightseg reports in a line what cannot be decoded
 VIDEO_ENDINGS = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".m2ts", ".3gp", ".ogv"}
 )
+LIST_ENDING = ".txt"  # of a file that lists images
 
 
 class ImageFiles:
@@ -142,50 +144,99 @@ class Source:
         return dict.fromkeys(images, False) | videos
 
 
-def open_source(source: str | Path | int, *, leave_out: Path, max_frames: int | None = None) -> Source:
-    """The streams of an image, folder (with all below it), glob, video file or camera index.
+def open_source(
+    source: str | Path | int | Sequence[str | Path], *, leave_out: Path | None = None, max_frames: int | None = None
+) -> Source:
+    """The streams of an image, folder (with all below it), glob, video file, camera index or `.txt` list of images, or
+    of several of them.
 
     leave_out: a folder whose files are ignored, because the results may lie within the source.
 
     Raises:
         LightsegError: no file or camera, or a single video that cannot be decoded.
     """
-    text = str(source)
-    if isinstance(source, int) or (text.isdecimal() and not Path(text).exists()):
+    sources = [source] if isinstance(source, str | Path | int) else list(source)
+    if not sources:
+        raise LightsegError("the list of sources is empty: give an image, folder, glob or video")
+    (text, *more) = map(str, sources)
+    if not more and text.isdecimal() and (isinstance(sources[0], int) or not Path(text).exists()):
         camera = Video(int(text), f"camera {text}", f"camera_{text}", max_frames)
         camera.open()
         return Source([camera])
-    path = Path(source)
-    if path.is_dir():
-        paths, base = _files_below(path), path
-    elif path.exists() or not glob.has_magic(text):
-        if not path.exists():
-            raise LightsegError(f"{path}: no such file, folder or camera")
-        paths, base = [path], path.parent
-    else:
-        paths = sorted(Path(match) for match in glob.glob(text, recursive=True))
-        paths = [file for file in paths if not file.is_dir()]
-        base = Path(os.path.commonpath([file.parent for file in paths])) if paths else Path()
-    by_name = not path.is_dir()  # files that the user names are read whatever they look like
-    ignored = leave_out.resolve()
+    parts = [_files(Path(item)) for item in sources if not isinstance(item, int)]
+    files, base = parts[0] if len(parts) == 1 else _joined(parts)
+    ignored = None if leave_out is None else leave_out.resolve()
     images: list[Path] = []
     videos: list[Path] = []
     others: list[Path] = []
-    for file in paths:
+    for file, by_name in files.items():
         if by_name or ignored not in file.resolve().parents:
             is_video = file.suffix.lower() in VIDEO_ENDINGS
             (videos if is_video else images if by_name or _is_image(file) else others).append(file)
     if not images and not videos:
-        reason = f"{len(paths)} files, but no image or video among them" if paths else "no image or video there"
-        raise LightsegError(f"{text}: {reason}")
+        reason = f"{len(files)} files, but no image or video among them" if files else "no image or video there"
+        raise LightsegError(f"{shorten([text, *more])}: {reason}")
     relative = {file: file.relative_to(base).as_posix() for file in (*images, *videos)}
     image_streams = [ImageFiles([relative[file] for file in images], images)] if images else []
     video_streams = [Video(file, relative[file], relative[file], max_frames) for file in videos]
-    if paths == [path] and video_streams:
+    if not more and list(files) == [Path(text)] and video_streams:
         video_streams[0].open()
     endings = ", ".join(sorted({file.suffix or file.name for file in others})[:5])
     note = f"{len(others)} other files left out ({endings})" if others else None
     return Source([*image_streams, *video_streams], note)
+
+
+def is_single_image(path: str | Path) -> bool:
+    """Whether it is a file, and neither a video nor a list of images."""
+    return Path(path).is_file() and Path(path).suffix.lower() not in VIDEO_ENDINGS | {LIST_ENDING}
+
+
+Files = dict[Path, bool]  # file -> whether the user names it: then it is read whatever it looks like
+
+
+def _files(path: Path) -> tuple[Files, Path]:
+    """The files of a source, in order, and the folder that their names are relative to."""
+    text = str(path)
+    if path.is_dir():
+        return dict.fromkeys(_files_below(path), False), path
+    if path.suffix.lower() == LIST_ENDING and path.is_file():
+        paths = _listed(path)
+    elif path.exists():
+        return {path: True}, path.parent
+    elif not glob.has_magic(text):
+        raise LightsegError(f"{path}: no such file, folder or camera")
+    else:
+        paths = [file for file in sorted(map(Path, glob.glob(text, recursive=True))) if not file.is_dir()]
+    base = Path(os.path.commonpath([file.parent for file in paths])) if paths else Path()
+    return dict.fromkeys(paths, True), base
+
+
+def _listed(path: Path) -> list[Path]:
+    """The files of a list, a path a line, relative to the list's folder or to the working directory.
+
+    Raises:
+        LightsegError: it is no text, or lists nothing.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, ValueError) as error:
+        raise LightsegError(f"{path} is no list of images: write the path of an image a line, in UTF-8") from error
+    names = [line for line in lines if line and not line.startswith("#")]
+    if not names:
+        raise LightsegError(f"{path} lists no images: write the path of an image a line")
+    beside = [path.parent / name for name in names]
+    files = [file if file.exists() else Path(name) for file, name in zip(beside, names, strict=True)]
+    return [Path(os.path.abspath(file)) for file in files]
+
+
+def _joined(parts: Sequence[tuple[Files, Path]]) -> tuple[Files, Path]:
+    """The files of several sources, each once, and their common folder."""
+    files: Files = {}
+    for part, _ in parts:
+        for file, by_name in part.items():
+            path = Path(os.path.abspath(file))
+            files[path] = by_name or files.get(path, False)
+    return files, Path(os.path.commonpath([file.parent for file in files])) if files else Path()
 
 
 def _is_image(path: Path) -> bool:

@@ -75,13 +75,25 @@ class ExportedRunner:
         return self.task.predict_exported(outputs, self.decoding, (images.shape[-2], images.shape[-1]), sizes)
 
 
+def _checkpoint_of(run: Path) -> Path:
+    for name in ("best", "last"):
+        if (checkpoint := run / "checkpoints" / f"{name}.ckpt").is_file():
+            return checkpoint
+    raise LightsegError(f"{run} is a folder without checkpoints/best.ckpt: give a run's folder or a checkpoint")
+
+
 def _refuse_channels(path: str | Path, contract: InputContract) -> None:
     if contract.channels != 3:
         raise LightsegError(f"{path} takes images of {contract.channels} channels; image files have 3")
 
 
 def open_runner(path: str | Path, device: str | None = None) -> Runner:
-    """The runner of a checkpoint or, by its suffix, of an exported file. LightsegError for a file that cannot run."""
+    """The runner of a checkpoint or, by its suffix, of an exported file. LightsegError for a file that cannot run.
+
+    Of a run's folder it is that of its best checkpoint, or of the last where no epoch was validated.
+    """
+    if Path(path).is_dir():
+        path = _checkpoint_of(Path(path))
     if is_exported(path):
         return ExportedRunner(path)
     return CheckpointRunner(path, device)

@@ -19,6 +19,7 @@ from lightseg.input_contract import InputContract
 
 Size = tuple[int, int]  # height, width in pixels
 Options = dict[str, Any]  # the `data` group of the configuration
+DRAWN_SCORE = 0.3  # minimum score of what is drawn unless told
 Outputs = dict[str, np.ndarray]  # of an exported file, by name
 
 
@@ -65,10 +66,12 @@ class TaskSpec(ABC):
     Attributes:
         top_down: whether each object is predicted in its crop (pose), so that a detector can run first.
         detects_boxes: whether predictions have `boxes`, `labels` and `scores`, so that it can be such a detector.
+        selects_classes: whether `only` leaves classes out.
     """
 
     top_down = False
     detects_boxes = False
+    selects_classes = False
 
     def __init__(self, info: TaskInfo) -> None:
         self.info = info
@@ -163,9 +166,35 @@ class TaskSpec(ABC):
         """Like `predict`, for the outputs of an exported file."""
         return list(self.decode(outputs, decoding, image_size))
 
+    def only(self, prediction: Any, labels: np.ndarray) -> Any:
+        """The prediction without classes that are not in `labels` int64 [n]."""
+        return prediction
+
+    def typed(self, prediction: Any, frame: Frame, index: int, contract: InputContract, score: float | None) -> Any:
+        """The prediction in pixels of the image as the task's class of `lightseg.predictions`.
+
+        index: of the image in the source. score: minimum score of what is kept; None: all, and 0.3 for drawing.
+
+        A task without such a class returns the prediction itself.
+        """
+        return prediction
+
     @abstractmethod
     def results(self, folder: Path, contract: InputContract, score: float) -> Results:
         """The writer of result files in `folder`. score: predictions with a lower score are not drawn."""
+
+
+def about(frame: Frame, index: int, names: Sequence[str], score: float | None) -> dict[str, Any]:
+    """The fields that all classes of `lightseg.predictions` share."""
+    return {
+        "image": frame.image,
+        "file_name": frame.file_name,
+        "index": index,
+        "frame": frame.index,
+        "note": frame.note,
+        "class_names": tuple(names),
+        "min_score": DRAWN_SCORE if score is None else score,
+    }
 
 
 def class_names(contract: InputContract) -> list[str]:

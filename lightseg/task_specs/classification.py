@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from lightseg.data.collate import collate
@@ -23,10 +22,20 @@ from lightseg.data.transforms.phase_transform import Transform
 from lightseg.decoding.boxes import softmax
 from lightseg.errors import LightsegError
 from lightseg.input_contract import InputContract
+from lightseg.predictions.classes import TOP, Classification, best_first, draw_classes
 from lightseg.result_files import GrowingFile, GrowingList
-from lightseg.task_specs.base import Options, Outputs, Preprocessing, Results, Size, TaskExport, TaskSpec, class_names
+from lightseg.task_specs.base import (
+    Options,
+    Outputs,
+    Preprocessing,
+    Results,
+    Size,
+    TaskExport,
+    TaskSpec,
+    about,
+    class_names,
+)
 
-TOP = 5  # classes that a result names
 MAX_ASPECT = 16  # aspect ratio of an image beyond which its ends, which the crop drops anyway, are cut off first
 
 
@@ -79,6 +88,14 @@ class ClassificationSpec(TaskSpec):
         """The logit of the class, or of the most likely class."""
         return outputs[0].max() if label is None else outputs[0, label]
 
+    def typed(
+        self, prediction: np.ndarray, frame: Frame, index: int, contract: InputContract, score: float | None
+    ) -> Classification:
+        labels = best_first(prediction)
+        labels = labels if score is None else labels[prediction[labels] >= score]
+        shared = about(frame, index, class_names(contract), score)
+        return Classification(**shared, probabilities=prediction, labels=labels, scores=prediction[labels])
+
     def results(self, folder: Path, contract: InputContract, score: float) -> Results:
         return ClassResults(folder, class_names(contract))
 
@@ -117,8 +134,7 @@ class ClassResults:
         self.table.write(line.getvalue())
 
     def _top(self, prediction: np.ndarray) -> list[tuple[str, float]]:
-        order = np.argsort(-prediction, kind="stable")[:TOP]
-        return [(self.class_names[i], round(float(prediction[i]), 6)) for i in order]
+        return [(self.class_names[i], round(float(prediction[i]), 6)) for i in best_first(prediction)[:TOP]]
 
     def add(self, frame: Frame, prediction: np.ndarray) -> None:
         top = self._top(prediction)
@@ -128,18 +144,7 @@ class ClassResults:
         self._row([frame.file_name, number, *(cell for pair in top for cell in pair)])
 
     def draw(self, image: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-        """Draw the top classes at the upper left, as many as fit."""
-        canvas = Image.fromarray(image)
-        letters = max(10, round(canvas.width / 32))
-        draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(letters)
-        line = letters + 4
-        for row, (name, probability) in enumerate(self._top(prediction)):
-            text = f"{100 * probability:.1f} % {name}"
-            if row and (row + 1) * line > canvas.height:
-                break
-            draw.rectangle((0, row * line, font.getlength(text) + 8, (row + 1) * line), fill=(24, 24, 24))
-            draw.text((4, (row + 0.5) * line), text, "white", font, anchor="lm")
-        return np.array(canvas)
+        return draw_classes(image, self._top(prediction))
 
     def finish(self) -> None:
         try:

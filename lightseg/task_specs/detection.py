@@ -24,14 +24,26 @@ from lightseg.decoding.boxes import detections
 from lightseg.draw import draw_boxes
 from lightseg.errors import LightsegError
 from lightseg.input_contract import InputContract
+from lightseg.predictions.boxes import Detection, coco_boxes, rounded_scores
 from lightseg.result_files import GrowingList
-from lightseg.task_specs.base import Options, Outputs, Preprocessing, Results, Size, TaskExport, TaskSpec, class_names
+from lightseg.task_specs.base import (
+    Options,
+    Outputs,
+    Preprocessing,
+    Results,
+    Size,
+    TaskExport,
+    TaskSpec,
+    about,
+    class_names,
+)
 
 CLEAR_SCORE, SAME_IOU = 0.3, 0.9  # minimum score of detections in the agreement, and minimum IoU of equal ones
 
 
 class DetectionSpec(TaskSpec):
     detects_boxes = True
+    selects_classes = True
 
     def train_transform(self, options: Options, scheduled: Mapping[str, float]) -> Transform:
         """`image_size` is the shorter side of the network's input."""
@@ -105,6 +117,20 @@ class DetectionSpec(TaskSpec):
                 total.append(row[kind + 1] - others.logsumexp(0))
         return torch.stack(total).sum() if total else None
 
+    def only(self, prediction: dict[str, np.ndarray], labels: np.ndarray) -> dict[str, np.ndarray]:
+        kept = np.isin(prediction["labels"], labels)
+        return {key: value[kept] for key, value in prediction.items()}
+
+    def typed(
+        self, prediction: dict[str, np.ndarray], frame: Frame, index: int, contract: InputContract, score: float | None
+    ) -> Detection:
+        kept = slice(None) if score is None else prediction["scores"] >= score
+        boxes, labels, scores = (prediction[key][kept] for key in ("boxes", "labels", "scores"))
+        names = class_names(contract)
+        shared = about(frame, index, names, score)
+        palette = box_colors(names, contract.palette)
+        return Detection(**shared, boxes_xyxy=boxes, labels=labels, scores=scores, palette=palette)
+
     def results(self, folder: Path, contract: InputContract, score: float) -> Results:
         return BoxResults(folder, class_names(contract), contract.palette, score)
 
@@ -144,6 +170,11 @@ class FixedSize:
         return {**prediction, "boxes": boxes}
 
 
+def box_colors(names: Sequence[str], palette: Sequence[Sequence[int]] | None) -> list[list[int]]:
+    """An RGB color a class. palette: of the contract; None: bright ones."""
+    return [list(color) for color in palette or bright_palette(len(names))]
+
+
 class BoxResults:
     """results.json: COCO results, [{image_id, category_id, bbox [x, y, width, height], score, file_name}].
 
@@ -155,7 +186,7 @@ class BoxResults:
         self, folder: Path, names: Sequence[str], palette: Sequence[Sequence[int]] | None, score: float
     ) -> None:
         self.class_names, self.score = names, score
-        self.palette = [list(color) for color in palette or bright_palette(len(names))]
+        self.palette = box_colors(names, palette)
         self.number = 0
         self.list = GrowingList(folder / "results.json")
         categories = json.dumps([{"id": i, "name": name} for i, name in enumerate(names, start=1)])
@@ -167,12 +198,9 @@ class BoxResults:
         self.number += 1
         height, width = frame.image.shape[:2]
         self.images.append({"id": self.number, **frame.origin, "height": height, "width": width})
-        boxes = prediction["boxes"].astype(np.float64)
-        boxes[:, 2:] -= boxes[:, :2]
-        for box, label, score in zip(
-            boxes.round(3).tolist(), prediction["labels"].tolist(), prediction["scores"].tolist(), strict=True
-        ):
-            entry = {"image_id": self.number, "category_id": label + 1, "bbox": box, "score": round(score, 6)}
+        boxes, scores = coco_boxes(prediction["boxes"]), rounded_scores(prediction["scores"])
+        for box, label, score in zip(boxes, prediction["labels"].tolist(), scores, strict=True):
+            entry = {"image_id": self.number, "category_id": label + 1, "bbox": box, "score": score}
             self.list.append({**entry, **frame.origin})
 
     def draw(self, image: np.ndarray, prediction: dict[str, np.ndarray]) -> np.ndarray:

@@ -23,12 +23,13 @@ from lightseg.data.transforms.extra import with_extra
 from lightseg.data.transforms.phase_transform import Transform
 from lightseg.data.transforms.pose import center_and_sides, crop_matrix, eval_transform, train_transform, window_width
 from lightseg.decoding.keypoints import heatmap_keypoints, simcc_keypoints
-from lightseg.draw_pose import draw_pose
 from lightseg.errors import LightsegError
 from lightseg.input_contract import InputContract
 from lightseg.metrics.oks import person_scores
+from lightseg.predictions.boxes import coco_boxes
+from lightseg.predictions.poses import Pose, draw_persons, flat_keypoints
 from lightseg.result_files import GrowingList
-from lightseg.task_specs.base import Options, Outputs, Results, Size, TaskExport, TaskSpec, class_names
+from lightseg.task_specs.base import Options, Outputs, Results, Size, TaskExport, TaskSpec, about, class_names
 
 # of the agreement: minimum score of keypoints, and maximum distance of equal ones in pixels
 CLEAR_SCORE, SAME_PX = 0.3, 1.0
@@ -97,6 +98,24 @@ class PoseSpec(TaskSpec):
         maps = [outputs] if isinstance(outputs, Tensor) else [outputs["x"], outputs["y"]]
         peaks = torch.stack([m[0].flatten(1).amax(1) for m in maps]).sum(0)
         return peaks.sum() if label is None else peaks[label]
+
+    def typed(
+        self, prediction: dict[str, np.ndarray], frame: Frame, index: int, contract: InputContract, score: float | None
+    ) -> Pose:
+        assert contract.skeleton is not None
+        scores = person_scores(prediction["box_scores"], prediction["scores"], MIN_SCORE)
+        kept = slice(None) if score is None else scores >= score
+        return Pose(
+            **about(frame, index, ["person"], score),
+            keypoints=prediction["keypoints"][kept],
+            keypoint_scores=prediction["scores"][kept],
+            scores=scores[kept],
+            boxes_xyxy=prediction["boxes"][kept],
+            box_scores=prediction["box_scores"][kept],
+            labels=np.zeros(len(scores[kept]), np.int64),
+            keypoint_names=tuple(class_names(contract)),
+            skeleton=contract.skeleton,
+        )
 
     def results(self, folder: Path, contract: InputContract, score: float) -> Results:
         assert contract.skeleton is not None
@@ -199,26 +218,15 @@ class PoseResults:
         self.number += 1
         height, width = frame.image.shape[:2]
         self.images.append({"id": self.number, **frame.origin, "height": height, "width": width})
-        boxes, points = prediction["boxes"].astype(np.float64), prediction["keypoints"].astype(np.float64)
-        boxes[:, 2:] -= boxes[:, :2]
-        points = np.concatenate([points, prediction["scores"][..., None].astype(np.float64)], 2)
-        scores = person_scores(prediction["box_scores"], prediction["scores"], MIN_SCORE)
-        columns = (
-            points.reshape(len(points), 3 * points.shape[1]).round(3),
-            scores,
-            boxes.round(3),
-            prediction["box_scores"],
-        )
-        for keypoints, score, box, box_score in zip(*(column.tolist() for column in columns), strict=True):
+        scores = person_scores(prediction["box_scores"], prediction["scores"], MIN_SCORE).tolist()
+        points, boxes = flat_keypoints(prediction["keypoints"], prediction["scores"]), coco_boxes(prediction["boxes"])
+        rows = zip(points, scores, boxes, prediction["box_scores"].tolist(), strict=True)
+        for keypoints, score, box, box_score in rows:
             entry = {"image_id": self.number, "category_id": 1, "keypoints": keypoints, "score": round(score, 6)}
             self.list.append({**entry, "box": box, "box_score": round(box_score, 6), **frame.origin})
 
     def draw(self, image: np.ndarray, prediction: dict[str, np.ndarray]) -> np.ndarray:
-        if not (prediction["scores"] >= self.score).any():
-            return image
-        edges, pairs = self.skeleton["edges"], self.skeleton["pairs"]
-        scores = prediction["scores"].astype(np.float32)
-        return draw_pose(image, prediction["keypoints"], scores, edges, pairs, self.score)
+        return draw_persons(image, prediction["keypoints"], prediction["scores"], self.skeleton, self.score)
 
     def finish(self) -> None:
         try:

@@ -15,8 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lightseg.data.collate import collate
-from lightseg.data.datasets.cityscapes import CLASSES as CITYSCAPES
-from lightseg.data.datasets.segmentation import default_palette
 from lightseg.data.io.frame import Frame
 from lightseg.data.transforms.detection import eval_transform as resize_transform
 from lightseg.data.transforms.extra import with_extra
@@ -24,14 +22,26 @@ from lightseg.data.transforms.phase_transform import Transform
 from lightseg.data.transforms.segmentation import DEFAULT_SCALE, train_transform
 from lightseg.errors import DataError, LightsegError, one_line
 from lightseg.input_contract import InputContract
+from lightseg.predictions.mask import Segmentation, blend, mask_colors
 from lightseg.result_files import GrowingList, write_bytes, write_image
-from lightseg.task_specs.base import Options, Outputs, Preprocessing, Results, Size, TaskExport, TaskSpec, class_names
+from lightseg.task_specs.base import (
+    Options,
+    Outputs,
+    Preprocessing,
+    Results,
+    Size,
+    TaskExport,
+    TaskSpec,
+    about,
+    class_names,
+)
 
-OPACITY = 0.6  # of class colors over the image
 MAX_PIXELS = 50_000_000  # of an image at its original size: about 15 GB of feature maps
 
 
 class SegmentationSpec(TaskSpec):
+    selects_classes = True
+
     def train_transform(self, options: Options, scheduled: Mapping[str, float]) -> Transform:
         """At a smaller `image_size` (of the crop's shorter side) the same part of the image has fewer pixels."""
         augment = dict(options["augment"])
@@ -89,6 +99,18 @@ class SegmentationSpec(TaskSpec):
             logits = logits if tuple(logits.shape[-2:]) == tuple(size) else upsample(logits, size)
             masks.append(self.decode({"logits": logits.numpy()}, decoding, image_size)[0])
         return masks
+
+    def only(self, prediction: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """-1 in place of the other classes."""
+        return np.where(np.isin(prediction, labels), prediction.astype(np.int32), -1)
+
+    def typed(
+        self, prediction: np.ndarray, frame: Frame, index: int, contract: InputContract, score: float | None
+    ) -> Segmentation:
+        names = class_names(contract)
+        shared = about(frame, index, names, score)
+        mask = prediction.astype(np.uint8 if len(names) <= 255 else np.uint16)
+        return Segmentation(**shared, mask=mask, palette=mask_colors(names, contract.palette))
 
     def results(self, folder: Path, contract: InputContract, score: float) -> Results:
         return MaskResults(folder, class_names(contract), contract.palette)
@@ -158,14 +180,9 @@ class MaskResults:
     """
 
     def __init__(self, folder: Path, names: Sequence[str], palette: Sequence[Sequence[int]] | None) -> None:
-        if palette is None:
-            cityscapes = {name: color for _, name, color in CITYSCAPES}
-            is_cityscapes = list(names) == list(cityscapes)
-            palette = list(cityscapes.values()) if is_cityscapes else default_palette(len(names))
-        colors = [list(color) for color in palette]
-        self.folder, self.colors = folder, np.array(colors, np.uint8)
+        self.folder, self.colors = folder, mask_colors(names, palette)
         self.dtype = np.uint8 if len(names) <= 256 else np.uint16
-        rows = zip(names, colors, strict=True)
+        rows = zip(names, self.colors.tolist(), strict=True)
         legend = [{"id": number, "name": name, "color": color} for number, (name, color) in enumerate(rows)]
         write_bytes(folder / "legend.json", (json.dumps(legend, ensure_ascii=False, indent=1) + "\n").encode())
         self.list = GrowingList(folder / "results.json")
@@ -178,7 +195,7 @@ class MaskResults:
         self.list.append({**frame.origin, "mask": mask, "height": height, "width": width})
 
     def draw(self, image: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-        return cv2.addWeighted(image, 1 - OPACITY, self.colors[prediction], OPACITY, 0)
+        return blend(image, prediction, self.colors)
 
     def finish(self) -> None:
         self.list.finish()
