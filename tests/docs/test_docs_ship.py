@@ -17,8 +17,8 @@ from lightseg.cli import main, parser
 from tests.inference.conftest import EVALUATION, NAMES, save_checkpoint
 
 ROOT = Path(__file__).parents[2]
-TEXT = {name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("predict", "export")}
-COMMANDS = {name: re.findall(r"^    lightseg (.+)$", text, re.MULTILINE) for name, text in TEXT.items()}
+TEXT = {name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("predict", "export", "python")}
+COMMANDS = {name: re.findall(r"^    lightseg (.+)$", TEXT[name], re.MULTILINE) for name in ("predict", "export")}
 EXAMPLES = {name: re.findall(r"```python\n(.*?)```", text, re.DOTALL) for name, text in TEXT.items()}
 NEEDS = {"executorch": "executorch"}  # the packages of the other formats are installed to test
 
@@ -59,7 +59,7 @@ def test_the_words_are_known(command):
 def test_the_pages_have_commands_for_every_task():
     for commands in COMMANDS.values():
         assert all(f" {task.upper()}/" in " ".join(commands) for task in NAMES)
-    assert [len(examples) for examples in EXAMPLES.values()] == [1, 1]
+    assert [len(EXAMPLES[name]) for name in COMMANDS] == [1, 1]
 
 
 @pytest.mark.parametrize("command", COMMANDS["predict"])
@@ -74,6 +74,15 @@ def test_prediction(place, command, monkeypatch, capsys):
     else:
         assert code == 0 and "predicted in" in said.out, said.err
         assert (place / words[words.index("--output") + 1] / "results.json").is_file()
+
+
+def test_the_predictor_of_the_python_page(place, monkeypatch):
+    monkeypatch.chdir(place)
+    (block,) = [block for block in EXAMPLES["python"] if "lightseg.load" in block]
+    names: dict[str, object] = {}
+    exec(re.sub(r'"runs/\S+"', '"DET"', block), names)
+    assert (place / "street_boxes.jpg").is_file() and names["drawn"].shape == (64, 64, 3)
+    assert names["prediction"].frame == 4 and names["prediction"].file_name == "walk.mp4"
 
 
 @pytest.mark.slow
