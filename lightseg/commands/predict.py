@@ -30,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-overlays", action="store_true", help="raw results only, no images")
     parser.add_argument("--frames", type=int, help="maximum per video or camera (default: all; Ctrl-C ends a camera)")
     parser.add_argument(
+        "--also", nargs="+", default=[], metavar="FORMAT", help="det, pose: further files, yolo and csv"
+    )
+    parser.add_argument(
+        "--annotations", metavar="FILE", help="COCO file of these images: also coco.json, results with its ids"
+    )
+    parser.add_argument(
         "--explain", metavar="CLASS", help="also heat maps of the evidence for a class, a keypoint or all (checkpoints)"
     )
     parser.add_argument(
@@ -57,6 +63,8 @@ def run(arguments: argparse.Namespace) -> None:
         persons=arguments.persons,
         overlays=not arguments.no_overlays,
         max_frames=arguments.frames,
+        also=arguments.also,
+        annotations=arguments.annotations,
         explain=arguments.explain,
         explain_layer=arguments.explain_layer,
         device=arguments.device,

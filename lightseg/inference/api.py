@@ -1,7 +1,7 @@
 """`predict`: a model's predictions on images and videos, written as they come."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +14,14 @@ from lightseg.errors import LightsegError
 from lightseg.inference.batches import Outcome
 from lightseg.inference.explain import Explainer
 from lightseg.inference.media import Stream, Video, open_source, without_path
+from lightseg.inference.more_results import FORMATS, CocoFile, DataSetIds, Writer, check_formats
 from lightseg.inference.overlays import OverlayVideo, write_overlay
 from lightseg.inference.person_boxes import BoxFile
 from lightseg.inference.pipelines import open_pipeline
 from lightseg.inference.predictor import Predictor
 from lightseg.inference.progress import PredictionProgress
 from lightseg.task_specs import Results
+from lightseg.text import shorten
 
 
 @dataclass
@@ -58,6 +60,8 @@ def predict(
     persons: str | Path | None = None,
     overlays: bool = True,
     max_frames: int | None = None,
+    also: Sequence[str] = (),
+    annotations: str | Path | None = None,
     explain: str | None = None,
     explain_layer: int | None = None,
     device: str | None = None,
@@ -88,6 +92,9 @@ def predict(
             Entries that cannot be used are reported. Images without an entry are predicted without persons.
         overlays: also draw the predictions, which takes longer than a small network does.
         max_frames: limit for each video or camera. None: all frames.
+        also: formats of further files, for det and pose: "yolo" (labels/<name>.txt), "csv" (boxes.csv).
+        annotations: a COCO file with these images: also write coco.json, COCO results with the ids of that file. Images
+            that it does not have are left out of coco.json.
         explain: a class, a keypoint or `all`: also write explained/<name>.png, the evidence for it as a heat map
             (`lightseg.inference.heat_map`). Checkpoints only.
         explain_layer: the backbone's feature map that the evidence is of, from 1, shallow to deep. None: all maps that
@@ -114,6 +121,8 @@ def predict(
     )
     predictor = Predictor(pipeline)
     labels = None if classes is None else predictor.labels(classes)
+    check_formats(also, predictor)
+    ids = None if annotations is None else _data_set_ids(annotations, media.file_names, predictor)
     explainer = None
     if explain is not None:
         explainer = Explainer(pipeline.runner, explain, stage=explain_layer, score=score, where=checkpoint)
@@ -125,12 +134,20 @@ def predict(
         results = pipeline.runner.task.results(folder, pipeline.runner.contract, score)
         with ExitStack() as files, PredictionProgress(progress) as bar:
             files.callback(results.finish)
+            more: list[Writer] = [FORMATS[name](folder, predictor) for name in also]
+            more += [CocoFile(folder, ids)] if ids else []
+            for writer in more:
+                files.callback(writer.finish)
             if media.note:
                 bar.print(media.note)
             if box_file_note:
                 summary.notes.append((str(persons), box_file_note))
                 bar.print(f"note: {persons}: {box_file_note}")
-            job = _Job(predictor, labels, results, folder, overlays, explainer, batch_size, summary, bar)
+            if ids and ids.missing:
+                note = f"{len(ids.missing)} images are not in it, and not in coco.json ({shorten(ids.missing, 3)})"
+                summary.notes.append((str(annotations), note))
+                bar.print(f"note: {annotations}: {note}")
+            job = _Job(predictor, labels, results, more, folder, overlays, explainer, batch_size, summary, bar)
             try:
                 for stream in media.streams:
                     job.run(stream)
@@ -140,6 +157,13 @@ def predict(
         raise LightsegError(f"cannot write {error.filename or folder}: {error.strerror or error}") from error
     summary.seconds = time.monotonic() - started
     return summary
+
+
+def _data_set_ids(annotations: str | Path, file_names: Iterable[str], predictor: Predictor) -> DataSetIds:
+    spec = predictor.spec
+    if not (spec.selects_classes or spec.top_down):
+        raise LightsegError(f"--annotations: COCO has no results of task {predictor.task}: leave it out")
+    return DataSetIds(annotations, file_names, ["person"] if spec.top_down else predictor.class_names)
 
 
 def _check_output(folder: Path, overwrite: bool) -> None:
@@ -160,6 +184,7 @@ class _Job:
     predictor: Predictor
     labels: np.ndarray | None
     results: Results
+    more: Sequence[Writer]
     folder: Path
     overlays: bool
     explainer: Explainer | None
@@ -189,6 +214,10 @@ class _Job:
         else:
             prediction = prediction if self.labels is None else self.predictor.spec.only(prediction, self.labels)
             self.results.add(frame, prediction)
+            if self.more:
+                typed = self.predictor.spec.typed(prediction, frame, self.summary.done, self.predictor.contract, None)
+                for writer in self.more:
+                    writer.add(frame.name, typed)
             self.summary.done += 1
             self._explain(frame, prediction)
             if frame.note:

@@ -282,3 +282,44 @@ def test_several_sources_and_lists_of_images(checkpoints, folder, tmp_path, pixe
     with pytest.raises(LightsegError, match="the model has no class cra"):
         predict(checkpoints["det"], folder, output=tmp_path / "not", classes=["cra"])
     assert not (tmp_path / "not").exists()
+
+
+def test_ids_of_the_data_set_yolo_and_csv(checkpoints, folder, tmp_path):
+    from pycocotools.coco import COCO
+
+    images = [{"id": 100 + n, "file_name": f"train/{n}.png", "height": 70, "width": 110} for n in range(6)]
+    categories = [{"id": 9, "name": "person"}, {"id": 4, "name": "car"}]
+    truth = {"images": images, "categories": categories, "annotations": []}
+    (tmp_path / "instances.json").write_text(json.dumps(truth))
+    options = {"annotations": tmp_path / "instances.json", "also": ["yolo", "csv"], "overlays": False}
+    summary = predict(checkpoints["det"], folder, output=tmp_path / "out", **options)
+    assert "1 images are not in it, and not in coco.json (6.png)" in summary.notes[0][1]
+    loaded = COCO(str(tmp_path / "instances.json")).loadRes(str(tmp_path / "out" / "coco.json"))
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    ours = [entry for entry in results if entry["file_name"] != "6.png"]
+    for entry, other in zip(loaded.loadAnns(sorted(loaded.getAnnIds())), ours, strict=True):
+        assert entry["image_id"] == 100 + int(other["file_name"][0]) and entry["bbox"] == other["bbox"]
+        assert entry["category_id"] == {1: 4, 2: 9}[other["category_id"]]
+    label, *values = map(float, (tmp_path / "out" / "labels" / "0.txt").read_text().splitlines()[0].split())
+    x, y, width, height = results[0]["bbox"]
+    expected = [(x + width / 2) / 110, (y + height / 2) / 70, width / 110, height / 70, results[0]["score"]]
+    assert label == results[0]["category_id"] - 1 and values == pytest.approx(expected, abs=2e-5)
+    assert (tmp_path / "out" / "classes.txt").read_text() == "car\nperson\n"
+    rows = (tmp_path / "out" / "boxes.csv").read_text().splitlines()
+    assert len(rows) == len(results) + 1 and rows[1].startswith("0.png,,")
+    predict(checkpoints["pose"], folder, output=tmp_path / "poses", also=["yolo", "csv"], overlays=False)
+    assert len((tmp_path / "poses" / "labels" / "0.txt").read_text().split()) == 1 + 4 + 3 * 5 + 1
+    (tmp_path / "other.json").write_text(json.dumps({**truth, "images": [{"id": 1, "file_name": "z.png"}]}))
+    (tmp_path / "classes.json").write_text(json.dumps({**truth, "categories": categories[:1]}))
+    refused = [
+        ("det", {"annotations": tmp_path / "other.json"}, "has none of the images, such as 0.png"),
+        ("det", {"annotations": tmp_path / "classes.json"}, "has no category car"),
+        ("det", {"annotations": tmp_path / "out" / "results.json"}, "is no COCO file"),
+        ("cls", {"annotations": tmp_path / "instances.json"}, "COCO has no results of task cls"),
+        ("det", {"also": ["voc"]}, "no format of results is named voc: choose from yolo, csv"),
+        ("seg", {"also": ["yolo"]}, "--also yolo is for boxes"),
+    ]
+    for task, changes, line in refused:
+        with pytest.raises(LightsegError, match=line):
+            predict(checkpoints[task], folder, output=tmp_path / "not", **changes)
+        assert not (tmp_path / "not").exists()
