@@ -16,10 +16,12 @@ from lightseg.leaderboard.matrix import build_matrix
 from lightseg.leaderboard.records import read_records
 from lightseg.leaderboard.select import COLUMNS, FILTERS, select_records, sort_groups
 from lightseg.leaderboard.table import REWARD_EXPONENT, Group, group_runs
+from lightseg.output_paths import check_outputs
 
 FORMATS = ("terminal", "markdown", "csv", "latex", "html", "json")
 SUFFIXES = {".md": "markdown", ".csv": "csv", ".tex": "latex", ".html": "html", ".htm": "html", ".json": "json"}
 PAGE = "leaderboard.html"
+RUN_FILES = ("record.json", "config.yaml", "metrics.csv")
 
 
 def leaderboard(
@@ -81,6 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="FILE", help=f"default: standard output; html: {PAGE} in the folder of runs"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing --output")
     parser.add_argument("--wandb", metavar="ENTITY/PROJECT", help="publish a W&B Report and a wandb.Table artifact")
     parser.add_argument("--dry-run", action="store_true", help="with --wandb: print what would be sent, as JSON")
 
@@ -94,6 +97,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise LightsegError("--dry-run prints what --wandb entity/project would send: give that too")
     if arguments.wandb and (arguments.format or arguments.output or arguments.matrix or arguments.metrics):
         raise LightsegError("--wandb has a format of its own: leave out --format, --output, --matrix and --metrics")
+    if arguments.output:
+        _check_output(Path(arguments.output), arguments.overwrite)
     tables, note = leaderboard(
         arguments.folders,
         filters={key: getattr(arguments, key) for key in FILTERS},
@@ -149,6 +154,12 @@ def _text(tables: list[Group], note: str, form: str, arguments: argparse.Namespa
         width = None if arguments.output else text.terminal_width()
         return text.terminal(cells, width, color=width is not None and "NO_COLOR" not in os.environ)
     return text.markdown(cells) if form == "markdown" else text.latex(cells)
+
+
+def _check_output(path: Path, overwrite: bool) -> None:
+    if (path.parent / "record.json").is_file() and path.name in RUN_FILES:
+        raise LightsegError(f"{path} is a file of a run and would be overwritten: give another --output")
+    check_outputs([path], overwrite=overwrite)
 
 
 def _write(path: Path, content: str) -> None:

@@ -1,6 +1,8 @@
 """`lightseg predict best.ckpt street.jpg`: a model's predictions on images, videos or a camera."""
 
 import argparse
+import signal
+from types import FrameType
 
 from lightseg.errors import LightsegError
 
@@ -50,6 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
         from lightseg.inference.api import predict
     except ModuleNotFoundError as error:
         raise LightsegError(f"predict needs {error.name}: pip install 'lightseg[train]'") from error
+    signal.signal(signal.SIGTERM, _interrupt)  # the results until then are finished, as after Ctrl-C
     summary = predict(
         arguments.checkpoint,
         arguments.source,
@@ -80,3 +83,8 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"{stopped}{summary.done} predicted{left_out} {timing}: {summary.output}")
     if summary.interrupted and not arguments.source[0].isdecimal():  # Ctrl-C is the usual end of a camera
         raise KeyboardInterrupt
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends at once
+    raise KeyboardInterrupt

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from lightseg.errors import LightsegError, nearest
+from lightseg.output_paths import check_outputs
 
 Table = Callable[[dict[str, Any]], str]
 Draw = Callable[[dict[str, Any]], Any]
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--layers", action="store_true", help="also a line for each layer")
     parser.add_argument("--json", action="store_true", help="as JSON, with every layer")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing --plot")
     parser.add_argument("--plot", "--picture", metavar="FILE.png", help="bars: MAdds and measured time by layer")
     parser.add_argument("--runs", type=int, default=20, metavar="N", help="timed forward passes (20), 0: none")
     parser.add_argument("--compile", action="store_true", help="also torch.compile, which takes minutes")
@@ -45,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise LightsegError(f"--guidelines measures its own nets: leave out '{arguments.overrides[0]}'")
     if arguments.plot and not arguments.runs:
         raise LightsegError("--plot shows measured time: give --runs 1 or more")
-    plot_path = _plot_path(arguments.plot)
+    plot_path = _plot_path(arguments.plot, arguments.overwrite)
     checkpoint, values = read_overrides(arguments.overrides)
     try:
         measured = _guidelines(arguments) if arguments.guidelines else _profile(arguments, checkpoint, values)
@@ -121,13 +123,14 @@ def _value(key: str, text: str) -> Any:
     return text if key in ("backbone", "task") else value
 
 
-def _plot_path(path_text: str | None) -> Path | None:
+def _plot_path(path_text: str | None, overwrite: bool) -> Path | None:
     """The path of --plot, checked before anything is measured."""
     if path_text is None:
         return None
     path = Path(path_text)
     if path.suffix.lower() != ".png":
         raise LightsegError(f"--plot {path_text}: give a name that ends in .png")
+    check_outputs([path], overwrite=overwrite, option="--plot")
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise LightsegError(f"--plot {path_text} cannot be written there")
     return path

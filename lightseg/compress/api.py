@@ -11,6 +11,7 @@ from lightseg.compress.sharing import share_weights
 from lightseg.compressed_file import write_compressed
 from lightseg.errors import LightsegError
 from lightseg.model import Model
+from lightseg.output_paths import check_outputs
 
 log = logging.getLogger(__name__)
 ENDING = ".compressed"
@@ -33,7 +34,7 @@ def compress(
         sparsity, scope: as for `lightseg.compress.pruning.prune`; 0 prunes nothing. Weights that are zero already
             count and stay zero.
         bits: at most 2^bits values per layer.
-        overwrite: whether to replace an existing file.
+        overwrite: whether to replace an existing file; the checkpoint itself is never replaced.
 
     Returns:
         The report of `compress_model`.
@@ -44,8 +45,9 @@ def compress(
     """
     checkpoint = Path(checkpoint)
     target = Path(path) if path is not None else checkpoint.with_suffix(f".{bits}bit{ENDING}")
-    if target.is_dir() or (target.exists() and not overwrite):
-        raise LightsegError(f"{target} exists: give another --output{'' if target.is_dir() else ', or --overwrite'}")
+    if target.is_dir():
+        raise LightsegError(f"{target} exists: give another --output, it is a folder")
+    check_outputs([target], [checkpoint], overwrite=overwrite)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

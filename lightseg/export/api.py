@@ -8,11 +8,13 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from lightseg.atomic_io import write_text
 from lightseg.catalog.tasks import resolve
 from lightseg.errors import LightsegError
 from lightseg.export.metadata import Metadata
 from lightseg.export.runner import FORMATS, INT8_FORMATS, Runner, format_module
 from lightseg.input_contract import InputContract, Size
+from lightseg.output_paths import check_outputs
 
 DEFAULT_SIZE = (512, 512)  # where neither the run nor the user gives a size
 
@@ -115,7 +117,7 @@ def export(
         }
         for part in sorted(_parts(written), key=lambda part: part == written):
             os.replace(part, target.with_name(part.name))  # the file itself last: where it exists, all parts do
-    _report_path(target).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    write_text(_report_path(target), json.dumps(report, indent=2) + "\n")
     return report
 
 
@@ -124,8 +126,8 @@ def _target(checkpoint: Path, path: str | Path | None, format: str, int8: bool, 
     target = Path(path) if path is not None else checkpoint.with_suffix(f".int8{ending}" if int8 else ending)
     if target.suffix != ending:
         raise LightsegError(f"{target}: the name of a file of format {format} ends in {ending}")
-    if target.exists() and not overwrite:
-        raise LightsegError(f"{target} exists: give another --output, or --overwrite")
+    beside = [target.with_suffix(suffix) for suffix in FORMATS[format].beside]
+    check_outputs([target, *beside, _report_path(target)], [checkpoint], overwrite=overwrite)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

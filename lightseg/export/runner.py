@@ -34,6 +34,7 @@ class Format(NamedTuple):
         symbols: whether a file can take any batch, and images of any size where the task allows it.
         quantize: import path of a function (float file, target, calibration images, metadata) that writes the file in
             INT8; "": there is none.
+        beside: suffixes of further files that it writes.
         trusted_only: whether opening a file can run code of whoever made it, so that `open_exported` refuses it.
     """
 
@@ -41,12 +42,15 @@ class Format(NamedTuple):
     module: str
     symbols: bool = True
     quantize: str = ""
+    beside: tuple[str, ...] = ()
     trusted_only: bool = False
 
 
 FORMATS = {
     "onnx": Format(".onnx", "lightseg.export.onnx", quantize="lightseg.export.quantize:quantize_onnx"),
-    "openvino": Format(".xml", "lightseg.export.openvino", quantize="lightseg.export.quantize:quantize_openvino"),
+    "openvino": Format(
+        ".xml", "lightseg.export.openvino", quantize="lightseg.export.quantize:quantize_openvino", beside=(".bin",)
+    ),
     "executorch": Format(".pte", "lightseg.export.executorch", symbols=False),  # its memory is allocated at export
     "torch": Format(".pt2", "lightseg.export.torch_export", trusted_only=True),  # it contains a pickle
 }

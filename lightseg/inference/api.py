@@ -23,6 +23,9 @@ from lightseg.inference.progress import PredictionProgress
 from lightseg.task_specs import Results
 from lightseg.text import shorten
 
+RESULT_FOLDERS = ("overlays", "masks", "explained", "labels")
+RESULT_FILES = ("results.json", "results.csv", "images.json", "legend.json", "coco.json", "classes.txt", "boxes.csv")
+
 
 @dataclass
 class Summary:
@@ -115,6 +118,8 @@ def predict(
     folder = Path(output)
     _check_output(folder, overwrite)
     media = open_source(source, leave_out=folder, max_frames=max_frames)
+    inputs = [checkpoint, person_detector, persons, annotations]
+    _check_inputs(folder, [*media.paths, *(Path(path) for path in inputs if path is not None)])
     box_file = None if persons is None else BoxFile(persons)
     pipeline = open_pipeline(
         checkpoint, device, size=size, person_detector=person_detector, persons=box_file, score=score
@@ -157,6 +162,17 @@ def predict(
         raise LightsegError(f"cannot write {error.filename or folder}: {error.strerror or error}") from error
     summary.seconds = time.monotonic() - started
     return summary
+
+
+def _check_inputs(folder: Path, inputs: Iterable[Path]) -> None:
+    """LightsegError for a file that is read and lies where results are written."""
+    results = folder.resolve()
+    for path in inputs:
+        below = path.resolve()
+        if results in below.parents:
+            top, *more = below.relative_to(results).parts
+            if top in (RESULT_FOLDERS if more else RESULT_FILES):
+                raise LightsegError(f"{path} is read, and results are written there: give another --output")
 
 
 def _data_set_ids(annotations: str | Path, file_names: Iterable[str], predictor: Predictor) -> DataSetIds:

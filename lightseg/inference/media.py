@@ -29,6 +29,13 @@ VIDEO_ENDINGS = frozenset(
 LIST_ENDING = ".txt"  # of a file that lists images
 
 
+def overlay_name(name: str, file_name: str) -> str:
+    """name: of the results (`Frame.name`), which has the file's suffix where two files differ in it alone."""
+    ending = Path(file_name).suffix.lower()
+    ending = ending if ending in (".jpg", ".jpeg") else ".png"
+    return name if name == file_name and name.endswith(ending) else f"{name}{ending}"
+
+
 class ImageFiles:
     """Image files, in order.
 
@@ -40,7 +47,11 @@ class ImageFiles:
         stems = [str(Path(name).with_suffix("")) for name in file_names]
         counts = Counter(map(str.lower, stems))
         names = [stem if counts[stem.lower()] == 1 else name for stem, name in zip(stems, file_names, strict=True)]
-        self.names = names if len(set(names)) == len(names) else file_names
+        names = names if len(set(names)) == len(names) else file_names
+        overlays = {overlay_name(name, file_name).lower() for name, file_name in zip(names, file_names, strict=True)}
+        if len(overlays) < len(names):  # of a.bmp, a.png and a.bmp.png
+            names = [f"{stem}_{number:06d}" for number, stem in enumerate(stems)]
+        self.names = names
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -135,6 +146,14 @@ class Source:
 
     streams: list[Stream]
     note: str | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        """Of all files."""
+        images = [path for stream in self.streams if isinstance(stream, ImageFiles) for path in stream.paths]
+        return images + [
+            stream.source for stream in self.streams if isinstance(stream, Video) and isinstance(stream.source, Path)
+        ]
 
     @property
     def file_names(self) -> dict[str, bool]:

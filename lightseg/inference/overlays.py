@@ -11,7 +11,7 @@ import numpy as np
 from lightseg.atomic_io import temporary
 from lightseg.data.io.frame import Frame
 from lightseg.errors import LightsegError
-from lightseg.inference.media import Video
+from lightseg.inference.media import Video, overlay_name
 from lightseg.result_files import write_image
 
 # MPEG-4 part 2 is in every OpenCV; H.264 is in none that pip installs. Motion JPEG is what OpenCV writes by itself.
@@ -19,9 +19,7 @@ CODECS = ((".mp4", "mp4v"), (".avi", "MJPG"))
 
 
 def write_overlay(folder: Path, frame: Frame, image: np.ndarray) -> None:
-    ending = Path(frame.file_name).suffix.lower()
-    ending = ending if ending in (".jpg", ".jpeg") else ".png"
-    write_image(folder / "overlays" / f"{frame.name.removesuffix(ending)}{ending}", image)
+    write_image(folder / "overlays" / overlay_name(frame.name, frame.file_name), image)
 
 
 class OverlayVideo:

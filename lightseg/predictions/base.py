@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from lightseg.errors import LightsegError
+from lightseg.output_paths import is_same_file
 from lightseg.result_files import write_bytes, write_image
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
@@ -83,12 +84,14 @@ class Prediction(ABC):
         """Write the drawing (.png, .jpg, .webp) or the values (.json), and return the path.
 
         Raises:
-            LightsegError: another suffix, or a file that cannot be written.
+            LightsegError: another suffix, the image that was read, or a file that cannot be written.
         """
         path = Path(path)
         ending = path.suffix.lower()
         if ending not in (*IMAGE_ENDINGS, ".json"):
             raise LightsegError(f"{path}: give a name that ends in {', '.join(IMAGE_ENDINGS)} or .json")
+        if is_same_file(path, Path(self.file_name)):
+            raise LightsegError(f"{path} is the image itself: give another name")
         try:
             if ending == ".json":
                 write_bytes(path, (json.dumps(self.to_dict(), ensure_ascii=False) + "\n").encode())

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+import lightseg
 from lightseg.checkpoint import load_model
 from lightseg.cli import main
 from lightseg.errors import LightsegError
@@ -161,3 +162,49 @@ def test_help_needs_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--overwrite" in done.stdout and done.stdout.splitlines()[-1] == "False"
+
+
+def test_what_is_read_is_never_written(tmp_path, pixels, checkpoints):
+    out = tmp_path / "out"
+    (out / "overlays").mkdir(parents=True)
+    Image.fromarray(pixels).save(out / "overlays" / "a.png")
+    before = (out / "overlays" / "a.png").read_bytes()
+    with pytest.raises(LightsegError, match=r"a\.png is read, and results are written there"):
+        predict(checkpoints["seg"], out / "overlays" / "a.png", output=out, overwrite=True)
+    (out / "results.json").write_text("[]")
+    Image.fromarray(pixels).save(out / "b.png")
+    with pytest.raises(LightsegError, match=r"results\.json is read"):
+        predict(checkpoints["pose"], out / "overlays" / ".." / "b.png", output=out, overwrite=True, persons=out / "results.json")
+    assert (out / "overlays" / "a.png").read_bytes() == before
+    assert predict(checkpoints["seg"], out / "b.png", output=out, overwrite=True).done == 1
+    prediction = lightseg.load(checkpoints["seg"])(out / "b.png")
+    with pytest.raises(LightsegError, match="is the image itself"):
+        prediction.save(out / "b.png")
+
+
+@pytest.mark.parametrize("names", [("x.jpg", "x.jpg.jpg"), ("x.bmp", "x.png", "x.bmp.png"), ("X.png", "x.bmp")])
+def test_each_image_has_an_overlay_of_its_own(tmp_path, pixels, checkpoints, names):
+    (tmp_path / "in").mkdir()
+    for name in names:
+        Image.fromarray(pixels).save(tmp_path / "in" / name)
+    assert predict(checkpoints["seg"], tmp_path / "in", output=tmp_path / "out").done == len(names)
+    for folder in ("overlays", "masks"):
+        assert len(list((tmp_path / "out" / folder).iterdir())) == len(names)
+
+
+@pytest.mark.slow
+def test_sigterm_finishes_the_results(tmp_path, checkpoints, make_video):
+    import json
+    import signal
+    import time
+
+    film, out = make_video(tmp_path / "film.mp4", frames=3000), tmp_path / "out"
+    words = ["predict", str(checkpoints["cls"]), str(film), "--output", str(out), "--batch-size", "1"]
+    process = subprocess.Popen([sys.executable, "-m", "lightseg", *words])
+    while not list((out / "overlays").glob(".*film.mp4")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 130
+    assert 0 < len(json.loads((out / "results.json").read_text())) < 3000
+    assert (out / "overlays" / "film.mp4").is_file() and not list(out.rglob(".*"))
