@@ -174,7 +174,7 @@ def test_what_is_read_is_never_written(tmp_path, pixels, checkpoints):
     (out / "results.json").write_text("[]")
     Image.fromarray(pixels).save(out / "b.png")
     with pytest.raises(LightsegError, match=r"results\.json is read"):
-        predict(checkpoints["pose"], out / "overlays" / ".." / "b.png", output=out, overwrite=True, persons=out / "results.json")
+        predict(checkpoints["pose"], out / "b.png", output=out, overwrite=True, persons=out / "results.json")
     assert (out / "overlays" / "a.png").read_bytes() == before
     assert predict(checkpoints["seg"], out / "b.png", output=out, overwrite=True).done == 1
     prediction = lightseg.load(checkpoints["seg"])(out / "b.png")
