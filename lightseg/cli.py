@@ -18,6 +18,7 @@ COMMANDS = {  # name -> its line in --help
     "compress": "compress a checkpoint into a small file: pruning, shared weights, entropy coding",
     "profile": "the cost of a model by stage and layer; ShuffleNetV2's guidelines on this machine",
     "predict": "predictions of a checkpoint or exported file on images, videos or a camera",
+    "score": "score predictions of any program as those of a run: COCO results, PNG masks, CSV",
     "leaderboard": "the results of finished runs in comparable tables",
     "sync": "upload offline runs to W&B",
 }

@@ -94,6 +94,8 @@ class TaskInfo:
             "bboxes" or "keypoints"; "": none.
         schedules: keys of the `schedule` group that only some tasks have.
         searches: the supported searches.
+        scoring: path of the function (data set, path, `data` options) -> `lightseg.scoring.scored.Scored` that scores
+            predictions of other programs; "": they cannot be scored.
         search_head: the head for a super-network; "": any.
     """
 
@@ -118,6 +120,7 @@ class TaskInfo:
     schedules: tuple[str, ...] = ()
     searches: tuple[str, ...] = ("dmasking",)
     search_head: str = ""
+    scoring: str = ""
 
     @property
     def default_head(self) -> str:
@@ -154,6 +157,7 @@ register_task(
         title="Semantic segmentation",
         monitor="val/mIoU",
         spec="lightseg.task_specs.segmentation:SegmentationSpec",
+        scoring="lightseg.scoring.label_images:score_masks",
         module=".segmentation:SegmentationTask",
         loss="lightseg.losses.segmentation:SegmentationLoss",
         heads={
@@ -179,6 +183,7 @@ register_task(
         title="Image classification",
         monitor="val/top1",
         spec="lightseg.task_specs.classification:ClassificationSpec",
+        scoring="lightseg.scoring.class_lists:score_classes",
         module=".classification:ClassificationTask",
         loss="lightseg.losses.classification:ClassificationLoss",
         heads={
@@ -207,6 +212,7 @@ register_task(
         title="Object detection",
         monitor="val/mAP",
         spec="lightseg.task_specs.detection:DetectionSpec",
+        scoring="lightseg.scoring.coco_results:score_boxes",
         module=".detection:DetectionTask",
         loss="lightseg.losses.detection:DetectionLoss",
         heads={
@@ -235,6 +241,7 @@ register_task(
         title="Pose estimation",
         monitor="val/AP",
         spec="lightseg.task_specs.pose:PoseSpec",
+        scoring="lightseg.scoring.coco_results:score_keypoints",
         module=".pose:PoseTask",
         loss="lightseg.losses.pose:PoseLoss",
         heads={

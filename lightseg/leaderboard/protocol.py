@@ -20,6 +20,8 @@ TEMPLATES = {  # of the values that are not described as "key value"
     "left_out": "kinds of annotation left out: {}",
     "skipped": "unreadable images left out: {}",
 }
+# of a foreign record, which says no more: how its network was run is not known
+COMPARED = ("split", "images", "resolution", "classes", "ignore", "coarse", "left_out", "skipped", "sigmas")
 HIDDEN = (("scales", "[1.0]"),)  # the usual value
 
 

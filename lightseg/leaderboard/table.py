@@ -11,7 +11,7 @@ from statistics import fmean, median, stdev
 
 from lightseg.catalog.tasks import TASKS, MetricInfo
 from lightseg.leaderboard.pareto import front
-from lightseg.leaderboard.protocol import describe_protocol
+from lightseg.leaderboard.protocol import COMPARED, describe_protocol
 from lightseg.leaderboard.validate import Record
 
 # MnasNet (arXiv:1807.11626), section 3.1: accuracy * (latency / target)^w, w = -0.07 as twice the latency buys 5 %
@@ -91,9 +91,21 @@ def group_runs(
         target_ms: MnasNet's target latency; without it rows have no reward.
     """
     by_protocol: dict[tuple[str, str, str, frozenset[tuple[str, str]]], list[Record]] = {}
+    foreign: list[Record] = []
     for record in records:
+        if record.foreign:
+            foreign.append(record)
+            continue
         key = (record.task, record.data, record.fingerprint, frozenset(record.protocol.items()))
         by_protocol.setdefault(key, []).append(record)
+    own = list(by_protocol.values())
+    for record in foreign:
+        beside = [runs for runs in own if _scored_alike(record, runs[0])]
+        for runs in beside:
+            runs.append(record)
+        if not beside:
+            key = (record.task, record.data, record.fingerprint, frozenset(record.protocol.items()))
+            by_protocol.setdefault(key, []).append(record)
     tasks = list(TASKS)
     # of several protocols on one data set, the one with the most runs is the first
     parts = sorted(by_protocol.values(), key=lambda runs: (tasks.index(runs[0].task), runs[0].data, -len(runs)))
@@ -106,6 +118,12 @@ def group_runs(
         label = " ".join(name) + (f" #{numbers[name]}" if counts[name] > 1 else "")
         groups.append(_group(label, runs, target_ms, reward_exponent))
     return groups
+
+
+def _scored_alike(foreign: Record, run: Record) -> bool:
+    """Whether a foreign record was scored on the same files by the same rules as a run."""
+    same = (foreign.task, foreign.data, foreign.fingerprint) == (run.task, run.data, run.fingerprint)
+    return same and all(foreign.protocol.get(key) == run.protocol.get(key) for key in COMPARED)
 
 
 def rank_conditions(rows: Sequence[Row]) -> dict[str, int]:

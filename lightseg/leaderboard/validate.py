@@ -51,6 +51,7 @@ class Record:
     started: datetime
     wall_s: float | None
     trained: bool  # False: mode=test, evaluated only
+    foreign: bool = False  # predictions of another program, of `lightseg score`
 
 
 def parse(content: bytes, folder: Path) -> Record:
@@ -74,13 +75,14 @@ def parse(content: bytes, folder: Path) -> Record:
     config, cost, protocol = (object_field(record, key) for key in ("config", "cost", "protocol"))
     measured, fingerprints = _dict(cost.get("measured")), _dict(record.get("data_fingerprint"))
     tested = config.get("mode") == "test"
+    foreign = None if record.get("foreign") is None else object_field(record, "foreign")
     return Record(
         folder=folder,
         task=task,
         data=text_field(record, "data"),
         backbone=text_field(record, "backbone"),
         head=text_field(record, "head"),
-        weights=_weights(config.get("pretrained")),
+        weights=_program(foreign) if foreign is not None else _weights(config.get("pretrained")),
         setting=_setting(object_field(record, "setting")),
         metrics=_metrics(object_field(record, "metrics"), TASKS[task].monitor),
         protocol=read_protocol(protocol, _dict(config.get("data"))),
@@ -98,6 +100,7 @@ def parse(content: bytes, folder: Path) -> Record:
         started=_started(record.get("started")),
         wall_s=number_field(record, "wall_s"),
         trained=not tested,
+        foreign=foreign is not None,
     )
 
 
@@ -149,6 +152,12 @@ def _weights(pretrained: Any) -> str:
         raise InvalidRecord("whose config.pretrained is neither true, false nor a file")
     name = one_line_text(re.split(r"[/\\]", pretrained.rstrip("/\\"))[-1])
     return f"file {name}" if name in ("scratch", "pretrained", "") else name
+
+
+def _program(foreign: dict[str, Any]) -> str:
+    """In place of the weights: "foreign", or the program that predicted."""
+    program = one_line_text(foreign.get("program") or "")
+    return f"foreign: {program}" if program else "foreign"
 
 
 def _setting(setting: dict[str, Any]) -> dict[str, str]:

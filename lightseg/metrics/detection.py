@@ -6,7 +6,7 @@ The evaluation needs the predictions of all images. They are kept at 24 bytes pe
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,8 +96,29 @@ class DetectionMetric(Metric):
         images, rows, image_of_row = self._unique()
         if not len(images):
             return dict.fromkeys((key for key, *_ in _SUMMARY), float("nan"))
+        return self._figures(
+            [self.image_ids[i] for i in images.tolist()], lambda labels: self._of_labels(rows, image_of_row, labels)
+        )
+
+    def of_results(self, results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """The same for COCO results of any program, over all images of the ground truth, in the precision that they
+        came in. Results of other categories do not count.
+
+        results: `image_id` in the ground truth, `category_id`, `bbox` [x, y, width, height] and `score`.
+        """
+        by_category: dict[int, list[Any]] = {}
+        for entry in results:
+            columns = (entry["image_id"], entry["category_id"], list(entry["bbox"]), entry["score"])
+            by_category.setdefault(entry["category_id"], []).append(columns)
+
+        def of_labels(labels: np.ndarray) -> list[Any]:
+            return [row for label in labels.tolist() for row in by_category.get(self.category_ids[label], [])]
+
+        return self._figures(self.image_ids, of_labels)
+
+    def _figures(self, image_ids: list[int], of_labels: Callable[[np.ndarray], Any]) -> dict[str, float]:
         with coco.no_garbage_collection():
-            figures = self._evaluate(images, rows, image_of_row)
+            figures = self._evaluate(image_ids, of_labels)
         result = coco.summarize(figures, _SUMMARY)
         ranks = np.argsort(self._by_category).tolist()
         for rank, name in zip(ranks, self.class_names, strict=True):
@@ -155,26 +176,29 @@ class DetectionMetric(Metric):
         categories = [self.category_ids[label] for label in rows[:, 5].astype(np.int64).tolist()]
         return zip(images, categories, boxes.tolist(), rows[:, 4].tolist(), strict=True)
 
-    def _evaluate(self, images: np.ndarray, rows: np.ndarray, image_of_row: np.ndarray) -> dict[str, np.ndarray]:
+    def _of_labels(self, rows: np.ndarray, image_of_row: np.ndarray, labels: np.ndarray) -> Any:
+        selected = np.isin(rows[:, 5], labels)
+        return self._columns(rows[selected], image_of_row[selected])
+
+    def _evaluate(self, image_ids: list[int], of_labels: Callable[[np.ndarray], Any]) -> dict[str, np.ndarray]:
         """precision [IoU, recall, class, area, detections] and recall [IoU, class, area, detections]; -1: no object.
+
+        of_labels: labels -> (image id, category id, bbox, score) of their detections.
 
         The classes are sorted by category id. They are evaluated a few at a time, which needs less memory.
         """
-        image_ids = [self.image_ids[i] for i in images.tolist()]
         parts: list[dict[str, np.ndarray]] = []
         for start in range(0, len(self.category_ids), _CLASSES_AT_ONCE):
             labels = self._by_category[start : start + _CLASSES_AT_ONCE]
             category_ids = [self.category_ids[label] for label in labels.tolist()]
             annotations = self.ground_truth["annotations"]
             objects = [dict(annotation) for annotation in annotations if annotation["category_id"] in category_ids]
-            selected = np.isin(rows[:, 5], labels)
-            columns = self._columns(rows[selected], image_of_row[selected])
             detections = [
                 {
                     "id": number, "image_id": image, "category_id": category, "bbox": box, "score": score,
                     "area": box[2] * box[3], "iscrowd": 0,
                 }
-                for number, (image, category, box, score) in enumerate(columns, start=1)
+                for number, (image, category, box, score) in enumerate(of_labels(labels), start=1)
             ]  # fmt: skip
             evaluation = COCOeval_faster(
                 coco.build_index(self.ground_truth, objects),

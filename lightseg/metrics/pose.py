@@ -160,14 +160,28 @@ class PoseMetric(Metric):
         rows, scores = self._unique()
         image_ids = self.image_ids if self.detector_boxes else sorted(set(self._row_image_ids(rows)))
         if image_ids:
+            columns = self._row_image_ids(rows), self._split(rows), scores
             with coco.no_garbage_collection():
-                result = coco.summarize(self._evaluate(rows, scores, image_ids), _SUMMARY)
+                result = coco.summarize(self._evaluate(*columns, image_ids), _SUMMARY)
         else:
             result = dict.fromkeys((key for key, *_ in _SUMMARY), float("nan"))
         matched = rows[:0] if self.detector_boxes else rows
         annotations, points = matched[:, _ANNOTATION].astype(np.int64), self._split(matched)[..., :2]
         truth, lengths = self._points[annotations], self._lengths[annotations]
         return result | pck(points, truth, lengths, self.names, self.pck_threshold)
+
+    def of_results(self, results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """AP and AR of COCO results of any program, over all images of the ground truth, in the precision that they
+        came in; without PCK.
+
+        results: `image_id` in the ground truth, `keypoints` [x, y, score] * K in the file's order, and `score`.
+        """
+        points = np.array([entry["keypoints"] for entry in results], np.float64).reshape(len(results), -1, 3)
+        points = points.reshape(len(results), len(self.names), 3)[:, np.argsort(self.results_order)]
+        scores = np.array([entry["score"] for entry in results], np.float64)
+        with coco.no_garbage_collection():
+            figures = self._evaluate([entry["image_id"] for entry in results], points, scores, self.image_ids)
+        return coco.summarize(figures, _SUMMARY)
 
     def results(self) -> list[dict[str, Any]]:
         """The persons as a list of COCO results, for evaluation servers and pycocotools' `loadRes`.
@@ -242,18 +256,22 @@ class PoseMetric(Metric):
         """Keypoints [n, K, 3]: x, y and score."""
         return rows[:, _POINTS:].reshape(len(rows), len(self.names), 3)
 
-    def _evaluate(self, rows: np.ndarray, scores: np.ndarray, image_ids: list[int]) -> dict[str, np.ndarray]:
-        """precision [OKS, recall, 1, area, 1] and recall [OKS, 1, area, 1]; -1: no person."""
+    def _evaluate(
+        self, images: list[int], points: np.ndarray, scores: np.ndarray, image_ids: list[int]
+    ) -> dict[str, np.ndarray]:
+        """images [n]: ids. points [n, K, 3] of the predictions. scores [n]. image_ids: of the evaluated images.
+
+        Returns precision [OKS, recall, 1, area, 1] and recall [OKS, 1, area, 1]; -1: no person."""
         persons = []
         annotations = self.ground_truth["annotations"]
-        for number, (annotation, points) in enumerate(zip(annotations, self._points, strict=True), start=1):
-            labeled = annotation.get("num_keypoints", int((points[:, 2] > 0).sum()))
+        for number, (annotation, true_points) in enumerate(zip(annotations, self._points, strict=True), start=1):
+            labeled = annotation.get("num_keypoints", int((true_points[:, 2] > 0).sum()))
             persons.append({**annotation, "id": number, "num_keypoints": labeled})
-        points = self._split(rows)
         low, high = points[..., :2].min(1), points[..., :2].max(1)
         areas = (high - low).prod(1)  # as in pycocotools' loadRes
         boxes = np.hstack([low, high - low])
-        columns = self._row_image_ids(rows), rows[:, _POINTS:].tolist(), boxes.tolist(), areas.tolist(), scores.tolist()
+        numbers = points.reshape(len(points), 3 * len(self.names)).tolist()
+        columns = images, numbers, boxes.tolist(), areas.tolist(), scores.tolist()
         predictions = [
             {
                 "id": number, "image_id": image, "category_id": self.category_id, "keypoints": keypoints, "bbox": bbox,

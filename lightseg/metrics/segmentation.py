@@ -66,17 +66,7 @@ class SegmentationMetric(Metric):
 
     def compute(self) -> dict[str, float]:
         """`{"mIoU", "pixel_accuracy", "IoU/<class>", ...}` without absent classes; NaN if no pixel counts."""
-        confusion = self.confusion.cpu().double()  # small; float64 exists on every CPU
-        correct = confusion.diag()
-        union = confusion.sum(0) + confusion.sum(1) - correct
-        present = union > 0
-        iou = (correct / union)[present]
-        names = [name for name, is_present in zip(self.class_names, present.tolist(), strict=True) if is_present]
-        return {
-            "mIoU": iou.mean().item(),
-            "pixel_accuracy": (correct.sum() / confusion.sum()).item(),
-            **{f"IoU/{name}": value for name, value in zip(names, iou.tolist(), strict=True)},
-        }
+        return figures(self.confusion, self.class_names)
 
     @staticmethod
     def _check_bytes(kind: str, ids: Tensor) -> None:
@@ -85,3 +75,19 @@ class SegmentationMetric(Metric):
         low, high = (int(bound) for bound in ids.aminmax())
         if low < 0 or high > 255:
             raise DataError(f"{kind} ids must be in 0..255, the batch has {low}..{high}")
+
+
+def figures(confusion: Tensor, class_names: Sequence[str]) -> dict[str, float]:
+    """What `SegmentationMetric.compute` returns, of counts [C, C] or, with a column of pixels of no class, [C, C + 1]:
+    such a pixel is a miss of its label and of no other class."""
+    confusion = confusion.cpu().double()  # small; float64 exists on every CPU
+    correct = confusion.diag()
+    union = confusion.sum(0)[: len(correct)] + confusion.sum(1) - correct
+    present = union > 0
+    iou = (correct / union)[present]
+    names = [name for name, is_present in zip(class_names, present.tolist(), strict=True) if is_present]
+    return {
+        "mIoU": iou.mean().item(),
+        "pixel_accuracy": (correct.sum() / confusion.sum()).item(),
+        **{f"IoU/{name}": value for name, value in zip(names, iou.tolist(), strict=True)},
+    }
