@@ -8,11 +8,10 @@ for prediction in predictor("photos"):
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 from warnings import warn
 
 import numpy as np
-from PIL import Image
 
 from lightseg.data.io.frame import Frame
 from lightseg.errors import LightsegError, nearest
@@ -22,8 +21,6 @@ from lightseg.inference.media import is_single_image, open_source
 from lightseg.inference.person_boxes import BoxFile
 from lightseg.inference.pipelines import Pipeline, open_pipeline
 from lightseg.input_contract import InputContract
-
-InMemory = np.ndarray | Image.Image | bytes
 
 
 class Predictor:
@@ -43,12 +40,6 @@ class Predictor:
         self.task = self.spec.info.name
         self.class_names = tuple(self.contract.class_names or ())
 
-    @overload
-    def __call__(self, source: InMemory, **options: Any) -> Any: ...
-    @overload
-    def __call__(self, source: "list[Any] | tuple[Any, ...]", **options: Any) -> list[Any]: ...
-    @overload
-    def __call__(self, source: Any, **options: Any) -> Any: ...
     def __call__(
         self,
         source: Any,

@@ -54,7 +54,7 @@ def score_classes(dataset: Any, path: Path, options: Mapping[str, Any]) -> Score
 
 
 def _of_run(dataset: Any, folder: Path) -> dict[str, Ranked]:
-    listed = {}
+    listed: dict[str, Ranked] = {}
     for name in dataset.names:
         file = folder / f"{name}.json"
         try:
@@ -94,7 +94,8 @@ def _of_table(dataset: Any, path: Path) -> dict[str, Ranked]:
             listed[name] = [(row[key], _number(row.get(value), where)) for key, value in pairs if row.get(key)]
         else:
             values = [(key, _number(row[key], where) or 0.0) for key in every]
-            listed[name] = sorted(values, key=lambda pair: -pair[1])
+            values.sort(key=lambda pair: -pair[1])
+            listed[name] = list(values)
     return listed
 
 

@@ -53,7 +53,7 @@ def _entries(path: Path, key: str, length: int, truth: Mapping[str, Any]) -> lis
                 f"{where} is of image {entry['image_id']}, which is not in the data: give results of this split"
             )
         if not _numbers(entry[key], length) or not _numbers([entry["score"]], 1):
-            raise DataError(f"{where}: its {key} is not {length} numbers, or its score is none: correct that line")
+            raise DataError(f"{where}: its {key} is not {length} numbers, or its score is none: give finite numbers")
     return entries
 
 

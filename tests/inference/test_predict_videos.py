@@ -105,7 +105,7 @@ def test_a_camera_is_answered_until_it_is_stopped(checkpoints, make_video, tmp_p
     assert summary.interrupted and summary.done == 20  # whole batches
     monkeypatch.undo()
     assert len(json.loads((tmp_path / "out" / "results.json").read_text())) == 20
-    assert len(frames_of(tmp_path / "out" / "overlays" / "camera_0.mp4")[0]) == 16
+    assert len(frames_of(tmp_path / "out" / "overlays" / "camera_0.mp4")[0]) == 20
 
 
 MEASURE = """
