@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from lightseg.catalog.tasks import formats, resolve
-from lightseg.data.io.integrity import verify
+from lightseg.data.io.integrity import copy_notes, verify
 from lightseg.data.io.sampling import EpochSampler, PhaseBatches
 from lightseg.data.transforms.phase_transform import PhaseTransform
 from lightseg.errors import DataError, LightsegError, nearest
@@ -21,6 +21,7 @@ class DataModule(pl.LightningDataModule):
     """The training and evaluation sets of a `data` choice.
 
     Attributes:
+        notes: lines on the splits together.
         skipped: files left out because of `data.on_error=skip`, as (path, reason).
         part: indices of the training samples that the weights are trained on. None: all.
     """
@@ -37,6 +38,7 @@ class DataModule(pl.LightningDataModule):
         self.evaluation_split = "val"
         self.part: list[int] | None = None
         self.class_order: list[str] = []
+        self.notes: list[str] = []
         self._sets: dict[str, Any] = {}
 
     def prepare_data(self) -> None:
@@ -65,8 +67,25 @@ class DataModule(pl.LightningDataModule):
             dataset.reorder_classes(names)
 
     def check(self) -> None:
-        """Raise DataError if the training and evaluation splits do not have the same classes."""
+        """Raise DataError unless both splits have labels and the same classes, and some labels can be evaluated."""
+        self._check_labels("train")
+        self._check_labels(self.evaluation_split)
         self.spec.check_splits(self.dataset("train"), self.dataset(self.evaluation_split))
+        self.check_evaluation()
+        train, evaluated = (self.dataset(split).paths for split in ("train", self.evaluation_split))
+        self.notes = copy_notes(train, evaluated, self.evaluation_split)
+
+    def check_evaluation(self) -> None:
+        """Raise DataError unless the evaluation split has labels that count, and a batch of it can be built."""
+        self._check_labels(self.evaluation_split)
+        dataset, size = self.dataset(self.evaluation_split), self.options["eval_batch_size"]
+        dataset.check_evaluable()
+        dataset.check_batches(size)
+        self.spec.collate([dataset[index] for index in range(min(size, len(dataset)))])
+
+    def _check_labels(self, split: str) -> None:
+        if not self.dataset(split).has_labels:
+            raise DataError(f"the {split} split has no labels: use it with mode=test evaluation.predictions=true")
 
     @property
     def unit(self) -> str:
@@ -76,8 +95,12 @@ class DataModule(pl.LightningDataModule):
     def describe(self) -> str:
         counts = ", ".join(f"{len(dataset)} {split}" for split, dataset in sorted(self._sets.items()))
         left_out = f"; {len(self.skipped)} unreadable left out, the first: {self.skipped[0][1]}" if self.skipped else ""
-        reports = [(split, getattr(dataset, "report", [])) for split, dataset in sorted(self._sets.items())]
-        notes = "".join(f"\n  {split}: {line}" for split, report in reports for line in report)
+        lines = [
+            f"{split}: {line}"
+            for split, dataset in sorted(self._sets.items())
+            for line in dataset.report + dataset.notes
+        ]
+        notes = "".join(f"\n  {line}" for line in lines + self.notes)
         return f"data={self.options['name']}: {counts} {self.unit}{left_out}{notes}"
 
     def evaluation_size(self) -> tuple[int, int]:

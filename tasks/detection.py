@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from lightseg.data.transforms.checks import optional_range
 from lightseg.data.transforms.detection import to_input, to_original
 from lightseg.draw import detection_row
+from lightseg.metrics.coco import MAX_DETECTIONS
 from lightseg.metrics.detection import DetectionMetric
 
 from .base import Batch, Task
@@ -33,13 +34,18 @@ class DetectionTask(Task):
         """
         Args:
             dataset: the evaluation set, for its ground truth.
-            data: the `data` group, for `eval.keep_aspect` (fit images in, do not stretch) and `augment.multi_scale`
-                (the minimum and maximum factor of a training batch's size, or null).
+            data: the `data` group, for `eval.keep_aspect` (fit images in, do not stretch), `augment.multi_scale` (the
+                minimum and maximum factor of a training batch's size, or null) and `max_detections`.
         """
         super().__init__(model, *args, **options)
-        self.metric = DetectionMetric(dataset.ground_truth(), self.class_names, dataset.category_ids)
+        limit = data.get("max_detections", MAX_DETECTIONS)
+        self.metric = DetectionMetric(dataset.ground_truth(), self.class_names, dataset.category_ids, limit)
         self.keep_aspect = bool(data["eval"]["keep_aspect"])
         self.multi_scale = optional_range("data.augment.multi_scale", data["augment"]["multi_scale"], 0.1)
+
+    def protocol(self) -> dict[str, Any]:
+        limit = self.metric.max_detections
+        return {} if limit == MAX_DETECTIONS else {"max_detections": limit}
 
     def prepare_batch(self, batch: Batch) -> Batch:
         """Multi-scale training: resize the batch to a random size, seeded by the step."""

@@ -15,7 +15,19 @@ from lightseg.errors import LightsegError, nearest
 SHIPPED = paths.SHIPPED / "data"
 REQUIRED = ("augment.size", "augment.crop_size", "augment.multi_scale", "eval.size", "eval.keep_aspect")
 # besides the other keys of the tables FILLED, which transforms fill in
-OPTIONAL = ("coarse", "colors", "image_end", "mask_end")
+OPTIONAL = (
+    "coarse",
+    "colors",
+    "void_colors",
+    "color_tolerance",
+    "image_end",
+    "mask_end",
+    "boxes_on",
+    "least_visibility",
+    "max_detections",
+    "split.train.list",
+    "split.val.list",
+)
 FILLED = ("augment", "eval", "skeleton")
 
 

@@ -22,7 +22,9 @@ SIDE = whole(MIN_SIDE)
 SIZE = many(SIDE, 2)
 NAME = path("a name or the path of a file")
 PART = Domain("a part", lambda value: isinstance(value, str))  # of the model; a number is none
-COLORS = optional(many(many(whole(0, 255), 3)))
+COLOR = many(whole(0, 255), 3)
+COLORS = optional(many(COLOR))
+BOXES_ON = one_of("shown", "stored")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 
 COMMON: dict[str, Domain] = {
@@ -131,7 +133,7 @@ SPLIT_ANNOTATIONS = {
 }
 FOLDERS = {  # of data format `folder`: images and masks
     f"data.split.{split}.{key}": path("a folder") for split in ("train", "val") for key in ("images", "masks")
-}
+} | {f"data.split.{split}.list": optional(path("the path of a file")) for split in ("train", "val")}
 
 SEG: dict[str, Domain] = {
     "head.variant": optional(word("a name")),
@@ -147,7 +149,9 @@ SEG: dict[str, Domain] = {
     "data.coarse": switch(),
     "data.ignore": many(whole(0, 255)),
     "data.palette": COLORS,
-    "data.colors": COLORS,
+    "data.colors": optional(many(either(COLOR, many(COLOR, least=1)))),
+    "data.void_colors": COLORS,
+    "data.color_tolerance": whole(0, 255),
     "data.image_end": word(),
     "data.mask_end": word(),
     "data.augment.crop_size": SIZE,
@@ -197,6 +201,8 @@ DET: dict[str, Domain] = {
     "data.augment.multi_scale": optional(many(number("[0.1, inf)"), 2, rising=True)),
     "data.eval.size": SIZE,
     "data.eval.keep_aspect": switch(),
+    "data.boxes_on": BOXES_ON,
+    "data.max_detections": whole(11),
 }
 POSE: dict[str, Domain] = {
     "head.variant": optional(word("a name")),
@@ -216,6 +222,9 @@ POSE: dict[str, Domain] = {
     "loss.beta": POSITIVE,
     **SPLIT_ANNOTATIONS,
     "data.size": SIZE,
+    "data.boxes_on": BOXES_ON,
+    "data.least_visibility": optional(number("(0, 1]")),
+    "data.skeleton.names": optional(many(word("a name"), least=1)),
     "data.skeleton.edges": optional(anything("a list of pairs of points")),
     "data.skeleton.pairs": optional(anything("a list of pairs of points")),
     "data.skeleton.sigmas": optional(anything("a list of numbers, or {point: number}")),

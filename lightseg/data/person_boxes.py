@@ -5,13 +5,14 @@
 Published person detections and the results of the detection task have this format.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from lightseg.data.datasets.coco_json import box_column, clip_boxes, column, indices_of, load_json
+from lightseg.data.datasets.coco_json import clip_boxes
+from lightseg.data.datasets.json_fields import Id, box_column, column, id_number, indices_of, load_json, number
 from lightseg.errors import DataError
 from lightseg.text import shorten
 
@@ -32,7 +33,7 @@ class PersonBoxes:
 
 
 def read_person_boxes(
-    path: Path, image_ids: list[int], sizes: np.ndarray, category_ids: Collection[int], min_score: float = 0.0
+    path: Path, image_ids: Sequence[Id], sizes: np.ndarray, category_ids: Collection[Id], min_score: float = 0.0
 ) -> PersonBoxes:
     """Detections of `category_ids` with at least `min_score`, in the images `image_ids` of height and width `sizes`.
 
@@ -45,7 +46,7 @@ def read_person_boxes(
         raise DataError(f"{path}: not COCO results: expected a list of image_id, category_id, bbox and score")
     if not detections:
         raise DataError(f"{path}: the list of detections is empty: there are no persons to predict keypoints for")
-    bbox = box_column(detections, path, "detections")
+    bbox = box_column(detections, path)
     image = indices_of(column(detections, "image_id", "detections", path), image_ids)
     unknown = np.flatnonzero(image < 0)
     if len(unknown):
@@ -53,14 +54,14 @@ def read_person_boxes(
             f"{path}: {len(unknown)} of {len(detections)} detections are of images that the annotations do not have "
             f"(the first: image_id {detections[unknown[0]]['image_id']}): give the detections of this split"
         )
-    columns = [column(detections, key, "detections", path) for key in ("score", "category_id")]
-    try:
-        scores, categories = np.array(columns[0], np.float64), np.array(columns[1], np.int64)
-    except (TypeError, ValueError):
-        raise DataError(f"{path}: not COCO results: score and category_id must be numbers") from None
-    of_persons = np.isin(categories, list(category_ids))
+    stated = [number(score) for score in column(detections, "score", "detections", path)]
+    categories = [id_number(category) for category in column(detections, "category_id", "detections", path)]
+    if None in stated or None in categories:
+        raise DataError(f"{path}: not COCO results: score and category_id must be numbers")
+    scores = np.array(stated, np.float64)
+    of_persons = indices_of(categories, list(category_ids)) >= 0
     if not of_persons.any():
-        existing = shorten(np.unique(categories).tolist())
+        existing = shorten(sorted({category for category in categories if category is not None}))
         raise DataError(f"{path}: no detection is of category {shorten(list(category_ids))}, only of {existing}")
     clipped, inside, _ = clip_boxes(bbox, sizes[image])
     valid = np.isfinite(bbox).all(1) & np.isfinite(scores) & (bbox[:, 2:] > 0).all(1) & inside

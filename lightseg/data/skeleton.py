@@ -18,7 +18,7 @@ COCO_SIGMAS = {
     "knee": 0.087, "ankle": 0.089,
 }  # fmt: skip
 DEFAULT_SIGMA = 0.067  # the mean of COCO's 17
-OPTIONS = ("edges", "pairs", "sigmas")
+OPTIONS = ("names", "edges", "pairs", "sigmas")
 _MIRRORED = {"left": "right", "right": "left", "l": "r", "r": "l"}
 _LOWER = {"hip", "knee", "ankle", "foot", "feet", "toe", "toes", "heel", "leg", "thigh", "shin"}
 # `left`/`right` at the start of a word, then the words of snake_case, kebab-case, "two words" and camelCase
@@ -77,25 +77,28 @@ def read_skeleton(category: Mapping[str, Any], overrides: Mapping[str, Any] | No
     """The skeleton of a COCO category: `keypoints` (names) and `skeleton` (edges, points counted from 1).
 
     overrides (missing or None: the default):
+        names: of the keypoints, in the order of the file. Default: the category's `keypoints`.
         edges: [[a, b], ...]. Default: the category's `skeleton`, or none.
         pairs: [[left, right], ...]. Default: by the names (left_/right_, l_/r_, LeftHip, ...).
         sigmas: a number per point, or {name: number} for some points. Default: COCO's for points with COCO's names,
             and 0.067, the mean of COCO's, for others.
-    Points are names or, as in COCO, numbers from 1. Raises LightsegError for contradictions.
+    Points are names or, as in COCO, numbers from 1; edges that have a point 0 count from 0. Raises LightsegError for
+    contradictions.
     """
     options = {key: value for key, value in (overrides or {}).items() if value is not None}
     for key in options:
         if key not in OPTIONS:
             raise LightsegError(f"skeleton.{key}: there is no such option; {nearest(key, OPTIONS)}")
     where = f"the category {category.get('name', category.get('id'))!r}"
-    names = category.get("keypoints")
-    if not isinstance(names, list) or not names:
-        raise LightsegError(f"{where} names no keypoints: `keypoints` must be a list of names")
+    names = options.get("names", category.get("keypoints"))
+    if not isinstance(names, list) or not names or not all(isinstance(name, str | int) for name in names):
+        raise LightsegError(f"{where} names no keypoints: give data.skeleton.names=[nose, left_eye, ...]")
     names = tuple(str(name) for name in names)
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise LightsegError(f"{where} has two keypoints of the same name: {shorten(repeated)}")
-    edges = _links("edge", options.get("edges", category.get("skeleton") or []), names)
+    edges = options.get("edges", category.get("skeleton") or [])
+    edges = _links("edge", edges, names, first=0 if counts_from_0(edges) else 1)
     pairs = _links("pair", options["pairs"], names) if "pairs" in options else mirrored_pairs(names)
     paired = [point for pair in pairs for point in pair]
     repeated_point = next((point for point in paired if paired.count(point) > 1), None)
@@ -130,27 +133,34 @@ def _coco_sigma(name: str) -> float | None:
     return COCO_SIGMAS.get(parts[0]) if len(parts) == 1 else None
 
 
-def _links(kind: str, value: Any, names: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """[[a, b], ...] as indices of two different points each."""
+def _links(kind: str, value: Any, names: Sequence[str], first: int = 1) -> tuple[tuple[int, int], ...]:
+    """[[a, b], ...] as indices of two different points each. first: the number of the first point."""
     if not isinstance(value, list | tuple):
         raise LightsegError(f"the skeleton's {kind}s are {str(value)[:60]}: give a list of [point, point]")
     links = []
     for link in value:
         if not isinstance(link, list | tuple) or len(link) != 2:
             raise LightsegError(f"the skeleton's {kind} {str(link)[:60]} is not a list of two points")
-        first, second = (_point_index(point, f"{kind} {list(link)}", names) for point in link)
-        if first == second:
-            raise LightsegError(f"the skeleton's {kind} {list(link)} joins {names[first]!r} with itself")
-        links.append((first, second))
+        start, end = (_point_index(point, f"{kind} {list(link)}", names, first) for point in link)
+        if start == end:
+            raise LightsegError(f"the skeleton's {kind} {list(link)} joins {names[start]!r} with itself")
+        links.append((start, end))
     return tuple(links)
 
 
-def _point_index(point: Any, where: str, names: Sequence[str]) -> int:
+def counts_from_0(edges: Any) -> bool:
+    """Whether edges have a point 0, which COCO's, counted from 1, do not have."""
+    links = edges if isinstance(edges, list | tuple) else []
+    return any(isinstance(link, list | tuple) and any(point == 0 for point in link) for link in links)
+
+
+def _point_index(point: Any, where: str, names: Sequence[str], first: int = 1) -> int:
     if isinstance(point, str) and point in names:
         return names.index(point)
-    if isinstance(point, int) and not isinstance(point, bool) and 1 <= point <= len(names):
-        return point - 1
-    hint = nearest(point, names) if isinstance(point, str) else f"there are {len(names)} points, counted from 1"
+    whole = isinstance(point, int | float) and not isinstance(point, bool) and point == point // 1
+    if whole and first <= point < first + len(names):
+        return int(point) - first
+    hint = nearest(point, names) if isinstance(point, str) else f"there are {len(names)} points, counted from {first}"
     raise LightsegError(f"the skeleton's {where} names an unknown point, {point!r}: {hint}")
 
 

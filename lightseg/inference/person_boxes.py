@@ -19,7 +19,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from torch import Tensor
 
-from lightseg.data.datasets.coco_json import box_column, clip_boxes, column, load_json
+from lightseg.data.datasets.coco_json import clip_boxes
+from lightseg.data.datasets.json_fields import box_column, column, id_number, load_json, number
 from lightseg.data.io.frame import Frame
 from lightseg.errors import DataError
 from lightseg.inference.runners import Runner
@@ -119,14 +120,15 @@ class BoxFile:
             raise DataError(f"{path}: not COCO results: expected a list of image_id, category_id, bbox and score")
         if not entries:
             raise DataError(f"{path}: the list of detections is empty: there are no persons to predict keypoints for")
-        bbox = box_column(entries, self.path, "detections")
-        columns = [column(entries, key, "detections", self.path) for key in ("score", "category_id")]
-        try:
-            scores, categories = np.array(columns[0], np.float32), np.array(columns[1], np.int64)
-        except (TypeError, ValueError, OverflowError):
-            raise DataError(f"{path}: not COCO results: score and category_id must be numbers") from None
+        bbox = box_column(entries, self.path)
+        stated = [number(score) for score in column(entries, "score", "detections", self.path)]
+        categories = [id_number(category) for category in column(entries, "category_id", "detections", self.path)]
+        if None in stated or None in categories:
+            raise DataError(f"{path}: not COCO results: score and category_id must be numbers")
+        scores = np.array(stated, np.float32)
         keys = [_key(entry, index, self.path) for index, entry in enumerate(entries)]
-        of_persons = categories == self._category(np.unique(categories).tolist())
+        person = self._category(sorted({category for category in categories if category is not None}))
+        of_persons = np.array([category == person for category in categories])
         sound = np.isfinite(bbox).all(1) & np.isfinite(scores) & (bbox[:, 2:] > 0).all(1)
         self.left_out = int((of_persons & ~sound).sum())
         chosen = np.flatnonzero(of_persons & sound)
@@ -172,8 +174,10 @@ class BoxFile:
             content = load_json(beside)
             named = content.get("categories") if isinstance(content, dict) else None
             for entry in named if isinstance(named, list) else []:
-                if isinstance(entry, dict) and str(entry.get("name")).lower() == PERSON and entry.get("id") in present:
-                    return int(entry["id"])
+                if isinstance(entry, dict) and str(entry.get("name")).lower() == PERSON:
+                    number_of_persons = id_number(entry.get("id"))
+                    if number_of_persons is not None and number_of_persons in present:
+                        return number_of_persons
         if len(present) == 1:
             return present[0]
         if present and COCO_PERSON not in present:

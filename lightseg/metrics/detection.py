@@ -25,7 +25,7 @@ _SUMMARY: coco.Summary = (  # as in COCOeval.summarize
     ("mAP", "precision", None, 0, -1), ("mAP50", "precision", 0.5, 0, -1), ("mAP75", "precision", 0.75, 0, -1),
     ("mAP_small", "precision", None, 1, -1), ("mAP_medium", "precision", None, 2, -1),
     ("mAP_large", "precision", None, 3, -1),
-    ("AR1", "recall", None, 0, 0), ("AR10", "recall", None, 0, 1), ("AR100", "recall", None, 0, 2),
+    ("AR1", "recall", None, 0, 0), ("AR10", "recall", None, 0, 1),
 )  # fmt: skip
 
 
@@ -36,6 +36,7 @@ class DetectionMetric(Metric):
         ground_truth: of `CocoDetection.ground_truth()`: COCO's `images`, `annotations` (bbox, area, iscrowd, ids other
             than 0) and `categories`.
         class_names, category_ids: of the labels 0..C-1.
+        max_detections: the best boxes of an image and class that count. COCO's is 100; another number has its own `AR`.
     """
 
     higher_is_better = True
@@ -44,23 +45,33 @@ class DetectionMetric(Metric):
     detections: list[Tensor]
 
     def __init__(
-        self, ground_truth: Mapping[str, Any], class_names: Sequence[str], category_ids: Sequence[int]
+        self,
+        ground_truth: Mapping[str, Any],
+        class_names: Sequence[str],
+        category_ids: Sequence[coco.Id],
+        max_detections: int = coco.MAX_DETECTIONS,
     ) -> None:
         super().__init__()
+        if isinstance(max_detections, bool) or not isinstance(max_detections, int) or max_detections <= 10:
+            raise LightsegError(f"data.max_detections is {max_detections!r}: must be a whole number above 10")
+        self.max_detections = max_detections
+        self._summary = (*_SUMMARY, (f"AR{max_detections}", "recall", None, 0, 2))
         if len(class_names) != len(category_ids):
             raise LightsegError(f"{len(category_ids)} category ids, but {len(class_names)} class names")
         if len(set(category_ids)) < len(category_ids):
             raise LightsegError(f"category_ids must differ: {category_ids}")
         self.ground_truth = ground_truth
         self.class_names, self.category_ids = list(class_names), list(category_ids)
-        self._by_category = np.argsort(category_ids)  # labels sorted by category id, as the evaluator does
+        self._by_category = np.array(sorted(range(len(category_ids)), key=self.category_ids.__getitem__), np.int64)
         self.image_ids = coco.checked_image_ids(ground_truth)
+        self._image_numbers = coco.evaluation_numbers(self.image_ids)
+        self._category_numbers = coco.evaluation_numbers(self.category_ids)
         self._image_index = {image_id: i for i, image_id in enumerate(self.image_ids)}
         # flat float32, like the empty tensor that torchmetrics adds for a process without images
         self.add_state("images", [], dist_reduce_fx="cat")  # (index in image_ids, number of detections) per image
         self.add_state("detections", [], dist_reduce_fx="cat")  # (x1, y1, x2, y2, score, label) per detection
 
-    def update(self, predictions: Sequence[Mapping[str, Tensor]], image_ids: Sequence[int]) -> None:
+    def update(self, predictions: Sequence[Mapping[str, Tensor]], image_ids: Sequence[coco.Id]) -> None:
         """Add a batch of predictions: per image boxes [n, 4] xyxy in pixels of the image file, labels [n], scores [n].
 
         Raises LightsegError for an image that is not in the ground truth, a label that is not a class, a value that is
@@ -95,7 +106,7 @@ class DetectionMetric(Metric):
         """
         images, rows, image_of_row = self._unique()
         if not len(images):
-            return dict.fromkeys((key for key, *_ in _SUMMARY), float("nan"))
+            return dict.fromkeys((key for key, *_ in self._summary), float("nan"))
         return self._figures(
             [self.image_ids[i] for i in images.tolist()], lambda labels: self._of_labels(rows, image_of_row, labels)
         )
@@ -106,20 +117,22 @@ class DetectionMetric(Metric):
 
         results: `image_id` in the ground truth, `category_id`, `bbox` [x, y, width, height] and `score`.
         """
-        by_category: dict[int, list[Any]] = {}
+        images, categories = self._image_numbers, self._category_numbers
+        by_category: dict[coco.Id, list[Any]] = {}
         for entry in results:
-            columns = (entry["image_id"], entry["category_id"], list(entry["bbox"]), entry["score"])
-            by_category.setdefault(entry["category_id"], []).append(columns)
+            if (category := entry["category_id"]) in categories:
+                columns = (images[entry["image_id"]], categories[category], list(entry["bbox"]), entry["score"])
+                by_category.setdefault(category, []).append(columns)
 
         def of_labels(labels: np.ndarray) -> list[Any]:
             return [row for label in labels.tolist() for row in by_category.get(self.category_ids[label], [])]
 
         return self._figures(self.image_ids, of_labels)
 
-    def _figures(self, image_ids: list[int], of_labels: Callable[[np.ndarray], Any]) -> dict[str, float]:
+    def _figures(self, image_ids: list[coco.Id], of_labels: Callable[[np.ndarray], Any]) -> dict[str, float]:
         with coco.no_garbage_collection():
             figures = self._evaluate(image_ids, of_labels)
-        result = coco.summarize(figures, _SUMMARY)
+        result = coco.summarize(figures, self._summary)
         ranks = np.argsort(self._by_category).tolist()
         for rank, name in zip(ranks, self.class_names, strict=True):
             value = coco.mean(figures["precision"][:, :, rank, 0, -1])
@@ -136,7 +149,7 @@ class DetectionMetric(Metric):
             _, rows, image_of_row = self._unique()
         return [
             {"image_id": image, "category_id": category, "bbox": box, "score": score}
-            for image, category, box, score in self._columns(rows, image_of_row)
+            for image, category, box, score in self._columns(rows, image_of_row, self.image_ids, self.category_ids)
         ]
 
     def _check(self, batch: Tensor, counts: Sequence[int]) -> None:
@@ -168,31 +181,49 @@ class DetectionMetric(Metric):
         order = np.argsort(image_of_row, kind="stable")
         return unique, rows[order], image_of_row[order]
 
-    def _columns(self, rows: np.ndarray, image_of_row: np.ndarray) -> Any:
+    @staticmethod
+    def _columns(
+        rows: np.ndarray, image_of_row: np.ndarray, image_ids: Sequence[coco.Id], category_ids: Sequence[coco.Id]
+    ) -> Any:
         """(image id, category id, bbox [x, y, width, height], score) of every detection, as Python numbers."""
         boxes = rows[:, :4].astype(np.float64)
         boxes[:, 2:] -= boxes[:, :2]
-        images = [self.image_ids[i] for i in image_of_row.tolist()]
-        categories = [self.category_ids[label] for label in rows[:, 5].astype(np.int64).tolist()]
+        images = [image_ids[i] for i in image_of_row.tolist()]
+        categories = [category_ids[label] for label in rows[:, 5].astype(np.int64).tolist()]
         return zip(images, categories, boxes.tolist(), rows[:, 4].tolist(), strict=True)
 
     def _of_labels(self, rows: np.ndarray, image_of_row: np.ndarray, labels: np.ndarray) -> Any:
         selected = np.isin(rows[:, 5], labels)
-        return self._columns(rows[selected], image_of_row[selected])
+        image_numbers, category_numbers = self._numbers()
+        return self._columns(rows[selected], image_of_row[selected], image_numbers, category_numbers)
 
-    def _evaluate(self, image_ids: list[int], of_labels: Callable[[np.ndarray], Any]) -> dict[str, np.ndarray]:
+    def _numbers(self) -> tuple[list[int], list[int]]:
+        """The evaluator's numbers of the images and of the categories, in the order of their ids."""
+        images = [self._image_numbers[image_id] for image_id in self.image_ids]
+        return images, [self._category_numbers[category_id] for category_id in self.category_ids]
+
+    def _evaluate(self, image_ids: list[coco.Id], of_labels: Callable[[np.ndarray], Any]) -> dict[str, np.ndarray]:
         """precision [IoU, recall, class, area, detections] and recall [IoU, class, area, detections]; -1: no object.
 
-        of_labels: labels -> (image id, category id, bbox, score) of their detections.
+        of_labels: labels -> (number of the image, number of the category, bbox, score) of their detections.
 
         The classes are sorted by category id. They are evaluated a few at a time, which needs less memory.
         """
+        image_numbers, category_numbers = self._numbers()
+        evaluated = [self._image_numbers[image_id] for image_id in image_ids]
         parts: list[dict[str, np.ndarray]] = []
         for start in range(0, len(self.category_ids), _CLASSES_AT_ONCE):
             labels = self._by_category[start : start + _CLASSES_AT_ONCE]
-            category_ids = [self.category_ids[label] for label in labels.tolist()]
-            annotations = self.ground_truth["annotations"]
-            objects = [dict(annotation) for annotation in annotations if annotation["category_id"] in category_ids]
+            chosen = {self.category_ids[label] for label in labels.tolist()}
+            objects = [
+                {
+                    **annotation,
+                    "image_id": self._image_numbers[annotation["image_id"]],
+                    "category_id": self._category_numbers[annotation["category_id"]],
+                }
+                for annotation in self.ground_truth["annotations"]
+                if annotation["category_id"] in chosen
+            ]
             detections = [
                 {
                     "id": number, "image_id": image, "category_id": category, "bbox": box, "score": score,
@@ -201,12 +232,14 @@ class DetectionMetric(Metric):
                 for number, (image, category, box, score) in enumerate(of_labels(labels), start=1)
             ]  # fmt: skip
             evaluation = COCOeval_faster(
-                coco.build_index(self.ground_truth, objects),
-                coco.build_index(self.ground_truth, detections),
+                coco.build_index(image_numbers, category_numbers, objects),
+                coco.build_index(image_numbers, category_numbers, detections),
                 "bbox",
                 print_function=_log.debug,
             )
-            evaluation.params.imgIds, evaluation.params.catIds = image_ids, category_ids
+            evaluation.params.imgIds = evaluated
+            evaluation.params.maxDets = [1, 10, self.max_detections]
+            evaluation.params.catIds = [category_numbers[label] for label in labels.tolist()]
             evaluation.evaluate()
             evaluation.accumulate()
             parts.append({key: evaluation.eval[key] for key in ("precision", "recall")})

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lightseg.errors import LightsegError
+from lightseg.metrics.coco import Id
 from lightseg.metrics.pose import PoseMetric
 
 
@@ -33,7 +34,7 @@ def mean_pose_baseline(
     train_visible: Tensor,
     boxes: Tensor,
     box_scores: Tensor,
-    image_ids: Sequence[int],
+    image_ids: Sequence[Id],
     ids: Sequence[int] | None = None,
 ) -> dict[str, float]:
     """The metrics of the mean pose of the training persons in every box of the evaluation.

@@ -86,6 +86,7 @@ class PoseMetric(Metric):
             raise LightsegError(f"keypoints are evaluated for one category, the ground truth has {len(categories)}")
         self.category_id = categories[0]
         self._image_index = {image_id: i for i, image_id in enumerate(self.image_ids)}
+        self._image_numbers = coco.evaluation_numbers(self.image_ids)
         self._annotation_index = {annotation["id"]: i for i, annotation in enumerate(ground_truth["annotations"])}
         count = len(self._annotation_index)
         if count < len(ground_truth["annotations"]):
@@ -117,7 +118,7 @@ class PoseMetric(Metric):
         scores: Tensor,
         box_scores: Tensor,
         boxes: Tensor,
-        image_ids: Sequence[int],
+        image_ids: Sequence[coco.Id],
         ids: Sequence[int] | None = None,
     ) -> None:
         """Add the predictions of a batch of persons.
@@ -158,7 +159,7 @@ class PoseMetric(Metric):
         for a detector's. It is the mean over the keypoints that are labeled in any person; others are not listed.
         """
         rows, scores = self._unique()
-        image_ids = self.image_ids if self.detector_boxes else sorted(set(self._row_image_ids(rows)))
+        image_ids = self.image_ids if self.detector_boxes else list(set(self._row_image_ids(rows)))
         if image_ids:
             columns = self._row_image_ids(rows), self._split(rows), scores
             with coco.no_garbage_collection():
@@ -210,7 +211,7 @@ class PoseMetric(Metric):
         points[[bool(annotation["iscrowd"]) for annotation in annotations], :, 2] = 0
         return points
 
-    def _indices(self, image_ids: Sequence[int], ids: Sequence[int] | None) -> list[tuple[int, int]]:
+    def _indices(self, image_ids: Sequence[coco.Id], ids: Sequence[int] | None) -> list[tuple[int, int]]:
         """(index of the image, index of the annotation or -1) per person."""
         unknown = next((image_id for image_id in image_ids if image_id not in self._image_index), None)
         if unknown is not None:
@@ -249,7 +250,7 @@ class PoseMetric(Metric):
             rows, scores = rows[kept], scores[kept]
         return rows, scores
 
-    def _row_image_ids(self, rows: np.ndarray) -> list[int]:
+    def _row_image_ids(self, rows: np.ndarray) -> list[coco.Id]:
         return [self.image_ids[i] for i in rows[:, _IMAGE].astype(np.int64).tolist()]
 
     def _split(self, rows: np.ndarray) -> np.ndarray:
@@ -257,36 +258,38 @@ class PoseMetric(Metric):
         return rows[:, _POINTS:].reshape(len(rows), len(self.names), 3)
 
     def _evaluate(
-        self, images: list[int], points: np.ndarray, scores: np.ndarray, image_ids: list[int]
+        self, images: Sequence[coco.Id], points: np.ndarray, scores: np.ndarray, image_ids: list[coco.Id]
     ) -> dict[str, np.ndarray]:
         """images [n]: ids. points [n, K, 3] of the predictions. scores [n]. image_ids: of the evaluated images.
 
         Returns precision [OKS, recall, 1, area, 1] and recall [OKS, 1, area, 1]; -1: no person."""
-        persons = []
+        numbers, persons = self._image_numbers, []
         annotations = self.ground_truth["annotations"]
         for number, (annotation, true_points) in enumerate(zip(annotations, self._points, strict=True), start=1):
             labeled = annotation.get("num_keypoints", int((true_points[:, 2] > 0).sum()))
-            persons.append({**annotation, "id": number, "num_keypoints": labeled})
+            ids = {"id": number, "image_id": numbers[annotation["image_id"]], "category_id": 1}
+            persons.append({**annotation, **ids, "num_keypoints": labeled})
         low, high = points[..., :2].min(1), points[..., :2].max(1)
         areas = (high - low).prod(1)  # as in pycocotools' loadRes
         boxes = np.hstack([low, high - low])
-        numbers = points.reshape(len(points), 3 * len(self.names)).tolist()
-        columns = images, numbers, boxes.tolist(), areas.tolist(), scores.tolist()
+        flat = points.reshape(len(points), 3 * len(self.names)).tolist()
+        columns = images, flat, boxes.tolist(), areas.tolist(), scores.tolist()
         predictions = [
             {
-                "id": number, "image_id": image, "category_id": self.category_id, "keypoints": keypoints, "bbox": bbox,
+                "id": number, "image_id": numbers[image], "category_id": 1, "keypoints": keypoints, "bbox": bbox,
                 "area": area, "score": score, "iscrowd": 0,
             }
             for number, (image, keypoints, bbox, area, score) in enumerate(zip(*columns, strict=True), start=1)
         ]  # fmt: skip
         evaluation = COCOeval_faster(
-            coco.build_index(self.ground_truth, persons),
-            coco.build_index(self.ground_truth, predictions),
+            coco.build_index(numbers.values(), [1], persons),
+            coco.build_index(numbers.values(), [1], predictions),
             "keypoints",
             print_function=_log.debug,
             kpt_oks_sigmas=self.sigmas,
         )
-        evaluation.params.imgIds, evaluation.params.catIds = image_ids, [self.category_id]
+        evaluation.params.imgIds = sorted(numbers[image_id] for image_id in image_ids)
+        evaluation.params.catIds = [1]
         evaluation.evaluate()
         evaluation.accumulate()
         return {key: evaluation.eval[key] for key in ("precision", "recall")}

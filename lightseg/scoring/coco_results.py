@@ -8,6 +8,7 @@ import numpy as np
 
 from lightseg.data.datasets.coco_json import load_json
 from lightseg.errors import DataError
+from lightseg.metrics.coco import MAX_DETECTIONS
 from lightseg.metrics.detection import DetectionMetric
 from lightseg.metrics.pose import PoseMetric
 from lightseg.scoring.scored import Scored
@@ -16,7 +17,12 @@ from lightseg.scoring.scored import Scored
 def score_boxes(dataset: Any, path: Path, options: Mapping[str, Any]) -> Scored:
     """A JSON file [{image_id, category_id, bbox [x, y, width, height], score}], or a folder with results.json."""
     entries = _entries(path, "bbox", 4, dataset.ground_truth())
-    metric = DetectionMetric(dataset.ground_truth(), dataset.class_names, dataset.category_ids)
+    metric = DetectionMetric(
+        dataset.ground_truth(),
+        dataset.class_names,
+        dataset.category_ids,
+        max_detections=options.get("max_detections", MAX_DETECTIONS),
+    )
     known = set(dataset.category_ids)
     others = sum(entry["category_id"] not in known for entry in entries)
     notes = [f"{others} of {len(entries)} boxes are of categories that the data does not have"] if others else []

@@ -70,12 +70,9 @@ def build_task(config: dict[str, Any], data: DataModule, evaluated: Evaluated | 
     """config: resolved. evaluated: the model of `ckpt`, or None. Reads the data's lists of files first."""
     if config["mode"] == "train":
         data.check()
-        for split in ("train", data.evaluation_split):
-            if not data.dataset(split).has_labels:
-                raise LightsegError(
-                    f"the {split} split has no labels: use it with mode=test evaluation.predictions=true"
-                )
         check_warmup(config["schedule"]["warmup_steps"], most_steps(config, data))
+    elif not config["evaluation"]["predictions"]:
+        data.check_evaluation()
     if config["evaluation"]["predictions"]:
         check_predictions(config, data)
     if evaluated is not None:
@@ -172,7 +169,9 @@ def match_class_names(path: str, spec: dict[str, Any], contract: InputContract, 
         LightsegError: another number of classes, or other names.
     """
     dataset = data.dataset(data.evaluation_split)
-    names, data_names = list(contract.class_names or ()), list(dataset.class_names)
+    names = list(contract.class_names or ())
+    dataset.add_classes(names)
+    data_names = list(dataset.class_names)
     if spec["num_classes"] != len(data_names):
         raise LightsegError(
             f"{path} has {spec['num_classes']} classes, data={data.options['name']} has {len(data_names)}: "

@@ -186,6 +186,51 @@ def test_order_and_repeats_do_not_matter(mini):
         assert metric.results() == results
 
 
+@pytest.mark.parametrize("first", [20240115123456780, 2**63, 10**30])
+def test_ids_that_no_float_holds(mini, first):
+    """Boxes in the next image score as with small ids, where pycocotools says the same."""
+    truth = mini.ground_truth()
+    renamed = {image_id: first + index for index, image_id in enumerate(sorted(mini.image_ids))}
+    far = {
+        **truth,
+        "images": [{**image, "id": renamed[image["id"]]} for image in truth["images"]],
+        "annotations": [{**a, "image_id": renamed[a["image_id"]]} for a in truth["annotations"]],
+    }
+    right = perfect(truth, mini.category_ids)
+    for predictions in (right, right[1:] + right[:1]):
+        near = fill(metric_of(mini), predictions, mini.image_ids)
+        ours = DetectionMetric(far, mini.class_names, mini.category_ids)
+        fill(ours, predictions, [renamed[image_id] for image_id in mini.image_ids])
+        assert ours.compute() == pytest.approx(near.compute(), nan_ok=True, abs=0)
+        assert_same(ours.compute(), pycocotools(far, ours.results(), "bbox"), ours)
+    assert near.compute()["mAP"] < 0.1
+
+
+def test_more_detections_of_an_image_may_count(mini):
+    """As pycocotools' maxDets; 130 objects of a class in an image, all found."""
+    boxes = torch.tensor([[x * 10.0, y * 10.0, x * 10.0 + 8, y * 10.0 + 8] for x in range(13) for y in range(10)])
+    truth = {
+        "images": [{"id": 1, "height": 100, "width": 130}],
+        "categories": [{"id": 1, "name": "seed"}],
+        "annotations": [
+            {"id": n, "image_id": 1, "category_id": 1, "bbox": [*box[:2], 8, 8], "area": 64, "iscrowd": 0}
+            for n, box in enumerate(boxes.tolist(), start=1)
+        ],
+    }
+    found = {"boxes": boxes, "labels": torch.zeros(130, dtype=torch.int64), "scores": torch.linspace(0.5, 1, 130)}
+    figures = {}
+    for limit in (100, 200):
+        metric = DetectionMetric(truth, ["seed"], [1], limit)
+        metric.update([found], [1])
+        figures[limit] = metric.compute()
+        recall = pycocotools(truth, metric.results(), "bbox", maxDets=[1, 10, limit]).eval["recall"][..., 0, 2].mean()
+        assert figures[limit][f"AR{limit}"] == pytest.approx(recall, abs=1e-6)
+    assert figures[100]["AR100"] == pytest.approx(100 / 130) and figures[200]["AR200"] == 1.0
+    assert figures[200]["mAP"] == pytest.approx(1.0) and figures[100]["mAP"] < 0.8
+    with pytest.raises(LightsegError, match="max_detections is 5: must be a whole number above 10"):
+        DetectionMetric(truth, ["seed"], [1], 5)
+
+
 def test_reset(mini):
     predictions = noisy(mini.ground_truth(), mini.category_ids)
     metric = fill(metric_of(mini), predictions, mini.image_ids)

@@ -80,6 +80,30 @@ def test_a_subset_of_the_images_with_ground_truth_boxes():
     assert_same(metric.compute(), official(truth, metric.results(), SIGMAS, image_ids))
 
 
+@pytest.mark.parametrize("detector_boxes", [False, True])
+def test_ids_that_no_float_holds(detector_boxes):
+    truth, first = synthetic(), 20240115123456780
+    renamed = {image["id"]: first + index for index, image in enumerate(truth["images"])}
+    far = {
+        **truth,
+        "images": [{**image, "id": renamed[image["id"]]} for image in truth["images"]],
+        "annotations": [
+            {**a, "image_id": renamed[a["image_id"]], "id": 10**30 + a["id"], "category_id": 2**60 + 1}
+            for a in truth["annotations"]
+        ],
+        "categories": [{**truth["categories"][0], "id": 2**60 + 1}],
+    }
+    predictions = persons(truth, 0.05)
+    expected = fill(PoseMetric(truth, NAMES, SIGMAS, detector_boxes=detector_boxes), predictions).compute()
+    predictions |= {
+        "image_ids": [renamed[image_id] for image_id in predictions["image_ids"]],
+        "ids": [10**30 + id_ for id_ in predictions["ids"]],
+    }
+    metric = fill(PoseMetric(far, NAMES, SIGMAS, detector_boxes=detector_boxes), predictions)
+    assert metric.compute() == pytest.approx(expected, abs=0, nan_ok=True)
+    assert_same(metric.compute(), official(far, metric.results(), SIGMAS))
+
+
 def test_sigmas_change_ap_but_not_pck():
     truth = synthetic()
     predictions = persons(truth, 0.05)

@@ -47,15 +47,10 @@ def record_of(overrides: list[str], runs: Path) -> dict[str, Any]:
     ("split", "edit", "message"),
     [
         ("train", lambda c: c.pop("images") and None, "the key `images` is missing"),
-        ("val", lambda c: c.pop("annotations") and None, "the key `annotations` is missing"),
         ("val", lambda c: c.pop("categories") and None, "the key `categories` is missing"),
         ("val", lambda c: c["images"], "found a list"),
         ("train", lambda c: c.update(images={"a": 1}), "`images` is not a list of objects"),
         ("train", lambda c: c["images"][1].pop("file_name") and None, "`images` number 1 has no `file_name`"),
-        ("train", lambda c: c["annotations"][2].pop("bbox") and None, "`annotations` number 2 has no `bbox`"),
-        ("train", lambda c: c["annotations"][1].pop("image_id") and None, "`annotations` number 1 has no `image_id`"),
-        ("train", lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), "expected [x, y, width, height]"),
-        ("train", lambda c: c["annotations"][0].update(bbox=[1, 2, 3, "wide"]), "expected [x, y, width, height]"),
         ("train", lambda c: c["images"].append(c["images"][0]), "image id 1000 occurs more than once"),
         ("train", lambda c: c["images"][0].update(id="first"), "'first' is not a whole number"),
         ("train", lambda c: c["images"][0].update(file_name="../0.jpg"), "lies outside the image folder"),
@@ -89,7 +84,7 @@ def test_splits_of_other_categories(dataset, capsys):
 # -- annotations -------------------------------------------------------------------------------------------------------
 
 SPOILED = {  # line of the report -> changes of annotations
-    "2 of {n} annotations point to no image": [{"image_id": 5}, {"image_id": "1000"}],
+    "2 of {n} annotations point to no image": [{"image_id": 5}, {"image_id": None}],
     "1 of {n} annotations point to no category": [{"category_id": 7}],
     "3 of {n} annotations have a box with NaN or infinity": [
         {"bbox": [float("nan"), 1, 5, 5]},
@@ -150,21 +145,18 @@ def test_boxes_that_reach_beyond_the_image_are_clipped_and_counted(dataset, caps
     assert "train: 2 of 7 boxes reach beyond" in capsys.readouterr().out
 
 
-def test_a_validation_set_without_boxes_has_no_figures(dataset, capsys, tmp_path):
+@pytest.mark.parametrize(
+    ("split", "edit", "message"),
+    [
+        ("val", lambda c: c.update(annotations=[]), "val.json: no box to evaluate on: its images have no annotations"),
+        ("train", lambda c: c.update(annotations=[]), "train.json: no box to train on: its images have no annotations"),
+        ("train", lambda c: c.pop("annotations") and None, "the train split has no labels: use it with mode=test"),
+    ],
+)
+def test_a_set_without_boxes_is_refused(dataset, capsys, tmp_path, split, edit, message):
     root, overrides = dataset
-    change(root / "val.json", lambda content: content.update(annotations=[]))
-    record = record_of(overrides, tmp_path / "runs")
-    assert record["metrics"]["val/mAP"] is None and record["metrics"]["val/AR100"] is None
-    assert not [key for key in record["metrics"] if key.startswith("val/AP/")]
-    assert record["protocol"]["left_out"] == ["3 of 3 classes have no box: red hat, unicorn, kite"]
-    assert (only_run(tmp_path / "runs") / "checkpoints" / "best.ckpt").is_file()
-
-
-def test_a_training_set_without_boxes_is_refused(dataset, capsys, tmp_path):
-    root, overrides = dataset
-    change(root / "train.json", lambda content: content.update(annotations=[]))
-    line = refused(overrides, capsys)
-    assert f"{root / 'train.json'}: no box is left to train on" in line
+    change(root / f"{split}.json", edit)
+    assert message in refused(overrides, capsys)
     assert not (tmp_path / "runs").exists()
 
 
@@ -196,6 +188,14 @@ def test_a_truncated_image_in_training_is_named(dataset, capsys):
     path = root / "train" / "2.jpg"
     path.write_bytes(path.read_bytes()[:700])
     assert str(path) in refused(overrides, capsys)
+
+
+def test_a_truncated_image_of_the_first_evaluation_batch_is_named_before_training(dataset, capsys, tmp_path):
+    root, overrides = dataset
+    path = root / "val" / "1.jpg"
+    path.write_bytes(path.read_bytes()[:700])
+    assert str(path) in refused(overrides, capsys)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_an_image_of_another_size_than_the_annotations_say(dataset, capsys):
@@ -240,3 +240,23 @@ def test_a_checkpoint_of_other_classes_or_another_task(dataset, det_words, words
     assert "has 3 classes" in line and "mini_det has 8" in line
     (folder / "config.yaml").unlink()
     assert "is of task=det, not task=seg" in refused(words("mode=test", f"ckpt={checkpoint}"), capsys)
+
+
+# -- without labels ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_images_without_annotations_are_predicted(dataset, capsys, tmp_path):
+    """As COCO's image_info_test files; a test without predictions has nothing to do."""
+    root, overrides = dataset
+    overrides = [*overrides, "head.score_threshold=0.0"]
+    record_of(overrides, tmp_path / "runs")
+    checkpoint = only_run(tmp_path / "runs") / "checkpoints" / "last.ckpt"
+    change(root / "val.json", lambda content: content.pop("annotations") and None)
+    again = ["mode=test", f"ckpt={checkpoint}", f"runs_dir={tmp_path / 'again'}"]
+    assert "the val split has no labels: use it with mode=test evaluation.predictions=true" in refused(again, capsys)
+    record = record_of([*again, "evaluation.predictions=true"], tmp_path / "again")
+    assert record["metrics"]["val/mAP"] is None and record["protocol"]["left_out"] == []
+    results = json.loads((only_run(tmp_path / "again") / "predictions" / "results.json").read_text())
+    images = json.loads((root / "val.json").read_text())["images"]
+    assert {result["image_id"] for result in results} == {image["id"] for image in images}

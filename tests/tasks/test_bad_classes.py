@@ -44,29 +44,47 @@ def test_classes_that_differ_between_the_splits(dataset, capsys, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_class_folder_that_is_missing_in_one_split(dataset, capsys):
+def test_a_class_folder_that_is_missing_in_one_split(dataset, capsys, tmp_path):
+    """A class that is not trained is refused; one that is not evaluated is left out of the mean, also in a test."""
     root, overrides = dataset
     shutil.copytree(root / "train" / "ant", root / "train" / "cat")
-    assert "only train has cat" in refused(overrides, capsys)
+    shutil.copytree(root / "train" / "ant", root / "val" / "dog")
+    assert "only val has dog" in refused(overrides, capsys)
+    shutil.rmtree(root / "val" / "dog")
+    assert train.main(overrides) == 0
+    assert "val: 1 of 3 classes have no image and are not evaluated: cat" in capsys.readouterr().out
+    folder = only_run(tmp_path / "runs")
+    record = json.loads((folder / "record.json").read_text())
+    classes = ["ant", "bee"]
+    figures = {key: value for key, value in record["metrics"].items() if key.startswith("val/class_accuracy/")}
+    assert [key.split("/")[-1] for key in figures] == classes
+    assert record["metrics"]["val/mean_class_accuracy"] == pytest.approx(sum(figures.values()) / 2)
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    assert train.main(["mode=test", f"ckpt={checkpoint}", f"runs_dir={tmp_path / 'again'}"]) == 0
+    again = json.loads((only_run(tmp_path / "again") / "record.json").read_text())
+    assert again["metrics"].keys() == record["metrics"].keys()
 
 
 def test_a_file_that_is_no_image_is_named_or_skipped_and_counted(dataset, capsys, tmp_path):
     root, overrides = dataset
     shutil.copy(root / "train" / "ant" / "0.jpg", root / "train" / "ant" / "2.jpg")
     (root / "train" / "ant" / "notes.txt").write_text("three ants on the left")
-    assert "train/ant/notes.txt" in refused(overrides, capsys)
+    (root / "train" / "ant" / "notes.jpg").write_text("three ants on the left")
+    assert "train/ant/notes.jpg" in refused(overrides, capsys)
     assert train.main([*overrides, "data.on_error=skip"]) == 0
-    assert "1 unreadable left out" in (out := capsys.readouterr().out) and "notes.txt" in out
+    assert "1 unreadable left out" in (out := capsys.readouterr().out) and "notes.jpg" in out
+    assert "train: 1 files are no images by their ending and are left out: ant/notes.txt" in out
     record = json.loads((only_run(tmp_path / "runs") / "record.json").read_text())
     (skipped,) = record["protocol"]["skipped"]
-    assert skipped["path"].endswith("train/ant/notes.txt") and skipped["reason"]
+    assert skipped["path"].endswith("train/ant/notes.jpg") and skipped["reason"]
 
 
 def test_a_class_whose_only_image_is_broken(dataset, capsys):
     root, overrides = dataset
-    path = root / "val" / "bee" / "0.jpg"
-    path.write_bytes(path.read_bytes()[:300])
-    assert "val/bee" in (line := refused([*overrides, "data.on_error=skip"], capsys)) and "no usable image" in line
+    for number in range(2):
+        path = root / "train" / "bee" / f"{number}.jpg"
+        path.write_bytes(path.read_bytes()[:300])
+    assert "train/bee" in (line := refused([*overrides, "data.on_error=skip"], capsys)) and "no usable image" in line
 
 
 def test_weights_for_other_classes_are_loaded_without_their_classifier(cls_words, tmp_path, caplog):

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.conftest import only_run
 from tests.tasks.persons import own_words, write_detections
 from tests.tasks.test_bad_boxes import change, record_of, refused
 
@@ -30,17 +31,12 @@ def person(content: dict[str, Any], number: int = 0) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("split", "edit", "message"),
     [
-        ("train", lambda c: c["annotations"][0].update(keypoints=[1, 2, 2] * 3), "has 3 keypoints"),
-        ("val", lambda c: c["annotations"][0].update(keypoints=[1, 2, 2] * 5), "has 5 keypoints"),
-        ("train", lambda c: c["annotations"][0].update(keypoints=[1, 2] * 4), "has 2.66667 keypoints"),
-        ("val", lambda c: c["annotations"][0].update(keypoints=["a", 2, 2] * 4), "keypoints are not all numbers"),
         ("train", lambda c: c["categories"][0].update(skeleton=[[1, 5]]), "names an unknown point, 5: there are 4"),
         ("train", lambda c: c["categories"][0].update(skeleton=[[2, 2]]), "joins 'left_hand' with itself"),
         ("val", lambda c: c["categories"][0].pop("keypoints") and None, "no category has `keypoints`"),
         ("val", lambda c: c["categories"][0]["keypoints"].reverse(), "differ in their keypoints: number 1 is head"),
         ("val", lambda c: c.update(annotations=[]), "nobody in it has keypoints"),
         ("train", lambda c: [a.update(keypoints=[0] * 12) for a in c["annotations"]] and None, "nobody in it has"),
-        ("val", lambda c: c.pop("annotations") and None, "the key `annotations` is missing"),
     ],
 )  # fmt: skip
 def test_annotations_that_contradict_themselves(dataset, capsys, tmp_path, split, edit, message):
@@ -162,7 +158,7 @@ def test_unusable_annotations_are_counted_and_change_no_metric(dataset, capsys, 
         plain = {key: value for key, value in first.items() if key not in ("keypoints", "num_keypoints")}
         added = [{**plain, "bbox": [60, 80, 20, 30], "num_keypoints": 0, **fault} for fault in without_points]
         added += [{**first, **fault} for fault in without_area]
-        added += [{**first, "image_id": 4}, {**first, "category_id": 9}]
+        added += [{**first, "image_id": 4}, {**first, "category_id": 9}, {**first, "keypoints": [1, 2, 2] * 3}]
         content["annotations"] += [{**annotation, "id": 5000 + number} for number, annotation in enumerate(added)]
         content["images"].append({"id": 77, "file_name": "nobody.jpg", "height": 40, "width": 30})
 
@@ -176,7 +172,8 @@ def test_unusable_annotations_are_counted_and_change_no_metric(dataset, capsys, 
         "5 annotations have no keypoints: not trained on, ignored in the evaluation as COCO does",
         "annotations have a box of zero or negative size",
         "annotations point to no image",
-        "1 annotations are of other categories and are left out",
+        "annotations are of other categories and are left out",
+        "annotations have keypoints that are not 4 times x, y, visibility",
         "images have nobody with keypoints",
         "1 annotations are crowds",
     ):
@@ -224,3 +221,28 @@ def test_an_image_that_cannot_be_read_is_named_or_skipped_and_counted(dataset, c
     # nobody in it counts as missed: the figures are those of a set without it
     change(root / "val.json", lambda content: content["images"].pop(1) and None)
     assert record_of(overrides, tmp_path / "without")["metrics"] == record["metrics"]
+
+
+# -- without labels ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_boxes_of_a_detector_are_predicted_without_annotations(dataset, tmp_path):
+    """As COCO's image_info_test files, whose category does not name keypoints."""
+    root, overrides = dataset
+    record_of(overrides, tmp_path / "runs")
+    checkpoint = only_run(tmp_path / "runs") / "checkpoints" / "last.ckpt"
+    boxes = write_detections(tmp_path / "detections.json", root / "val.json", shift=0)
+    names = json.loads((root / "val.json").read_text())["categories"][0]["keypoints"]
+
+    def strip(content: dict[str, Any]) -> None:
+        del content["annotations"], content["categories"][0]["keypoints"], content["categories"][0]["skeleton"]
+
+    change(root / "val.json", strip)
+    again = ["mode=test", f"ckpt={checkpoint}", f"data.person_boxes={boxes}", "evaluation.predictions=true",
+             f"data.skeleton.names={names}".replace(" ", "")]  # fmt: skip
+    record = record_of(again, tmp_path / "again")
+    assert record["metrics"]["val/AP"] is None
+    results = json.loads((only_run(tmp_path / "again") / "predictions" / "results.json").read_text())
+    detections = json.loads(boxes.read_text())
+    assert {result["image_id"] for result in results} == {detection["image_id"] for detection in detections}

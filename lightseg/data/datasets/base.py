@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from lightseg.data.io.cache import DecodedCache
-from lightseg.data.io.images import read_image, read_size
+from lightseg.data.io.images import read_header, read_image, read_size
 from lightseg.data.io.integrity import fingerprint
 from lightseg.data.transforms.phase_transform import Key, Transform, augment, index_of
 from lightseg.errors import DataError
@@ -33,11 +33,14 @@ class ImageDataset(Dataset[dict[str, Any]]):
     Attributes:
         has_labels: whether the split has labels.
         unit: the name of the samples, in the plural.
+        report: a line for every kind of label that is left out or changed, with its count.
         file_classes: int64 [C], the number of every class in the files; 0..C-1 before `reorder_classes`.
+        oriented: whether images are read as they are displayed, or as they are stored.
     """
 
     has_labels = True
     unit = "images"
+    oriented = True
     _caches_masks = False
 
     def __init__(
@@ -57,6 +60,10 @@ class ImageDataset(Dataset[dict[str, Any]]):
         self._kept = np.arange(len(names))
         self._cache: DecodedCache | None = None
         self._cached = np.zeros(0, np.int64)  # the images of the cache, ascending
+        self._turned: set[int] = set()  # images that are stored in another orientation than they are displayed
+        self._sizes: dict[int, tuple[int, int]] = {}  # of images whose header was read
+        self.report: list[str] = []
+        self._notes: list[str] = []
 
     @property
     def num_classes(self) -> int:
@@ -70,6 +77,16 @@ class ImageDataset(Dataset[dict[str, Any]]):
     def paths(self) -> list[Path]:
         """The image file of every sample."""
         return [Path(self._path(image)) for image in self._image_numbers[self._kept].tolist()]
+
+    @property
+    def notes(self) -> list[str]:
+        """A line for everything odd in the split's files that changes no label, with its count."""
+        images = set(self._image_numbers[self._kept].tolist())
+        turned = len(self._turned & images)
+        if not turned:
+            return list(self._notes)
+        how = "turned as their EXIF data say" if self.oriented else "read as stored, not turned as their EXIF data say"
+        return [*self._notes, f"{turned} of {len(images)} images are {how}"]
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -95,13 +112,28 @@ class ImageDataset(Dataset[dict[str, Any]]):
         """Raise DataError for errors in a sample that show without decoding it."""
         raise NotImplementedError
 
+    def check_evaluable(self) -> None:
+        """Raise DataError if no label of the split counts in the evaluation, whose figures would be undefined."""
+        return None
+
+    def check_batches(self, size: int) -> None:
+        """Raise DataError if images of an evaluation batch differ in size, as far as `check` has read their headers."""
+        if self.transform is not None:
+            return
+        images = self._image_numbers[self._kept].tolist()
+        for start in range(0, len(images), size):
+            sizes = {self._sizes[image]: image for image in images[start : start + size] if image in self._sizes}
+            if len(sizes) > 1:
+                shown = ", ".join(f"{self._path(image)} is {w}x{h}" for (h, w), image in list(sizes.items())[:2])
+                raise DataError(f"images of an evaluation batch differ in size ({shown}): set data.eval_batch_size=1")
+
     def keep_decoded(self) -> None:
         """Keep images in memory after their first reading. Call it after `verify` and before workers start.
 
         An image takes 3 bytes a pixel, with a mask 4. Raises LightsegError if the data set does not fit.
         """
         self._cached = np.unique(self._image_numbers[self._kept])
-        sizes = [read_size(self._path(image)) for image in self._cached.tolist()]
+        sizes = [read_size(self._path(image), oriented=self.oriented) for image in self._cached.tolist()]
         self._cache = DecodedCache(sizes, masks=self._caches_masks)
 
     def keep_only(self, chosen: Sequence[bool]) -> None:
@@ -112,6 +144,11 @@ class ImageDataset(Dataset[dict[str, Any]]):
     def fingerprint(self) -> str:
         """12 hexadecimal digits that depend on the names and sizes (not the contents) of the split's files."""
         return fingerprint(self._files())
+
+    def add_classes(self, names: Sequence[str]) -> None:
+        """Give an evaluation split the classes of the training split or of a checkpoint that it has no sample of, where
+        its format allows that. Call it before workers start."""
+        return None
 
     def reorder_classes(self, names: Sequence[str]) -> None:
         """Renumber the labels in the order of `names`, a checkpoint's permutation of `class_names`.
@@ -136,7 +173,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
 
     def _decode(self, image: int) -> Arrays:
         """The arrays that the cache keeps: the image and, in segmentation, its mask."""
-        return {"image": read_image(self._path(image))}
+        return {"image": read_image(self._path(image), oriented=self.oriented)}
 
     def _transform_inputs(self, original: Arrays) -> Arrays:
         return original
@@ -156,6 +193,14 @@ class ImageDataset(Dataset[dict[str, Any]]):
 
     def _image_number(self, index: int) -> int:
         return int(self._image_numbers[self._kept[index]])
+
+    def _read_size(self, image: int) -> tuple[int, int]:
+        """(height, width) of an image as it is read. Counts those that are stored in another orientation."""
+        header = read_header(self._path(image))
+        if header.orientation != 1:
+            self._turned.add(image)
+        self._sizes[image] = header.size if self.oriented else (header.height, header.width)
+        return self._sizes[image]
 
     def _decoded(self, image: int) -> Arrays:
         if self._cache is None:

@@ -11,7 +11,7 @@ A sample is
     boxes:    float32 [N, 4] x1, y1, x2, y2 in pixels of `image`; N may be 0
     labels:   int64 [N], 0..C-1
     size:     (height, width) of the image on disk
-    image_id: int, the file's own
+    image_id: int, or text where the file has text
     name:     str, the image's name without ending
     index:    int
 """
@@ -26,10 +26,12 @@ import torch
 
 from lightseg.data.datasets.base import Arrays, ImageDataset, find_folder
 from lightseg.data.datasets.coco_json import CocoAnnotations, read_coco
-from lightseg.data.io.images import read_size
+from lightseg.data.datasets.json_fields import Id, id_number
 from lightseg.data.transforms.phase_transform import Transform
-from lightseg.errors import DataError
+from lightseg.errors import DataError, LightsegError
 from lightseg.text import shorten
+
+BOXES_ON = ("shown", "stored")
 
 
 class CocoImages(ImageDataset):
@@ -37,27 +39,35 @@ class CocoImages(ImageDataset):
 
     Attributes:
         folder, file: the folder of the images; the annotation file.
-        report: a line for every kind of annotation that was left out or changed, with its count.
     """
 
     _annotation_kind = "boxes"
-    report: list[str]
 
-    def __init__(self, folder: Path, file: Path, annotations: CocoAnnotations, *args: Any, **options: Any) -> None:
-        """args, options: of `ImageDataset`."""
+    def __init__(
+        self, folder: Path, file: Path, annotations: CocoAnnotations, boxes_on: str, *args: Any, **options: Any
+    ) -> None:
+        """
+        Args:
+            boxes_on: "shown": boxes and keypoints are in pixels of the images as they are displayed. "stored": as they
+                are stored, which is how they are then read.
+            args, options: of `ImageDataset`.
+        """
         super().__init__(*args, **options)
-        self.folder, self.file = folder, file
+        if boxes_on not in BOXES_ON:
+            raise LightsegError(f"data.boxes_on={boxes_on}: choose from {', '.join(BOXES_ON)}")
+        self.folder, self.file, self.oriented = folder, file, boxes_on == "shown"
         self._annotations = annotations
+        self.has_labels = annotations.labeled
 
     @property
-    def image_ids(self) -> list[int]:
+    def image_ids(self) -> list[Id]:
         """The image id of every sample."""
         return [self._annotations.image_ids[image] for image in self._image_numbers[self._kept].tolist()]
 
     def check(self, index: int) -> None:
         """Read the header: DataError for an unreadable image or another size than in the annotation file."""
         image = self._image_number(index)
-        self._check_size(image, read_size(self._path(image)))
+        self._check_size(image, self._read_size(image))
 
     def _path(self, image: int) -> Path:
         return self.folder / self._annotations.files[image]
@@ -70,9 +80,12 @@ class CocoImages(ImageDataset):
     def _check_size(self, image: int, size: Sequence[int]) -> None:
         annotated = self._annotations.sizes[image].tolist()
         if all(annotated) and annotated != list(size):
+            how = "turned as its EXIF data say" if self.oriented else "as stored"
+            other = "stored" if self.oriented else "shown"
+            cure = f"set data.boxes_on={other}" if annotated == list(size)[::-1] else "correct the file or the image"
             raise DataError(
-                f"{self._path(image)}: the image is {size[1]}x{size[0]} (width x height, turned as its EXIF data say), "
-                f"but {self.file.name} says {annotated[1]}x{annotated[0]}: the {self._annotation_kind} would not fit"
+                f"{self._path(image)}: the image is {size[1]}x{size[0]} (width x height, {how}), but {self.file.name} "
+                f"says {annotated[1]}x{annotated[0]}, so that {self._annotation_kind} would not fit: {cure}"
             )
 
     def _files(self) -> Iterable[tuple[str, str | Path]]:
@@ -84,18 +97,27 @@ class CocoDetection(CocoImages):
 
     images, annotations: the folder of the images and the JSON, below `root`.
     transform: of `lightseg.data.transforms.detection`, or a PhaseTransform. None: images are not changed.
+    boxes_on: "shown" or "stored", see `CocoImages`.
     """
 
-    def __init__(self, root: str | Path, *, images: str, annotations: str, transform: Transform | None = None) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        images: str,
+        annotations: str,
+        transform: Transform | None = None,
+        boxes_on: str = "shown",
+    ) -> None:
         folder = find_folder(Path(root) / images, "the images of the split")
         file = Path(root) / annotations
         content = read_coco(file)
         names, palette = content.image_names(), bright_palette(len(content.class_names))
-        super().__init__(folder, file, content, names, content.class_names, palette, transform)
-        self.report = content.report
+        super().__init__(folder, file, content, boxes_on, names, content.class_names, palette, transform)
+        self.report, self._notes = content.report, content.notes
 
     @property
-    def category_ids(self) -> list[int]:
+    def category_ids(self) -> list[Id]:
         """The category id of each class in the file."""
         return self._annotations.category_ids
 
@@ -109,6 +131,14 @@ class CocoDetection(CocoImages):
             "boxes": self._annotations.boxes[rows][single],
             "labels": self._annotations.labels[rows][single],
         }
+
+    def check_evaluable(self) -> None:
+        content = self._annotations
+        numbers = np.diff(content.starts)
+        evaluated = np.isin(np.repeat(np.arange(len(numbers)), numbers), self._image_numbers[self._kept])
+        if not (evaluated & ~content.crowd).any():
+            crowds = int((evaluated & content.crowd).sum())
+            raise DataError(f"{self.file}: no box to evaluate on: {_why_none(crowds)}; give images with boxes")
 
     def ground_truth(self) -> dict[str, Any]:
         """COCO's `images`, `annotations` and `categories` of the images in the data set, crowds included.
@@ -132,7 +162,9 @@ class CocoDetection(CocoImages):
                         "bbox": bbox, "area": area, "iscrowd": int(crowd),
                     }
                 )  # fmt: skip
-        categories = sorted(zip(self.category_ids, self.class_names, strict=True))
+        categories = sorted(
+            zip(self.category_ids, self.class_names, strict=True), key=lambda category: id_number(category[0]) or 0
+        )
         return {
             "images": images,
             "annotations": annotations,
@@ -167,20 +199,32 @@ def bright_palette(num_classes: int) -> list[list[int]]:
 
 def check_same_categories(train: CocoDetection, val: CocoDetection) -> None:
     """Raise DataError unless both splits have the same categories and the training split has a box."""
-    of_train, of_val = (dict(zip(split.category_ids, split.class_names, strict=True)) for split in (train, val))
+    of_train, of_val = (
+        dict(zip(map(id_number, split.category_ids), split.class_names, strict=True)) for split in (train, val)
+    )
     if of_train != of_val:
         differences = [
             f"{i} is {of_train.get(i, 'missing')} / {of_val.get(i, 'missing')}"
-            for i in sorted({*of_train, *of_val})
+            for i in sorted({*of_train, *of_val}, key=lambda number: number or 0)
             if of_train.get(i) != of_val.get(i)
         ]
         raise DataError(f"{train.file} and {val.file} differ in their categories: {shorten(differences, 4)}")
     crowd = train._annotations.crowd
     if crowd.all():
-        raise DataError(f"{train.file}: no box is left to train on ({len(crowd)} annotations, all crowds)")
+        raise DataError(f"{train.file}: no box to train on: {_why_none(len(crowd))}; give images with boxes")
+
+
+def _why_none(crowds: int) -> str:
+    return f"all {crowds} annotations are crowds" if crowds else "its images have no annotations"
 
 
 def from_options(options: dict[str, Any], split: str, transform: Transform | None) -> CocoDetection:
     """The data set of the `data` options."""
     files = options["split"][split]
-    return CocoDetection(options["root"], images=files["images"], annotations=files["annotations"], transform=transform)
+    return CocoDetection(
+        options["root"],
+        images=files["images"],
+        annotations=files["annotations"],
+        transform=transform,
+        boxes_on=options.get("boxes_on", "shown"),
+    )

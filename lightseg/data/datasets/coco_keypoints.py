@@ -11,7 +11,7 @@ A sample is
     visible:   int64 [K], 0 not labeled or outside the crop, 1 covered, 2 seen
     area:      float32, the annotation's area in square pixels of the crop (a detection's: its box's)
     matrix:    float32 [2, 3], pixel indices of the crop to those of the image
-    image_id:  int, the file's own
+    image_id:  int, or text where the file has text
     id:        int, of the annotation in `ground_truth()`; 0 for a detection
     box:       float32 [4] x1, y1, x2, y2 in the image
     box_score: float32, 1 for an annotated box
@@ -30,6 +30,7 @@ from torch import Tensor
 
 from lightseg.data.datasets.base import Arrays, find_folder
 from lightseg.data.datasets.coco import CocoImages, bright_palette
+from lightseg.data.datasets.json_fields import Id
 from lightseg.data.datasets.keypoints_json import read_persons
 from lightseg.data.person_boxes import read_person_boxes
 from lightseg.data.transforms.phase_transform import Transform
@@ -44,10 +45,11 @@ class CocoKeypoints(CocoImages):
     person_boxes: a JSON of COCO results. Its boxes with a score of at least `min_score` are the samples, without
         keypoints.
     category: the name of the category to read, needed if several have different keypoints.
-    skeleton: edges, pairs and sigmas instead of the file's (see `read_skeleton`).
+    skeleton: names, edges, pairs and sigmas instead of the file's (see `read_skeleton`).
+    least_visibility: see `read_persons`.
+    boxes_on: "shown" or "stored", see `CocoImages`.
 
     Attributes:
-        report: a line for everything in the files that was left out, changed or odd, with its count.
         skeleton: of the keypoints, whose names are `class_names`.
         category_id: of ground truth and results.
     """
@@ -66,33 +68,40 @@ class CocoKeypoints(CocoImages):
         min_score: float = 0.0,
         category: str | None = None,
         skeleton: Mapping[str, Any] | None = None,
+        boxes_on: str = "shown",
+        least_visibility: float | None = None,
     ) -> None:
         folder, file = find_folder(Path(root) / images, "the images of the split"), Path(root) / annotations
         self.person_boxes = None if person_boxes is None else Path(person_boxes)
-        self._persons = read_persons(file, category=category, skeleton=skeleton)
-        self.report = list(self._persons.report)
+        self._persons = read_persons(file, category=category, skeleton=skeleton, least_visibility=least_visibility)
+        report = list(self._persons.report)
         content = self._persons.boxes
         # for every sample: the row of its annotation, or -1, and its image; its box and score
+        if self.person_boxes is None and not content.labeled:
+            raise DataError(f"{file} has no `annotations`: give the boxes of a detector as data.person_boxes")
         if self.person_boxes is None:
             self._rows = np.flatnonzero(self._persons.trained)
             image_numbers = np.repeat(np.arange(len(content.files)), np.diff(content.starts))[self._rows]
             self._boxes = content.boxes[self._rows]
             self._scores = np.ones(len(self._rows), np.float32)
-            ends = [str(number) for number in self._persons.ids[self._rows].tolist()]
+            ends = [str(self._persons.ids[row]) for row in self._rows.tolist()]
         else:
             detected = read_person_boxes(
                 self.person_boxes, content.image_ids, content.sizes, set(content.category_ids), min_score
             )
-            self.report += detected.report
+            report += detected.report
             self._rows = np.full(len(detected.rows), -1)
             image_numbers, self._boxes, self._scores = detected.image_numbers, detected.boxes, detected.scores
             ends = [f"d{row}" for row in detected.rows.tolist()]
         if not len(self._rows):
-            raise DataError(f"{file}: nobody in it has keypoints ({'; '.join(self.report) or 'no annotations'})")
+            reason = max(content.left_out)[1] if content.left_out else "the list of annotations is empty"
+            raise DataError(f"{file}: nobody in it has keypoints: {reason}")
         files = content.image_names()
         names = [f"{files[image]}#{end}" for image, end in zip(image_numbers.tolist(), ends, strict=True)]
         points = self._persons.skeleton.names
-        super().__init__(folder, file, content, names, points, bright_palette(len(points)), transform, image_numbers)
+        palette = bright_palette(len(points))
+        super().__init__(folder, file, content, boxes_on, names, points, palette, transform, image_numbers)
+        self.report, self._notes = report, content.notes
         self.category_id = self._persons.category_id
         self._last: tuple[int, np.ndarray | None] = (-1, None)  # consecutive samples often share their image
         self._set_skeleton()
@@ -120,6 +129,16 @@ class CocoKeypoints(CocoImages):
         """Like the base class, once per image."""
         if index == 0 or self._image_number(index) != self._image_number(index - 1):
             super().check(index)
+
+    def check_evaluable(self) -> None:
+        content, persons = self._persons.boxes, self._persons
+        numbers = np.diff(content.starts)
+        evaluated = np.isin(np.repeat(np.arange(len(numbers)), numbers), self._image_numbers[self._kept])
+        if not (evaluated & ~content.crowd & (persons.visible > 0).any(1)).any():
+            raise DataError(
+                f"{self.file}: nobody to evaluate on: the images have crowds, people without keypoints, or nobody; "
+                "give images of people with keypoints"
+            )
 
     def ground_truth(self) -> dict[str, Any]:
         """COCO's `images`, `annotations` and `categories`, with crowds and people without keypoints, which COCO
@@ -154,7 +173,7 @@ class CocoKeypoints(CocoImages):
         visible[annotated] = np.where(self._persons.outside, 0, self._persons.visible)[rows[annotated]]
         return torch.from_numpy(self._boxes[self._kept]), torch.from_numpy(keypoints), torch.from_numpy(visible)
 
-    def evaluated_boxes(self) -> tuple[Tensor, Tensor, list[int], list[int]]:
+    def evaluated_boxes(self) -> tuple[Tensor, Tensor, list[Id], list[int]]:
         """Boxes float32 [N, 4] xyxy px of the samples, their scores float32 [N], image_ids, and ids as in a sample."""
         boxes, scores = torch.from_numpy(self._boxes[self._kept]), torch.from_numpy(self._scores[self._kept])
         return boxes, scores, self.image_ids, (self._rows[self._kept] + 1).tolist()
@@ -213,4 +232,6 @@ def from_options(options: dict[str, Any], split: str, transform: Transform | Non
         min_score=options["least_box_score"],
         category=options["category"],
         skeleton=options["skeleton"],
+        boxes_on=options.get("boxes_on", "shown"),
+        least_visibility=options.get("least_visibility"),
     )

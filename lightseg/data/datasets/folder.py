@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 
 from lightseg.data.datasets.base import find_folder
+from lightseg.data.datasets.color_labels import ColorTable
 from lightseg.data.datasets.segmentation import IGNORE, UNKNOWN, Pair, SegmentationDataset, default_palette
 from lightseg.data.io.images import read_image
+from lightseg.data.io.walk import files_below
 from lightseg.data.transforms.phase_transform import Transform
 from lightseg.errors import DataError, LightsegError
+from lightseg.text import shorten
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -31,8 +34,11 @@ class SegmentationFolder(SegmentationDataset):
     image_end, label_end: the end of file names after the common name (`_rgb.jpg`, `_mask.png`). Default: any suffix of
         images.
     palette: an RGB color per class. Default: well separated colors.
-    colors: an RGB color per class, for labels stored as color images. Black and white are ignored unless they are the
-        color of a class.
+    colors: an RGB color per class, or a list of them, for labels stored as color images.
+    void_colors: the colors of ignored pixels. Default: black and white, unless they are the color of a class.
+    color_tolerance: largest difference of a channel (0..255) at which a pixel has the nearest of these colors, for
+        labels stored as JPEG.
+    list_file: a file below `root` with the names of the split's images, one a line, as Pascal VOC has. Default: all.
     """
 
     def __init__(
@@ -46,37 +52,45 @@ class SegmentationFolder(SegmentationDataset):
         image_end: str = "",
         label_end: str = "",
         palette: Sequence[Sequence[int]] | None = None,
-        colors: Sequence[Sequence[int]] | None = None,
+        colors: Sequence[Sequence[int] | Sequence[Sequence[int]]] | None = None,
+        void_colors: Sequence[Sequence[int]] | None = None,
+        color_tolerance: int = 0,
+        list_file: str | None = None,
         transform: Transform | None = None,
     ) -> None:
         class_names, table = class_table(classes, ignore)
         for key, value in (("palette", palette), ("colors", colors)):
             if value is not None and len(value) != len(class_names):
                 raise LightsegError(f"{key} holds {len(value)} colors for {len(class_names)} classes: give one a class")
-        self.colors = None if colors is None else _pack(np.array(colors, np.uint8))
+        self.color_table = None if colors is None else ColorTable(colors, void_colors, color_tolerance)
         folder = find_folder(Path(root) / images, "the images of the split")
         pairs = _pairs(folder, image_end, None if labels is None else Path(root) / labels, label_end)
         if not pairs:
             endings = image_end or ", ".join(IMAGE_ENDINGS)
             raise DataError(f"{folder}: no image in this folder (looked for names that end in {endings})")
-        super().__init__(pairs, class_names, palette or colors or default_palette(len(class_names)), table, transform)
+        if list_file is not None:
+            pairs = _listed(pairs, Path(root) / list_file, folder)
+        own = None if self.color_table is None else self.color_table.palette
+        super().__init__(pairs, class_names, palette or own or default_palette(len(class_names)), table, transform)
 
     def read_label(self, path: Path) -> np.ndarray:
-        if self.colors is None:
+        if self.color_table is None:
             return super().read_label(path)
-        packed = _pack(read_image(path))
-        order = np.argsort(self.colors)
-        ids = order[np.searchsorted(self.colors, packed, sorter=order).clip(max=len(order) - 1)]
-        unmatched = packed != self.colors[ids]
-        unknown = [f"#{color:06x}" for color in np.unique(packed[unmatched]) if color not in (0x000000, 0xFFFFFF)]
-        if unknown:
-            raise DataError(f"{path}: no class has the color {', '.join(unknown[:6])}")
-        return np.where(unmatched, IGNORE, ids).astype(np.uint8)
+        return self.color_table.labels(read_image(path, oriented=False), path)
+
+    def _no_label(self, pair: Pair) -> DataError:
+        """With the file of a similar name as a hint."""
+        assert pair.label is not None
+        name, folder = Path(pair.name).name, pair.label.parent
+        files = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        similar = [file for file in files if file.startswith(name) and folder / file != pair.image]
+        hint = f"; {similar[0]} is there: set data.mask_end={similar[0].removeprefix(name)}" if similar else ""
+        return DataError(f"{super()._no_label(pair)}{hint}")
 
     def _reorder(self, order: np.ndarray) -> None:
         super()._reorder(order)
-        if self.colors is not None:
-            self.colors = self.colors[order]
+        if self.color_table is not None:
+            self.color_table.reorder(order)
 
 
 def class_table(
@@ -127,13 +141,25 @@ def _pairs(images: Path, image_end: str, labels: Path | None, label_end: str) ->
     ]
 
 
+def _listed(pairs: list[Pair], file: Path, folder: Path) -> list[Pair]:
+    """The pairs of the names in a file."""
+    try:
+        names = [line.split()[0] for line in file.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: cannot be read as a list of names ({error}); check `list` in data.split") from error
+    by_name = {pair.name: pair for pair in pairs}
+    missing = [name for name in names if name not in by_name]
+    if missing or not names:
+        reason = f"{folder} has no image {shorten(missing)}" if missing else "the list is empty"
+        raise DataError(f"{file}: {reason}; give names without suffix, one a line")
+    return [by_name[name] for name in dict.fromkeys(names)]
+
+
 def _files(folder: Path, end: str) -> dict[str, Path]:
     """Relative name without suffix -> path, sorted, of the images below `folder`."""
     files: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder).as_posix()
-        if any(part.startswith(".") for part in path.relative_to(folder).parts):
-            continue  # .DS_Store, ._copy, .ipynb_checkpoints
+    for relative in sorted(files_below(folder)):
+        path = folder / relative
         if not path.name.lower().endswith(end.lower() or IMAGE_ENDINGS):
             continue
         name = relative[: -len(end)] if end else relative[: -len(path.suffix)]
@@ -141,12 +167,6 @@ def _files(folder: Path, end: str) -> dict[str, Path]:
             raise DataError(f"{path}: another image has the same name, {files[name]}")
         files[name] = path
     return files
-
-
-def _pack(rgb: np.ndarray) -> np.ndarray:
-    """Colors [..., 3] -> int32 0xRRGGBB."""
-    red, green, blue = (rgb[..., channel].astype(np.int32) for channel in range(3))
-    return red << 16 | green << 8 | blue
 
 
 def from_options(options: dict[str, Any], split: str, transform: Transform | None) -> SegmentationFolder:
@@ -162,6 +182,9 @@ def from_options(options: dict[str, Any], split: str, transform: Transform | Non
         ignore=options["ignore"],
         palette=options["palette"],
         colors=options.get("colors"),
+        void_colors=options.get("void_colors"),
+        color_tolerance=options.get("color_tolerance", 0),
+        list_file=folders.get("list"),
         image_end=options.get("image_end", ""),
         label_end=options.get("mask_end", ""),
         transform=transform,

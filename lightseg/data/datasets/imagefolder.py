@@ -3,8 +3,8 @@
     root/train/ants/0013035.jpg         root/val/ants/10308379.jpg
     root/train/n01440764/n01440764_10026.JPEG       (ImageNet: the folders are synsets)
 
-A class is a folder directly below the split's, with any depth of subfolders. Every file whose name does not begin with
-a dot counts as an image, whatever its suffix.
+A class is a folder directly below the split's, with any depth of subfolders. Files with the ending of an image, or
+without any, are its images; others are counted and left out, and so are names that begin with a dot.
 
 A sample is
     image: uint8 [3, H, W] RGB, 0..255 (in channels_last memory)
@@ -16,7 +16,7 @@ A sample is
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,15 @@ import numpy as np
 from lightseg.data.datasets.base import Arrays, ImageDataset, find_folder
 from lightseg.data.datasets.segmentation import default_palette
 from lightseg.data.io.images import check_image
+from lightseg.data.io.walk import files_below
 from lightseg.data.transforms.phase_transform import Transform
 from lightseg.errors import DataError, LightsegError
 from lightseg.text import shorten
 
+_JPEG_AND_PNG = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng")
+_OTHERS = (".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif", ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga")
+ALL_ENDINGS = _JPEG_AND_PNG + _OTHERS
+ENDINGS = frozenset(ALL_ENDINGS)
 TOP = 5  # classes that a written prediction names
 
 
@@ -38,8 +43,9 @@ class ClassificationFolder(ImageDataset):
     folder: the split's folder below `root`.
     class_names: the class folders to read, in the order of their labels. Default: all, sorted.
     transform: of `lightseg.data.transforms.classification`, or a PhaseTransform. None: images are not changed.
+    may_lack: classes may have no image, as in an evaluation.
 
-    Raises DataError for less than two class folders and for a class folder without files.
+    Raises DataError for less than two class folders and for a class folder without images.
     """
 
     def __init__(
@@ -49,19 +55,40 @@ class ClassificationFolder(ImageDataset):
         *,
         class_names: Sequence[str] | None = None,
         transform: Transform | None = None,
+        may_lack: bool = False,
     ) -> None:
         self.folder = find_folder(Path(root) / folder, "the class folders of the split")
-        classes = _class_folders(self.folder, class_names)
+        self.may_lack = may_lack
+        classes = _class_folders(self.folder, class_names, may_lack)
         names: list[str] = []
         labels: list[int] = []
+        others: list[str] = []
         for label, class_name in enumerate(classes):
-            files = sorted(_files(self.folder / class_name))
-            if not files:
+            files: list[str] = []
+            for file in sorted(_class_files(self.folder / class_name)):
+                is_image = os.path.splitext(file)[1].lower() in ENDINGS | {""}
+                (files if is_image else others).append(file if is_image else f"{class_name}/{file}")
+            if not files and not may_lack:
                 raise DataError(f"{self.folder / class_name}: the folder of class {class_name!r} holds no image")
             names += [f"{class_name}/{file}" for file in files]
             labels += [label] * len(files)
+        if not names:
+            raise DataError(
+                f"{self.folder}: the class folders hold no image: give files that end in {shorten(ALL_ENDINGS)}"
+            )
         super().__init__(names, classes, default_palette(len(classes)), transform)
         self._labels = np.array(labels)
+        if others:
+            self._notes.append(f"{len(others)} files are no images by their ending and are left out: {shorten(others)}")
+
+    @property
+    def notes(self) -> list[str]:
+        counts = np.bincount(self._labels[self._kept], minlength=len(self.class_names))
+        absent = [name for name, count in zip(self.class_names, counts.tolist(), strict=True) if not count]
+        if not absent:
+            return super().notes
+        line = f"{len(absent)} of {len(counts)} classes have no image and are not evaluated: {shorten(absent)}"
+        return [*super().notes, line]
 
     @property
     def labels(self) -> list[int]:
@@ -75,9 +102,16 @@ class ClassificationFolder(ImageDataset):
         """Remove the images that are not chosen and renumber the others. Raises DataError if a class has none left."""
         labels = self._labels[self._kept]
         lost = np.setdiff1d(labels, labels[np.asarray(chosen, bool)])
-        if len(lost):
+        if len(lost) and not self.may_lack:
             raise DataError(f"{self.folder / self.class_names[lost[0]]}: no usable image of this class is left")
         super().keep_only(chosen)
+
+    def add_classes(self, names: Sequence[str]) -> None:
+        if not self.may_lack or not set(self.class_names) < set(names):
+            return
+        self._labels = np.array([list(names).index(name) for name in self.class_names])[self._labels]
+        self.class_names, self.palette = list(names), default_palette(len(names))
+        self.file_classes = np.arange(len(names))
 
     def _path(self, image: int) -> str:
         return f"{self.folder}/{self._names[image]}"
@@ -99,7 +133,8 @@ class ClassificationFolder(ImageDataset):
 
 
 def check_same_classes(train: ClassificationFolder, val: ClassificationFolder) -> None:
-    """Raise DataError unless both splits have the same classes in the same order."""
+    """Raise DataError unless both splits have the same classes in the same order; `val` gets those that it lacks."""
+    val.add_classes(train.class_names)
     if train.class_names == val.class_names:
         return
     differences = []
@@ -111,7 +146,7 @@ def check_same_classes(train: ClassificationFolder, val: ClassificationFolder) -
     raise DataError(f"{train.folder} and {val.folder} differ in their classes: {text}")
 
 
-def _class_folders(folder: Path, class_names: Sequence[str] | None) -> list[str]:
+def _class_folders(folder: Path, class_names: Sequence[str] | None, may_lack: bool) -> list[str]:
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     if not names:
@@ -122,24 +157,22 @@ def _class_folders(folder: Path, class_names: Sequence[str] | None) -> list[str]
     if class_names is not None:
         existing, names = names, [str(name) for name in class_names]
         missing = [name for name in names if name not in set(existing)]
-        if missing:
+        if missing and not may_lack:
             raise DataError(f"{folder}: no folder of class {shorten(missing)}; there are {shorten(existing)}")
         if len(set(names)) < len(names):
             raise LightsegError(f"class_names must differ: {shorten(names)}")
-    if len(names) == 1:
+    if len(names) == 1 and not may_lack:
         raise DataError(f"{folder}: {names[0]} is the only class; a classifier needs at least two class folders")
     return names
 
 
-def _files(folder: Path) -> Iterator[str]:
-    """Relative paths of the files below a folder, without hidden files. os.walk, because ImageNet has 1.3 million."""
-    for parent, subfolders, files in os.walk(folder, followlinks=True):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        prefix = "" if parent == str(folder) else Path(parent).relative_to(folder).as_posix() + "/"
-        yield from (prefix + name for name in files if not name.startswith("."))
+def _class_files(folder: Path) -> list[str]:
+    """The files of a class, none where its folder is missing."""
+    return list(files_below(folder)) if folder.is_dir() else []
 
 
 def from_options(options: dict[str, Any], split: str, transform: Transform | None) -> ClassificationFolder:
     """The data set of the `data` options."""
     folder = options["split"][split]
-    return ClassificationFolder(options["root"], folder, class_names=options["classes"], transform=transform)
+    classes, may_lack = options["classes"], split != "train"
+    return ClassificationFolder(options["root"], folder, class_names=classes, transform=transform, may_lack=may_lack)

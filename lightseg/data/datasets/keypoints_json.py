@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from lightseg.data.datasets.coco_json import ROUNDING, CocoAnnotations, load_json, parse_coco, records
-from lightseg.data.skeleton import Skeleton, default_sigmas, read_skeleton
+from lightseg.data.datasets.coco_json import ROUNDING, CocoAnnotations, parse_coco
+from lightseg.data.datasets.json_fields import Id, load_json, number, records
+from lightseg.data.skeleton import Skeleton, counts_from_0, default_sigmas, read_skeleton
 from lightseg.errors import DataError, LightsegError
 from lightseg.text import shorten
 
@@ -21,7 +22,7 @@ from lightseg.text import shorten
 class CocoPersons:
     """Annotations with the same keypoints, in the order of `boxes`, which has images, boxes and areas.
 
-    category_id: of all annotations, for the evaluation. ids: int64 [A], the file's (renumbered if not unique).
+    category_id: of all annotations, for the evaluation. ids: [A], the file's (renumbered if not unique).
     keypoints: float64 [A, K, 2] pixel indices of the image, 0 where not labeled.
     visible: uint8 [A, K] 0 not labeled, 1 covered, 2 seen. outside: bool [A, K], labeled outside the image.
     trained: bool [A]: single people with a labeled keypoint in the image.
@@ -29,8 +30,8 @@ class CocoPersons:
 
     boxes: CocoAnnotations
     skeleton: Skeleton
-    category_id: int
-    ids: np.ndarray
+    category_id: Id
+    ids: list[int]
     keypoints: np.ndarray
     visible: np.ndarray
     outside: np.ndarray
@@ -69,56 +70,70 @@ class CocoPersons:
         }
 
 
-def read_persons(path: Path, *, category: str | None = None, skeleton: Mapping[str, Any] | None = None) -> CocoPersons:
+def read_persons(
+    path: Path,
+    *,
+    category: str | None = None,
+    skeleton: Mapping[str, Any] | None = None,
+    least_visibility: float | None = None,
+) -> CocoPersons:
     """The people of a person_keypoints JSON.
 
     category: the name of the category to read. None: all categories with keypoints, which must be equal.
-    skeleton: see `read_skeleton`.
+    skeleton: see `read_skeleton`. With `names`, categories need no keypoints.
+    least_visibility: visibilities are confidences 0..1, and from this one on a keypoint is labeled. None: they are
+        COCO's 0, 1 and 2.
 
     `report` has a line for everything that was left out, changed or odd. Raises DataError, with the path, for a file
     that is not COCO or contradicts itself.
     """
     content = load_json(path)
-    chosen = _categories(records(content, "categories", path), category, path)
+    if least_visibility is not None and not (isinstance(least_visibility, int | float) and 0 < least_visibility <= 1):
+        raise DataError(f"data.least_visibility is {least_visibility!r}: must be above 0 and at most 1, or null")
+    named = bool((skeleton or {}).get("names"))
+    chosen = _categories(records(content, "categories", path), category, named, path)
     try:
         points = read_skeleton(chosen[0], skeleton)
     except LightsegError as error:
         raise DataError(f"{path}: {error}") from error
-    others = {entry.get("id") for entry in content["categories"]} - {entry.get("id") for entry in chosen}
-    annotations = [row for row in records(content, "annotations", path) if row.get("category_id") not in others]
-    boxes = parse_coco({**content, "annotations": annotations, "categories": chosen}, path)
-    if len(annotations) < len(content["annotations"]):
-        left_out = len(content["annotations"]) - len(annotations)
-        boxes.report.append(f"{left_out} annotations are of other categories and are left out")
+    boxes = parse_coco(content, path, categories=chosen, num_points=len(points.names))
     without_sigma = default_sigmas(points)
     if without_sigma:
         listed = shorten(without_sigma)
         boxes.report.append(f"{len(without_sigma)} points have no sigma of COCO's and get their mean: {listed}")
     if not points.pairs:
         boxes.report.append("no left/right pairs are known: a flipped image keeps its points' names")
-    return _fill(boxes, points, [annotations[row] for row in boxes.rows.tolist()], chosen[0]["id"], path)
+    if (skeleton or {}).get("edges") is None and counts_from_0(chosen[0].get("skeleton")):
+        boxes.notes.append("the edges of the skeleton have a point 0: they are counted from 0")
+    if least_visibility is not None:
+        boxes.points[..., 2] = np.where(boxes.points[..., 2] >= least_visibility, 2, 0)
+    annotations = content.get("annotations") or []
+    return _fill(boxes, points, [annotations[row] for row in boxes.rows.tolist()])
 
 
-def _categories(categories: list[dict], name: str | None, path: Path) -> list[dict]:
-    with_points = [category for category in categories if category.get("keypoints")]
+def _categories(categories: list[dict], name: str | None, named: bool, path: Path) -> list[dict]:
+    """The categories to read. named: their keypoints have names without the file."""
+    with_points = [category for category in categories if named or category.get("keypoints")]
     if not with_points:
-        raise DataError(f"{path}: no category has `keypoints`: give a person_keypoints file for pose")
+        raise DataError(
+            f"{path}: no category has `keypoints`: give a person_keypoints file, or data.skeleton.names=[nose, ...]"
+        )
     chosen = [category for category in with_points if name in (None, str(category.get("name")))]
     names = [str(category.get("name")) for category in with_points]
     if not chosen:
         raise DataError(f"{path}: no category {name!r} has keypoints; choose category from {shorten(names)}")
-    if any(category["keypoints"] != chosen[0]["keypoints"] for category in chosen):
+    if not named and any(category["keypoints"] != chosen[0]["keypoints"] for category in chosen):
         raise DataError(f"{path}: its categories have different keypoints; choose category from {shorten(names)}")
-    return sorted(chosen, key=lambda category: category.get("id", 0))
+    return chosen
 
 
-def _fill(boxes: CocoAnnotations, skeleton: Skeleton, kept: list[dict], category_id: int, path: Path) -> CocoPersons:
+def _fill(boxes: CocoAnnotations, skeleton: Skeleton, kept: list[dict]) -> CocoPersons:
     count, report = len(kept), boxes.report
-    file_ids = [annotation.get("id") for annotation in kept]
-    unique = all(isinstance(id_, int) for id_ in file_ids) and len(set(file_ids)) == count
-    ids = np.array(file_ids if unique else range(1, count + 1), np.int64)
-    table = _points(kept, skeleton, path)
-    keypoints, visible = table[..., :2], table[..., 2]
+    file_ids = boxes.ids
+    ids = [id_ for id_ in file_ids if id_ is not None]
+    if len(set(ids)) < count:
+        ids = list(range(1, count + 1))
+    keypoints, visible = boxes.points[..., :2], boxes.points[..., 2]
 
     odd = ~np.isin(visible, (0, 1, 2))
     _add(report, file_ids, odd, "keypoints have a visibility other than 0, 1 or 2 and count as not labelled")
@@ -139,46 +154,26 @@ def _fill(boxes: CocoAnnotations, skeleton: Skeleton, kept: list[dict], category
     _add(report, file_ids, off_box, "keypoints lie outside their person's box and are kept")
 
     labeled = (visible > 0).sum(1)
-    stated = np.array([a.get("num_keypoints", number) for a, number in zip(kept, labeled.tolist(), strict=True)])
+    stated = np.array([number(a.get("num_keypoints", n)) for a, n in zip(kept, labeled.tolist(), strict=True)], float)
     _add(report, file_ids, stated != labeled, "annotations have another num_keypoints than points: counted anew")
-    _add(report, file_ids, boxes.crowd, "annotations are crowds: evaluated as COCO does, not trained on")
+    crowds = _add(report, file_ids, boxes.crowd, "annotations are crowds: evaluated as COCO does, not trained on")
     no_points = ~boxes.crowd & (labeled == 0)
     text = "annotations have no keypoints: not trained on, ignored in the evaluation as COCO does"
-    _add(report, file_ids, no_points, text)
+    without = _add(report, file_ids, no_points, text)
     trained = ~boxes.crowd & ((visible > 0) & ~outside).any(1)
-    _add(
-        report,
-        file_ids,
-        ~trained & ~boxes.crowd & ~no_points,
-        "annotations have no keypoint in the image: not trained on",
-    )
+    unseen = ~trained & ~boxes.crowd & ~no_points
+    beyond = _add(report, file_ids, unseen, "annotations have no keypoint in the image: not trained on")
+    boxes.left_out += [reason for reason in (crowds, without, beyond) if reason[0]]
     empty = len(boxes.files) - len(np.unique(image[trained]))
-    if empty:
+    if empty and boxes.labeled:
         report.append(f"{empty} of {len(boxes.files)} images have nobody with keypoints; the evaluation has them")
-    return CocoPersons(boxes, skeleton, category_id, ids, keypoints, visible, outside, trained)
+    return CocoPersons(boxes, skeleton, boxes.category_ids[0], ids, keypoints, visible, outside, trained)
 
 
-def _add(report: list[str], ids: list[Any], marked: np.ndarray, text: str) -> None:
-    """Add a line to the report if anything is marked. marked: bool [A] or [A, K]."""
-    if marked.any():
-        report.append(f"{marked.sum()} {text}, the first: annotation {ids[int(np.argwhere(marked)[0, 0])]}")
-
-
-def _points(kept: list[dict], skeleton: Skeleton, path: Path) -> np.ndarray:
-    """float64 [A, K, 3] x, y, visibility; 0 for annotations without keypoints."""
-    length = 3 * len(skeleton.names)
-    rows = []
-    for annotation in kept:
-        points = annotation.get("keypoints") or [0] * length
-        if not isinstance(points, list) or len(points) != length:
-            shown = f"{len(points) / 3:g} keypoints" if isinstance(points, list) else str(points)[:40]
-            raise DataError(
-                f"{path}: annotation {annotation.get('id')} has {shown} (x, y, visibility each), but its category "
-                f"names {len(skeleton.names)}"
-            )
-        rows.append(points)
-    try:
-        return np.array(rows, np.float64).reshape(len(kept), len(skeleton.names), 3)
-    except (TypeError, ValueError):
-        wrong = next(i for i, row in enumerate(rows) if any(not isinstance(v, int | float | None) for v in row))
-        raise DataError(f"{path}: annotation {kept[wrong].get('id')}: its keypoints are not all numbers") from None
+def _add(report: list[str], ids: list[Any], marked: np.ndarray, text: str) -> tuple[int, str]:
+    """Add a line to the report if anything is marked; returns the number and the line. marked: bool [A] or [A, K]."""
+    if not marked.any():
+        return 0, ""
+    line = f"{marked.sum()} {text}, the first: annotation {ids[int(np.argwhere(marked)[0, 0])]}"
+    report.append(line)
+    return int(marked.sum()), line

@@ -68,14 +68,23 @@ class SegmentationDataset(ImageDataset):
     def check(self, index: int) -> None:
         """Read the headers: DataError for an unreadable image, a missing label or a label of another size."""
         pair = self._pairs[self._image_number(index)]
-        size = read_size(pair.image)
+        size = self._read_size(self._image_number(index))
         if pair.label is None:
             return
         if not pair.label.is_file():
-            raise _no_label(pair)
+            raise self._no_label(pair)
         label_size = read_size(pair.label, oriented=False)
         if label_size != size:
             raise _other_size(pair, size, label_size)
+
+    def check_evaluable(self) -> None:
+        """Reads masks up to the first with a pixel that counts."""
+        masks = (self.read_label(pair.label) for pair in self.pairs if pair.label is not None)
+        if not any((mask != IGNORE).any() for mask in masks):
+            raise DataError(
+                f"{self.pairs[0].label}: this and the {len(self) - 1} other masks of the evaluation have ignored "
+                "pixels alone; set data.classes and data.ignore as the masks have them"
+            )
 
     def read_label(self, path: Path) -> np.ndarray:
         """A label file as class ids, uint8 [H, W]. Raises DataError for ids without a class."""
@@ -111,7 +120,7 @@ class SegmentationDataset(ImageDataset):
         if pair.label is None:
             return {"image": pixels}
         if not pair.label.is_file():
-            raise _no_label(pair)
+            raise self._no_label(pair)
         mask = self.read_label(pair.label)
         if mask.shape != pixels.shape[:2]:
             raise _other_size(pair, pixels.shape[:2], mask.shape)
@@ -119,6 +128,9 @@ class SegmentationDataset(ImageDataset):
 
     def _targets(self, arrays: Arrays, original: Arrays, sample: int) -> dict[str, Any]:
         return {"mask": torch.from_numpy(arrays["mask"])} if "mask" in arrays else {}
+
+    def _no_label(self, pair: Pair) -> DataError:
+        return DataError(f"{pair.image}: the image has no label; {pair.label} does not exist")
 
     def _reorder(self, order: np.ndarray) -> None:
         new_ids = np.arange(256, dtype=np.uint8)  # IGNORE and UNKNOWN stay
@@ -139,10 +151,6 @@ def default_palette(num_classes: int) -> list[list[int]]:
                 color[channel] |= (number >> (3 * bit + channel) & 1) << (7 - bit)
         colors.append(color)
     return colors
-
-
-def _no_label(pair: Pair) -> DataError:
-    return DataError(f"{pair.image}: the image has no label; {pair.label} does not exist")
 
 
 def _other_size(pair: Pair, image: Sequence[int], label: Sequence[int]) -> DataError:

@@ -1,45 +1,91 @@
 """Decoding of images and label images. DataError, with the path and the reason, for files that cannot be read.
 
-Images are uint8 RGB with the EXIF orientation applied, label images the stored ids. OpenCV decodes JPEG and PNG, where
-it is faster than PIL and bit for bit equal (a test compares them). PIL decodes the rest, and two cases in which OpenCV
-differs: CMYK JPEG (another color conversion) and palette labels (colors, not indices).
+Images are uint8 RGB with their orientation applied, label images the stored ids. The orientation is that of the EXIF
+data or, without it, of XMP; values other than 1..8 mean 1. Header and pixels have it from the same function.
+
+OpenCV decodes JPEG and PNG, where it is faster than PIL and bit for bit equal (a test compares them). PIL decodes the
+rest, and two cases in which OpenCV differs: CMYK JPEG (another color conversion) and palette labels (colors, not
+indices).
 
 Some versions of OpenCV decode a truncated JPEG without an error and fill its lower part with gray. So the end of the
 file is checked before decoding: a complete JPEG has an end marker after its last scan, a complete PNG an IEND chunk.
 """
 
 import io
+import os
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
-from lightseg.errors import DataError
+from lightseg.errors import DataError, LightsegError
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"  # the last chunk's name and checksum
 _JPEG = b"\xff\xd8\xff"
 _PNG_GRAY = 0  # color type in the header
-_EXIF_ORIENTATION = 0x0112
+_PNG_METADATA = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # chunks that may have an orientation
+_EXIF_ORIENTATION, _TIFF_WIDTH, _TIFF_HEIGHT = 0x0112, 256, 257
+_UNTURNED = {6: 8, 8: 6}  # the orientation that undoes another; the others undo themselves
+
+LIMIT = "LIGHTSEG_MAX_MEGAPIXELS"  # environment variable
+DEFAULT_LIMIT = 1000  # megapixels: 3 GB decoded
+Image.MAX_IMAGE_PIXELS = None  # `read_header` has the limit, in words
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """An image as uint8 [H, W, 3] RGB: gray is repeated, alpha dropped, 16 bit cut to 8, EXIF orientation applied.
+class Header(NamedTuple):
+    """Height and width in pixels as stored, and the orientation 1..8: 1 is as stored, 5 to 8 swap height and width."""
 
-    Raises DataError for a file that is missing, empty, truncated or no image.
+    height: int
+    width: int
+    orientation: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) as displayed."""
+        return (self.width, self.height) if self.orientation >= 5 else (self.height, self.width)
+
+
+def read_header(path: str | Path) -> Header:
+    """The size and the orientation of an image. Raises DataError for a file that is no image, or too large."""
+    try:
+        with open(path, "rb") as file:
+            return _header(file, path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def read_size(path: str | Path, *, oriented: bool = True) -> tuple[int, int]:
+    """(height, width) from the file's header; with `oriented` as in `read_image`, otherwise as stored (labels)."""
+    header = read_header(path)
+    return header.size if oriented else (header.height, header.width)
+
+
+def read_image(path: str | Path, *, oriented: bool = True) -> np.ndarray:
+    """An image as uint8 [H, W, 3] RGB: gray is repeated, alpha dropped, 16 bit cut to 8, orientation applied.
+
+    oriented: False leaves the pixels as they are stored. Raises DataError for a file that is missing, empty, truncated,
+    no image, or too large.
     """
     data = _read_bytes(path)
+    orientation = _header(io.BytesIO(data), path).orientation
     # JPEGs with 4 color components are CMYK or YCCK.
     if data.startswith(_PNG) or (data.startswith(_JPEG) and _jpeg_components(data) in (1, 3)):
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        image = _decode_fast(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
         if image is not None:
-            return image
-    decoded = ImageOps.exif_transpose(_decode(data, path))
+            return _turned(image, orientation) if oriented else image
+    decoded = _decode(data, path)
+    if decoded.format == "TIFF":  # PIL has turned it
+        orientation = 1 if oriented else _UNTURNED.get(orientation, orientation)
+    elif not oriented:
+        orientation = 1
     if decoded.mode.startswith("I"):  # 16-bit gray TIFF and the like; PIL's own conversion clips at 255
         gray = (np.asarray(decoded).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-        return np.repeat(gray[..., None], 3, axis=2)
-    return np.array(decoded.convert("RGB"))
+        return _turned(np.repeat(gray[..., None], 3, axis=2), orientation)
+    return _turned(np.array(decoded.convert("RGB")), orientation)
 
 
 def read_mask(path: str | Path) -> np.ndarray:
@@ -50,7 +96,7 @@ def read_mask(path: str | Path) -> np.ndarray:
     data = _read_bytes(path)
     png_depth, png_color = (data[24], data[25]) if data.startswith(_PNG) and len(data) > 25 else (8, None)
     if png_color == _PNG_GRAY and png_depth >= 8:
-        mask = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        mask = _decode_fast(data, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
         if mask is not None and mask.ndim == 2:
             return mask if mask.dtype == np.uint8 else _to_uint8(mask, path)
     decoded = _decode(data, path)
@@ -59,23 +105,14 @@ def read_mask(path: str | Path) -> np.ndarray:
             f"{path}: a label image holds one class id a pixel, but this one is {decoded.mode} "
             f"({len(decoded.getbands())} channels); give the colors of the classes (`colors`) or convert it to ids"
         )
-    mask = _to_uint8(np.array(decoded), path)
+    mask = np.array(decoded)
+    if decoded.format == "TIFF":  # PIL has turned it
+        orientation = _header(io.BytesIO(data), path).orientation
+        mask = _turned(mask, _UNTURNED.get(orientation, orientation))
+    mask = _to_uint8(mask, path)
     if png_color == _PNG_GRAY and png_depth in (2, 4):
         mask = mask // (255 // (2**png_depth - 1))  # PIL scales such gray values to 0..255
     return mask
-
-
-def read_size(path: str | Path, *, oriented: bool = True) -> tuple[int, int]:
-    """(height, width) from the file's header; with `oriented` as in `read_image`, otherwise as stored (labels)."""
-    try:
-        with Image.open(path) as decoded:
-            width, height = decoded.size
-            transposed = oriented and decoded.getexif().get(_EXIF_ORIENTATION, 1) >= 5
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise _unreadable(path, error) from error
-    return (width, height) if transposed else (height, width)
 
 
 def check_image(path: str | Path) -> None:
@@ -110,6 +147,72 @@ def _read_bytes(path: str | Path) -> bytes:
     if not complete:
         raise DataError(f"{path}: the image is truncated (its end is missing); copy or download the file again")
     return data
+
+
+def _header(file: BinaryIO, path: str | Path) -> Header:
+    try:
+        plain = _is_plain_png(file)
+        file.seek(0)
+        with Image.open(file) as image:
+            width, height = image.size
+            if isinstance(image, TiffImageFile):  # PIL's size is as displayed for some orientations
+                width, height = image.tag_v2[_TIFF_WIDTH], image.tag_v2[_TIFF_HEIGHT]
+            orientation = 1 if plain else _orientation(image)
+    except MemoryError:
+        raise
+    except Exception as error:
+        if file.seek(0, os.SEEK_END) == 0:
+            raise DataError(f"{path}: the file is empty") from error
+        raise _unreadable(path, error) from error
+    limit = os.environ.get(LIMIT, str(DEFAULT_LIMIT))
+    if not limit.isdecimal():
+        raise LightsegError(f"{LIMIT}={limit}: must be a whole number of megapixels")
+    if height * width > int(limit) * 10**6:
+        raise DataError(
+            f"{path}: {width}x{height} (width x height) are more than {limit} megapixels; set the environment "
+            f"variable {LIMIT} to read it"
+        )
+    return Header(height, width, orientation)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except MemoryError:
+        raise
+    except Exception:  # damaged EXIF data, which decoders ignore
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _is_plain_png(file: BinaryIO) -> bool:
+    """Whether it is a PNG without metadata. PIL would decode the image to look for it."""
+    if file.read(len(_PNG)) != _PNG:
+        return False
+    while len(start := file.read(8)) == 8 and start[4:] != b"IEND":
+        if start[4:] in _PNG_METADATA:
+            return False
+        file.seek(int.from_bytes(start[:4], "big") + 4, os.SEEK_CUR)  # the contents and their checksum
+    return True
+
+
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Stored pixels [H, W, ...] as they are displayed, contiguous."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _decode_fast(data: bytes, flags: int) -> np.ndarray | None:
+    """`data` decoded by OpenCV; None if it cannot."""
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:  # its own limit of size
+        return None
 
 
 def _jpeg_components(data: bytes) -> int:

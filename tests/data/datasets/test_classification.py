@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from lightseg.data.collate import collate
@@ -69,6 +70,60 @@ def test_both_splits_have_the_same_classes(classes: Path, save_image) -> None:
         check_same_classes(train, ClassificationFolder(classes, "train", class_names=["bee", "ant", "wasp"]))
 
 
+def test_an_evaluation_may_lack_classes(classes: Path) -> None:
+    """A class without a folder, and one whose folder has no image."""
+    train = ClassificationFolder(classes, "train")
+    (classes / "val/ant/1.png").unlink()
+    (classes / "val/wasp/1.png").unlink()
+    (classes / "val/wasp").rmdir()
+    val = ClassificationFolder(classes, "val", may_lack=True)
+    check_same_classes(train, val)
+    assert val.class_names == train.class_names and val.palette == train.palette and val.labels == [1]
+    assert val.notes == ["2 of 3 classes have no image and are not evaluated: ant, wasp"]
+    val = ClassificationFolder(classes, "val", class_names=["wasp", "bee"], may_lack=True)
+    assert val.labels == [1] and val.num_classes == 2
+    with pytest.raises(DataError, match="differ"):
+        check_same_classes(train, ClassificationFolder(classes, "val", class_names=["bee", "fly"], may_lack=True))
+    (classes / "val/bee/1.png").unlink()
+    with pytest.raises(DataError, match=r"val: the class folders hold no image: give files that end in \.jpg"):
+        ClassificationFolder(classes, "val", may_lack=True)
+
+
+def test_files_that_are_no_images_by_their_ending_are_counted(classes: Path) -> None:
+    plain = ClassificationFolder(classes, "train")
+    for name in ("ant/Thumbs.db", "bee/more/labels.csv"):
+        (classes / "train" / name).write_bytes(b"x")
+    (classes / "train/ant/7").write_bytes((classes / "train/ant/1.jpg").read_bytes())
+    dataset = ClassificationFolder(classes, "train")
+    assert dataset.names == sorted([*plain.names, "ant/7"]) and verify(dataset) == []
+    assert dataset.notes == [
+        "2 files are no images by their ending and are left out: ant/Thumbs.db, bee/more/labels.csv"
+    ]
+
+
+def test_symlinked_classes_are_followed_and_loops_are_not(classes: Path) -> None:
+    (classes / "elsewhere").mkdir()
+    (classes / "train/bee").rename(classes / "elsewhere/bee")
+    (classes / "train/bee").symlink_to(classes / "elsewhere/bee")
+    (classes / "train/ant/loop").symlink_to(classes / "train")
+    dataset = ClassificationFolder(classes, "train")
+    assert [name for name in dataset.names if name.startswith("bee")] == ["bee/a.jpg", "bee/b.png", "bee/more/c.png"]
+    assert len(dataset) < 20
+
+
+@pytest.mark.parametrize("orientation", [6, 9])
+def test_turned_images_are_kept_in_memory(classes: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (20, 10)).save(classes / "train/wasp/turned.tif", exif=exif)
+    dataset = ClassificationFolder(classes, "train")
+    index = dataset.names.index("wasp/turned.tif")
+    expected = dataset[index]["image"]
+    assert expected.shape == ((3, 20, 10) if orientation == 6 else (3, 10, 20))
+    dataset.keep_decoded()
+    assert all(torch.equal(dataset[index]["image"], expected) for _ in range(2))
+
+
 def test_a_batch_has_labels(classes: Path) -> None:
     dataset = ClassificationFolder(classes, "train")
     batch = collate([dataset[i] for i in (0, 3, 5)])
@@ -93,7 +148,7 @@ def test_missing_folders_and_classes_are_one_clear_line(classes: Path, save_imag
 
 
 def damage(classes: Path) -> None:
-    (classes / "train/ant/notes.txt").write_text("not an image")
+    (classes / "train/ant/notes.jpg").write_text("not an image")
     (classes / "train/bee/empty.jpg").write_bytes(b"")
     (classes / "train/bee/cut.png").write_bytes((classes / "train/bee/b.png").read_bytes()[:-40])
 
@@ -102,9 +157,9 @@ def test_a_file_that_is_no_image_is_named(classes: Path) -> None:
     assert verify(ClassificationFolder(classes, "train")) == []
     damage(classes)
     dataset = ClassificationFolder(classes, "train")
-    with pytest.raises(DataError, match=r"train/ant/notes\.txt: not readable as an image"):
+    with pytest.raises(DataError, match=r"train/ant/notes\.jpg: not readable as an image"):
         verify(dataset)
-    (classes / "train/ant/notes.txt").unlink()
+    (classes / "train/ant/notes.jpg").unlink()
     with pytest.raises(DataError, match=r"train/bee/empty\.jpg: the file is empty"):
         verify(ClassificationFolder(classes, "train"))
 
@@ -115,7 +170,7 @@ def test_skip_removes_broken_files(classes: Path) -> None:
     dataset = ClassificationFolder(classes, "train")
     assert dataset.fingerprint() != before.fingerprint() and len(dataset) == 9
     bad = verify(dataset, "skip")
-    assert [file.path.name for file in bad] == ["notes.txt", "cut.png", "empty.jpg"]
+    assert [file.path.name for file in bad] == ["notes.jpg", "cut.png", "empty.jpg"]
     assert "truncated" in bad[1].reason
     assert dataset.names == before.names and dataset.labels == before.labels
     assert dataset.fingerprint() == before.fingerprint()
@@ -129,8 +184,6 @@ def test_a_class_that_loses_its_last_image_is_an_error(classes: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tif", ".gif", ".ppm"])
 def test_images_are_recognized_by_their_signature(tmp_path: Path, suffix: str) -> None:
-    from PIL import Image
-
     path = tmp_path / f"image{suffix}"
     Image.new("RGB", (8, 8)).save(path)
     check_image(path)

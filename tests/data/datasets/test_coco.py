@@ -1,17 +1,21 @@
 """COCO files: samples and ground truth equal the file, and a line of report or error for every fault."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lightseg.data.collate import collate_detection
 from lightseg.data.datasets.coco import CocoDetection, check_same_categories
 from lightseg.data.io.integrity import verify
-from lightseg.errors import DataError
+from lightseg.errors import DataError, LightsegError
+from lightseg.metrics.detection import DetectionMetric
+from tests.metrics.official import pycocotools
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 
@@ -142,6 +146,23 @@ NAN = float("nan")
         ({"bbox": [55, 3, 25, 5]}, "1 of 4 boxes reach beyond their image and are clipped to it, the first: id 3", 3),
         ({"id": 1}, "1 of 4 annotations have no id of their own; all are kept and numbered anew", 3),
         ({"area": None}, "1 of 4 annotations have no area: width x height of the box is taken", 3),
+        ({"area": "big"}, "1 of 4 annotations have no area: width x height of the box is taken", 3),
+        ({"area": 0}, "1 of 4 annotations have no area: width x height of the box is taken", 3),
+        ({"area": 1}, "1 of 4 annotations have no area: width x height of the box is taken", 3),
+        ({"bbox": []}, "1 of 4 annotations have no box of four numbers [x, y, width, height] and are left out", 2),
+        ({"bbox": None}, "1 of 4 annotations have no box of four numbers [x, y, width, height] and are left out", 2),
+        ({"bbox": [1, 2, 3, "wide"]}, "1 of 4 annotations have no box of four numbers", 2),
+        ({"bbox": [1, 2, True, 3]}, "1 of 4 annotations have no box of four numbers", 2),
+        ({"image_id": None}, "1 of 4 annotations point to no image and are left out, the first: id 3", 2),
+        ({"category_id": ["kite"]}, "1 of 4 annotations point to no category and are left out, the first: id 3", 2),
+        (
+            {"iscrowd": "no"},
+            "1 of 4 annotations have an iscrowd that is not 0 or 1 and are left out, the first: id 3",
+            2,
+        ),
+        ({"iscrowd": 2}, "1 of 4 annotations have an iscrowd that is not 0 or 1 and are left out, the first: id 3", 2),
+        ({"id": None}, "1 of 4 annotations have no id of their own; all are kept and numbered anew", 3),
+        ({"id": [3]}, "1 of 4 annotations have no id of their own; all are kept and numbered anew", 3),
     ],
 )
 def test_odd_annotations_are_left_out_or_repaired_and_reported(write, change, line, left):
@@ -154,6 +175,129 @@ def test_odd_annotations_are_left_out_or_repaired_and_reported(write, change, li
     assert (boxes >= 0).all() and (boxes[:, 2] <= 60).all() and (boxes[:, 3] <= 40).all()
     assert len(data.ground_truth()["annotations"]) == left + 1  # and the crowd
     assert all(a["area"] > 0 for a in data.ground_truth()["annotations"])
+
+
+def test_what_is_odd_but_changes_no_label_is_noted(write):
+    changed = content()
+    changed["annotations"][2]["area"] = 0.03
+    changed["annotations"] += [{**changed["annotations"][0], "id": 100 + number} for number in range(100)]
+    assert write().notes == []
+    data = write(changed)
+    assert data.notes == [
+        "1 of 104 annotations have an area far from their box's, the first: id 3: 0.03 px for 72",
+        "100 boxes occur more than once in an image, with the same class",
+        "images hold more than 100 objects of a class (1 times, at most 101): COCO's evaluation counts the 100 best "
+        "boxes of a class in an image; see data.max_detections",
+    ]
+    assert data.report == write().report and len(data[2]["boxes"]) == 101
+
+
+@pytest.mark.parametrize("entry", [None, 3, [], {}])
+def test_an_entry_that_is_no_annotation_is_left_out(write, entry):
+    changed = content()
+    changed["annotations"][2] = entry
+    data = write(changed)
+    assert "1 of 4 annotations" in data.report[0] and "left out, the first: number 2" in data.report[0]
+    assert [len(data[i]["boxes"]) for i in range(3)] == [1, 0, 1]
+
+
+def as_text(changed: dict[str, Any]) -> None:
+    for name, keys in (("images", ["id"]), ("categories", ["id"]), ("annotations", ["image_id", "category_id", "id"])):
+        for entry in changed[name]:
+            entry.update({key: str(entry[key]) for key in keys})
+
+
+def as_floats(changed: dict[str, Any]) -> None:
+    for name, keys in (("images", ["id"]), ("categories", ["id"]), ("annotations", ["image_id", "category_id", "id"])):
+        for entry in changed[name]:
+            entry.update({key: float(entry[key]) for key in keys})
+
+
+def sizes_as_text(changed: dict[str, Any]) -> None:
+    for image in changed["images"]:
+        image |= {"height": "40", "width": 60.0}
+
+
+def numbers_as_text(changed: dict[str, Any]) -> None:
+    for annotation in changed["annotations"]:
+        annotation |= {"bbox": [str(side) for side in annotation["bbox"]], "area": str(annotation["area"])}
+
+
+def crowds_as(values: list[Any]) -> Callable[[dict[str, Any]], None]:
+    """values: for iscrowd 0 and 1."""
+
+    def change(changed: dict[str, Any]) -> None:
+        for annotation in changed["annotations"]:
+            annotation["iscrowd"] = values[annotation.get("iscrowd", 0)]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [as_text, as_floats, sizes_as_text, numbers_as_text]
+    + [crowds_as(values) for values in (["0", "1"], [0.0, 1.0], ["false", "True"], [None, True])],
+)
+def test_a_value_written_in_another_way_is_the_same(write, change):
+    plain, changed = write(), content()
+    change(changed)
+    data = write(changed)
+    assert data.report == plain.report
+    for sample, expected in ((data[i], plain[i]) for i in range(3)):
+        assert torch.equal(sample["boxes"], expected["boxes"]) and torch.equal(sample["labels"], expected["labels"])
+    truth, same = (set_.ground_truth()["annotations"] for set_ in (data, plain))
+    assert [(a["bbox"], a["area"], a["iscrowd"]) for a in truth] == [(a["bbox"], a["area"], a["iscrowd"]) for a in same]
+
+
+def test_results_have_the_ids_of_a_file_with_text(write):
+    changed = content()
+    as_text(changed)
+    changed["images"][1]["id"] = "0007"  # still 7, which no annotation has
+    data = write(changed)
+    assert data.image_ids == ["900", "0007", "33"] and data.category_ids == ["3", "44", "90"]
+    metric = DetectionMetric(data.ground_truth(), data.class_names, data.category_ids)
+    for sample in (data[i] for i in range(3)):
+        prediction = {"boxes": sample["boxes"], "labels": sample["labels"], "scores": torch.ones(len(sample["boxes"]))}
+        metric.update([prediction], [sample["image_id"]])
+    assert metric.compute()["mAP"] == pytest.approx(1.0)
+    results = metric.results()
+    assert {(result["image_id"], result["category_id"]) for result in results} == {
+        ("900", "90"), ("900", "3"), ("33", "90")
+    }  # fmt: skip
+    assert pycocotools(data.ground_truth(), results, "bbox").stats[0] == pytest.approx(1.0)
+
+
+def test_where_nothing_is_left_the_commonest_reason_is_told(write):
+    changed = content()
+    for annotation in changed["annotations"]:
+        annotation["bbox"] = [0, 0, 0, 0]
+    changed["annotations"][0]["image_id"] = 8
+    message = r"no annotation can be used \(3 of 4 annotations have a box of zero or negative size and are left"
+    with pytest.raises(DataError, match=message):
+        write(changed)
+
+
+def test_a_split_needs_a_box_that_is_not_a_crowd(write):
+    for annotations, reason in (
+        (content()["annotations"][1:2], "all 1 annotations are crowds"),
+        ([], "no annotations"),
+    ):
+        data = write(content() | {"annotations": annotations})
+        with pytest.raises(DataError, match=f"boxes.json: no box to evaluate on: .*{reason}"):
+            data.check_evaluable()
+        with pytest.raises(DataError, match=f"boxes.json: no box to train on: .*{reason}"):
+            check_same_categories(data, data)
+    data = write()
+    data.check_evaluable()
+    data.keep_only([False, True, False])  # the image without boxes
+    with pytest.raises(DataError, match="no box to evaluate on: its images have no annotations"):
+        data.check_evaluable()
+
+
+def test_a_file_without_annotations_has_no_labels(write):
+    data = write(broken("annotations"))
+    assert not data.has_labels and len(data) == 3 and data.report == []
+    assert len(data[0]["boxes"]) == 0 and data.ground_truth()["annotations"] == []
 
 
 def test_rounding_beyond_the_border_is_clipped_without_a_report(write):
@@ -188,19 +332,25 @@ def broken(path: str, value: Any = None) -> dict[str, Any]:
     ("changed", "message"),
     [
         (broken("images"), "not COCO: the key `images` is missing; it has annotations, categories"),
-        (broken("annotations"), "the key `annotations` is missing"),
         (broken("categories"), "the key `categories` is missing"),
         ({}, "the key `images` is missing; it has none"),
+        ("COCO", "not COCO: expected an object with images, annotations and categories, found text"),
         ([1, 2], "not COCO: expected an object"),
         (content() | {"annotations": {"a": 1}}, "`annotations` is not a list of objects"),
-        (broken("annotations.2.bbox"), "`annotations` number 2 has no `bbox`"),
-        (broken("annotations.1.image_id"), "`annotations` number 1 has no `image_id`"),
         (broken("images.1.file_name"), "`images` number 1 has no `file_name`"),
-        (broken("annotations.2.bbox", [1, 2, 3]), "the box of `annotations` number 2 is .1, 2, 3.: expected"),
-        (broken("annotations.0.bbox", ["a", 1, 2, 3]), "the box of `annotations` number 0 is"),
         (broken("images.1.id", 900), "the image id 900 occurs more than once"),
         (broken("categories.1.id", 44), "the category id 44 occurs more than once"),
         (broken("images.0.id", "x"), "the image id 'x' is not a whole number"),
+        (broken("images.0.id", 2.5), "the image id '2.5' is not a whole number"),
+        (broken("images.0.id", 2.0**60), "is not a whole number"),  # which one, the float does not tell
+        (broken("images.1.id", "7"), r"some image ids are numbers \(900\) and some text \('7'\): write all alike"),
+        (broken("categories.1.id", "3"), "some category ids are numbers .90. and some text .'3'.: write all alike"),
+        (broken("categories.0.id", [1]), r"the category id '\[1\]' is not a whole number"),
+        (broken("categories.0.name", ["kite"]), "the name of category 90 is .'kite'.: give text"),
+        (broken("images.0.height", NAN), "the height of image 900 is 'nan': give a whole number of pixels, or null"),
+        (broken("images.0.height", [40]), r"the height of image 900 is '\[40\]': give"),
+        (broken("images.0.width", "wide"), "the width of image 900 is 'wide': give"),
+        (broken("images.0.file_name", 12), "the file_name of `images` number 0 is '12': give a file name"),
         (broken("images.0.file_name", "../secret.png"), "lies outside the image folder"),
         (content() | {"images": []}, "`images` is empty"),
         (content() | {"categories": []}, "`categories` is empty"),
@@ -234,6 +384,32 @@ def test_an_image_of_another_size_than_annotated(write):
     for look in (verify, lambda data: data[0]):
         with pytest.raises(DataError, match=r"a\.png: the image is 60x40 .* says 61x40"):
             look(data)
+
+
+def test_boxes_belong_to_the_shown_or_the_stored_image(write, tmp_path):
+    """A JPEG 60 wide and 40 high that is shown turned, 40 wide and 60 high."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(tmp_path / "images" / "a.png").save(tmp_path / "images" / "a.jpg", exif=exif)
+    stored = broken("images.0.file_name", "a.jpg")
+    data = write(stored)
+    for look in (verify, lambda data: data[0]):
+        with pytest.raises(DataError, match=r"a\.jpg: the image is 40x60 .* says 60x40, .*: set data.boxes_on=stored"):
+            look(data)
+    data = write(stored, boxes_on="stored")
+    assert verify(data) == [] and data[0]["image"].shape == (3, 40, 60) and data[0]["size"] == (40, 60)
+    assert data.notes[-1] == "1 of 3 images are read as stored, not turned as their EXIF data say"
+    data.keep_decoded()
+    assert torch.equal(data[0]["image"], data[0]["image"])
+    for image in stored["images"][:1]:
+        image |= {"height": 60, "width": 40}
+    data = write(stored)
+    assert verify(data, "skip") == [] and data[0]["image"].shape == (3, 60, 40)
+    assert data.notes[-1] == "1 of 3 images are turned as their EXIF data say"
+    data.keep_only([False, True, True])
+    assert not any("turned" in line for line in data.notes)
+    with pytest.raises(LightsegError, match=r"data\.boxes_on=both: choose from shown, stored"):
+        write(boxes_on="both")
 
 
 def test_sizes_may_be_missing(write):

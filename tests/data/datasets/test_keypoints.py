@@ -113,7 +113,9 @@ def test_the_people_of_an_unreadable_image_are_removed(write_robots, robots, tmp
     assert [image["id"] for image in data.ground_truth()["images"]] == [7, 33]
     robots["images"][2]["width"] = 61
     (tmp_path / "images" / "a.png").write_bytes((tmp_path / "images" / "c.png").read_bytes())
-    with pytest.raises(DataError, match=r"60x40 .* but points.json says 61x40: the keypoints would not fit"):
+    with pytest.raises(
+        DataError, match=r"60x40 .* but points.json says 61x40, so that keypoints would not fit: correct"
+    ):
         verify(write_robots())
 
 

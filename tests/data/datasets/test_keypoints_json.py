@@ -33,7 +33,31 @@ NAN = float("nan")
         ({"bbox": [70, 3, 4, 5]}, "1 of 5 annotations have a box that lies wholly outside its image", 2, 0),
         ({"image_id": 8}, "1 of 5 annotations point to no image and are left out, the first: id 31", 2, 0),
         ({"iscrowd": 1}, "2 annotations are crowds: evaluated as COCO does, not trained on", 2, 0),
-        ({"category_id": 2}, "1 annotations are of other categories and are left out", 2, 0),
+        ({"category_id": 2}, "1 of 5 annotations are of other categories and are left out", 2, 0),
+        (
+            {"keypoints": [1] * 12},
+            "1 of 5 annotations have keypoints that are not 3 times x, y, visibility and are",
+            2,
+            0,
+        ),
+        (
+            {"keypoints": [1] * 8},
+            "1 of 5 annotations have keypoints that are not 3 times x, y, visibility and are",
+            2,
+            0,
+        ),
+        (
+            {"keypoints": "none"},
+            "1 of 5 annotations have keypoints that are not 3 times x, y, visibility and are",
+            2,
+            0,
+        ),
+        ({"keypoints": [1, 2, "x"] * 3}, "1 of 5 annotations have keypoints that are not 3 times x, y, vis", 2, 0),
+        ({"keypoints": ["5", "4", "2", 3.5, 9, 1.0, 8, 9, 2]}, "1 annotations are crowds", 3, 3),
+        ({"bbox": []}, "1 of 5 annotations have no box of four numbers [x, y, width, height] and are left out", 2, 0),
+        ({"category_id": "4", "image_id": 900.0, "iscrowd": "0"}, "1 annotations are crowds", 3, 3),
+        ({"num_keypoints": "three"}, "1 annotations have another num_keypoints than points: counted anew", 3, 3),
+        ({"id": [1]}, "1 of 5 annotations have no id of their own; all are kept and numbered anew", 3, 3),
         ({"id": 11}, "1 of 5 annotations have no id of their own; all are kept and numbered anew", 3, 3),
     ],
 )
@@ -51,6 +75,73 @@ def test_odd_annotations_are_left_out_or_repaired_and_counted(write_robots, robo
     assert all(np.isfinite(a["keypoints"]).all() for a in data.ground_truth()["annotations"])
 
 
+def test_an_area_of_0_or_1_is_none(write_robots, robots):
+    """OKS divides by it: the persons would be matched only by themselves."""
+    for annotation, area in zip(robots["annotations"], (0, 1, 1.0, "0", None), strict=True):
+        annotation["area"] = area
+    data = write_robots()
+    assert "5 of 5 annotations have no area: width x height of the box is taken" in data.report
+    assert [a["area"] for a in data.ground_truth()["annotations"]] == [
+        a["bbox"][2] * a["bbox"][3] for a in data.ground_truth()["annotations"]
+    ]
+
+
+def test_ids_beyond_int64(write_robots, robots):
+    far = 10**30
+    for image in robots["images"]:
+        image["id"] += far
+    for annotation in robots["annotations"]:
+        annotation |= {"id": annotation["id"] + far, "image_id": annotation["image_id"] + far}
+    data = write_robots()
+    assert data.names == [f"a#{far + 31}", f"a#{far + 11}", f"c#{far + 50}"] and data[2]["image_id"] == far + 33
+
+
+def test_evaluation_needs_a_person_with_keypoints(write_robots, robots, tmp_path):
+    write_robots().check_evaluable()
+    robots["annotations"] = robots["annotations"][1:4:2]  # a crowd and a person without keypoints
+    (tmp_path / "detections.json").write_text(json.dumps(DETECTIONS))
+    with pytest.raises(DataError, match=r"points.json: nobody to evaluate on"):
+        write_robots(person_boxes=tmp_path / "detections.json").check_evaluable()
+
+
+def test_without_annotations_the_boxes_of_a_detector_are_needed(write_robots, robots, tmp_path):
+    del robots["annotations"]
+    with pytest.raises(DataError, match=r"points.json has no `annotations`: give the boxes of a detector"):
+        write_robots()
+    (tmp_path / "detections.json").write_text(json.dumps(DETECTIONS))
+    data = write_robots(person_boxes=tmp_path / "detections.json")
+    assert not data.has_labels and len(data) == 3 and data.ground_truth()["annotations"] == []
+
+
+def test_edges_with_a_point_0_are_counted_from_0(write_robots, robots):
+    expected = write_robots().skeleton.edges
+    robots["categories"][0]["skeleton"] = [[0, 1], [0, 2.0]]
+    data = write_robots()
+    assert data.skeleton.edges == expected == ((0, 1), (0, 2))
+    assert "the edges of the skeleton have a point 0: they are counted from 0" in data.notes
+    robots["categories"][0]["skeleton"] = [[0, 3]]
+    with pytest.raises(DataError, match="unknown point, 3: there are 3 points, counted from 0"):
+        write_robots()
+
+
+def test_names_of_keypoints_may_come_from_the_options(write_robots, robots):
+    expected = write_robots()
+    del robots["categories"][0]["keypoints"]
+    names = ["nose", "left_hand", "right_hand"]
+    data = write_robots(skeleton={"names": names}, category="robot")
+    assert data.class_names == names and data.skeleton == expected.skeleton and data.names == expected.names
+    with pytest.raises(DataError, match=r"no category has `keypoints`: .*or data\.skeleton\.names"):
+        write_robots()
+
+
+def test_visibility_may_be_a_confidence(write_robots, robots):
+    robots["annotations"][2]["keypoints"] = [5, 4, 0.3, 3.5, 9, 0.5, 8, 9, 1.0]
+    data = write_robots(least_visibility=0.5)
+    assert data[0]["visible"].tolist() == [0, 2, 2] and not any("visibility" in line for line in data.report)
+    with pytest.raises(DataError, match=r"data\.least_visibility is 2: must be above 0 and at most 1"):
+        write_robots(least_visibility=2)
+
+
 CAT = {"id": 8, "name": "cat", "keypoints": ["tail"]}
 CAR = {"id": 4, "name": "car"}
 
@@ -59,16 +150,9 @@ CAR = {"id": 4, "name": "car"}
     ("change", "message"),
     [
         (
-            lambda c: c["annotations"][2].update(keypoints=[1] * 12),
-            "annotation 31 has 4 .* its category names 3",
+            lambda c: [annotation.update(keypoints=[1] * 12) for annotation in c["annotations"]],
+            r"no annotation can be used \(5 of 5 annotations have keypoints that are not 3 times x, y, visib",
         ),
-        (lambda c: c["annotations"][2].update(keypoints=[1] * 8), "annotation 31 has 2.66667 keypoints"),
-        (lambda c: c["annotations"][2].update(keypoints="none"), "annotation 31 has none"),
-        (
-            lambda c: c["annotations"][2].update(keypoints=[1, 2, "x"] * 3),
-            "its keypoints are not all numbers",
-        ),
-        (lambda c: c["annotations"][2].update(bbox=[1, 2]), "the box of `annotations` number 2 is"),
         (
             lambda c: c.update(categories=[CAR]),
             "no category has `keypoints`: give a person_keypoints file",
@@ -84,7 +168,7 @@ CAR = {"id": 4, "name": "car"}
         (lambda c: c["annotations"].clear(), "nobody in it has keypoints"),
         (
             lambda c: c.update(annotations=c["annotations"][1:2]),
-            "nobody in it has keypoints .*1 annotations are",
+            "nobody in it has keypoints: 1 annotations are crowds",
         ),
         (lambda c: c.pop("categories"), "the key `categories` is missing"),
     ],

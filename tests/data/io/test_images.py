@@ -8,10 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffTags, features
+from PIL.PngImagePlugin import PngInfo
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from lightseg.data.io.images import read_image, read_mask, read_size
-from lightseg.errors import DataError
+from lightseg.data.io.images import read_header, read_image, read_mask, read_size
+from lightseg.errors import DataError, LightsegError
 
 
 @pytest.fixture(scope="module")
@@ -87,15 +89,97 @@ def test_jpeg_is_equal_to_pil_to_the_bit(
     np.testing.assert_array_equal(read_image(path), by_pil(path))
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_the_exif_orientation_is_applied(tmp_path: Path, pixels: np.ndarray, kind: str, orientation: int) -> None:
+TURNS = {  # what the values of orientation mean
+    0: lambda image: image, 1: lambda image: image, 2: np.fliplr, 3: lambda image: np.rot90(image, 2), 4: np.flipud,
+    5: lambda image: image.swapaxes(0, 1), 6: lambda image: np.rot90(image, -1),
+    7: lambda image: np.rot90(image, 2).swapaxes(0, 1), 8: np.rot90, 9: lambda image: image, 65535: lambda image: image,
+}  # fmt: skip
+
+
+def oriented(pixels: np.ndarray, kind: str, carrier: str, orientation: int) -> bytes:
+    """An encoded image with an orientation in its EXIF data, in XMP alone, or different ones in both."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = write(tmp_path, encode(Image.fromarray(pixels), kind, exif=exif))
-    result = read_image(path)
-    assert result.shape[:2] == ((101, 67) if orientation >= 5 else (67, 101)) == read_size(path)
-    np.testing.assert_array_equal(result, by_pil(path))
+    xmp = f'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="{6 if carrier == "both" else orientation}"/>'
+    options: dict[str, object] = {} if carrier == "xmp" else {"exif": exif}
+    if carrier != "exif" and kind == "PNG":
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp)
+    elif carrier != "exif" and kind == "TIFF":
+        options["tiffinfo"] = ImageFileDirectory_v2()
+        options["tiffinfo"].tagtype[700] = TiffTags.BYTE
+        options["tiffinfo"][700] = xmp.encode()
+        if carrier == "both":
+            options["tiffinfo"][0x0112] = orientation
+    elif carrier != "exif":
+        options["xmp"] = xmp.encode()
+    if kind in ("WEBP", "AVIF"):
+        options |= {"lossless": True} if kind == "WEBP" else {"quality": 100, "subsampling": "4:4:4"}
+    return encode(Image.fromarray(pixels), kind, **options)
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+@pytest.mark.parametrize(
+    ("kind", "carrier"),
+    [(kind, carrier) for kind in ("JPEG", "PNG", "WEBP", "TIFF") for carrier in ("exif", "xmp", "both")]
+    + [("AVIF", "exif")],
+)
+def test_header_and_pixels_have_the_same_orientation(
+    tmp_path: Path, pixels: np.ndarray, kind: str, carrier: str, orientation: int
+) -> None:
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    if carrier != "exif" and orientation > 9:
+        pytest.skip("XMP has a digit")
+    path = write(tmp_path, oriented(pixels, kind, carrier, orientation))
+    stored = read_image(write(tmp_path, oriented(pixels, kind, "exif", 1), "plain"))
+    result, expected = read_image(path), TURNS[orientation](stored)
+    np.testing.assert_array_equal(result, expected)
+    assert result.flags.c_contiguous
+    assert read_size(path) == expected.shape[:2]
+    np.testing.assert_array_equal(read_image(path, oriented=False), stored)
+    assert read_size(path, oriented=False) == stored.shape[:2] == (67, 101)
+    assert read_header(path).orientation == (orientation if 1 <= orientation <= 8 else 1)
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_a_label_is_read_as_it_is_stored(tmp_path: Path, kind: str, orientation: int) -> None:
+    ids = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = write(tmp_path, encode(Image.fromarray(ids), kind, exif=exif))
+    np.testing.assert_array_equal(read_mask(path), ids)
+    assert read_size(path, oriented=False) == (3, 4)
+
+
+def test_damaged_exif_data_turn_nothing(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = write(tmp_path, encode(Image.fromarray(pixels), "JPEG", exif=b"Exif\0\0MM\0*\0\0\xff\xff"))
+    assert read_image(path).shape[:2] == read_size(path) == (67, 101)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_the_limit_of_size_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    large = Image.new("L", (2_000, 1_100))
+    path = write(tmp_path, encode(large, kind))
+    monkeypatch.setenv("LIGHTSEG_MAX_MEGAPIXELS", "2")
+    for read in (read_image, read_size):
+        with pytest.raises(
+            DataError, match=r"2000x1100 \(width x height\) are more than 2 megapixels; set the environment"
+        ):
+            read(path)
+    monkeypatch.setenv("LIGHTSEG_MAX_MEGAPIXELS", "3")
+    assert read_image(path).shape == (1_100, 2_000, 3)
+    monkeypatch.setenv("LIGHTSEG_MAX_MEGAPIXELS", "many")
+    with pytest.raises(LightsegError, match="LIGHTSEG_MAX_MEGAPIXELS=many: must be a whole number"):
+        read_size(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_an_image_beyond_pillows_limit_is_read(tmp_path: Path, kind: str) -> None:
+    path = write(tmp_path, encode(Image.new("1", (14_000, 13_000)), kind))
+    assert read_size(path) == (13_000, 14_000) and read_image(path).shape == (13_000, 14_000, 3)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
