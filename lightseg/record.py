@@ -3,8 +3,8 @@ not finished.
 
 Top level (schema 1): `schema, task, data, backbone, head, setting` (what differs from the defaults), `metrics`
 (`{"val/mIoU": 0.71}`, 0..1), `protocol` (the evaluation protocol), `cost` (`params, madds, latency_ms, peak_memory_mb`
-and in `measured` the measurement conditions), `config, config_hash, seed, started, wall_s, versions, git,
-data_fingerprint`.
+and in `measured` the measurement conditions), `accelerator` (the device of the run, lightseg/profile/accelerator.py),
+`config, config_hash, seed, started, wall_s, versions, git, data_fingerprint`.
 """
 
 import hashlib

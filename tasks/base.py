@@ -1,11 +1,12 @@
 """The LightningModule of all tasks: training step, evaluation step and optimizer."""
 
-import math
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 
 from lightseg.catalog.tasks import get_task
@@ -14,16 +15,13 @@ from lightseg.errors import LightsegError
 from lightseg.model import create_model
 from lightseg.unused_parameters import unused_parameters
 
+from .run.finite_loss import FiniteLoss
 from .run.freezing import Freezing
 from .run.optimization import SCHEDULE, build_optimizer, build_schedule, rates_of
 from .run.progressive import Progressive
 from .run.regularization import set_regularization
 
 Batch = dict[str, Any]  # images uint8 [B, C, H, W], names list[str], and the task's targets
-
-
-class NonFiniteLoss(LightsegError):
-    """The loss became NaN or infinite."""
 
 
 class Task(pl.LightningModule):
@@ -77,6 +75,7 @@ class Task(pl.LightningModule):
             self.model.to(memory_format=torch.channels_last)
         self.freezing = Freezing(self.model, freeze, freeze_bn)
         self.optimizer_options, self.schedule_options = optimizer, schedule
+        self.finite_loss = FiniteLoss()
         self.progressive = progressive
         self.resume_schedule = resume_schedule
         self.schedule_start = 0  # optimizer step at which the schedule began
@@ -101,7 +100,7 @@ class Task(pl.LightningModule):
         return {}
 
     def evaluate(self, batch: Batch) -> Any:
-        """Predictions of a batch; updates `self.metric`."""
+        """Predictions of a batch, from the outputs of `self(images)`; updates `self.metric`."""
         raise NotImplementedError
 
     def draw(self, sample: Batch, prediction: Any) -> list[Any]:
@@ -134,24 +133,40 @@ class Task(pl.LightningModule):
 
     # -- steps -------------------------------------------------------------------------------------------------------
 
+    def forward(self, images: Tensor) -> Any:
+        """uint8 [B, C, H, W] -> the head's raw outputs in float32.
+
+        Of a step only this runs under the autocast of a `*-mixed` precision. Coordinates, losses and metrics do not:
+        bfloat16 has 8 bits, which is a pixel of 256.
+        """
+        mixed: AbstractContextManager = nullcontext()
+        if self._trainer is not None:
+            mixed = self._trainer.precision_plugin.forward_context()
+        with mixed:
+            outputs = self.model(images)
+        return apply_to_collection(outputs, Tensor, _at_least_float32)
+
+    def _without_autocast(self) -> AbstractContextManager:
+        """Lightning runs whole steps under autocast."""
+        return torch.autocast(self.device.type, enabled=False)
+
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        batch = self.prepare_batch(batch)
-        outputs = self._train_forward(batch["images"])
-        losses = self.head.loss(outputs, batch)
+        with self._without_autocast():
+            batch = self.prepare_batch(batch)
+            self.finite_loss.before_forward(self.trainer, self.model)
+            losses = self.head.loss(self._train_forward(batch["images"]), batch)
         loss = losses["loss"]
-        if not math.isfinite(value := float(loss.detach())):
-            raise NonFiniteLoss(
-                f"the loss is {value} at step {self.global_step} (epoch {self.current_epoch}) on "
-                f"{', '.join(batch['names'])}: "
-                "lower optimizer.lr, set trainer.gradient_clip_val, or look at these images; last.ckpt is untouched"
-            )
+        self.finite_loss.check(loss, self.trainer, batch["names"])
         self.log_dict({f"train/{k}": v.detach() for k, v in losses.items()}, batch_size=len(batch["names"]))
         self.log_dict(rates_of(self.trainer.optimizers[0]), batch_size=1)
         return loss
 
+    def on_after_backward(self) -> None:
+        self.finite_loss.after_backward()
+
     def _train_forward(self, images: Tensor) -> Any:
         try:
-            return self.model(images)
+            return self(images)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -161,11 +176,13 @@ class Task(pl.LightningModule):
             ) from error
 
     def validation_step(self, batch: Batch, batch_index: int) -> Any:
-        return self.evaluate(batch)
+        with self._without_autocast():
+            return self.evaluate(batch)
 
     def test_step(self, batch: Batch, batch_index: int) -> Any:
         self.evaluated += len(batch["names"])
-        return self.evaluate(batch)
+        with self._without_autocast():
+            return self.evaluate(batch)
 
     def on_validation_epoch_end(self) -> None:
         self.log_dict({f"val/{key}": value for key, value in self.metric.compute().items()})
@@ -301,3 +318,7 @@ class Task(pl.LightningModule):
             loader.batch_sampler.sampler.set_epoch(fit.epoch_progress.current.processed)  # type: ignore[attr-defined]
             loader.batch_sampler.done = self._batches_done()
         iter(fit._data_fetcher)  # type: ignore[arg-type]
+
+
+def _at_least_float32(output: Tensor) -> Tensor:
+    return output.float() if output.dtype in (torch.float16, torch.bfloat16) else output

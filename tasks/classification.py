@@ -57,7 +57,7 @@ class ClassificationTask(Task):
     def evaluate(self, batch: Batch) -> Tensor:
         views = (False, True) if self.flip else (False,)
         images = batch["images"]
-        probabilities = [self.head.decode(self.model(images.flip(-1) if flipped else images)) for flipped in views]
+        probabilities = [self.head.decode(self(images.flip(-1) if flipped else images)) for flipped in views]
         mean = torch.stack(probabilities).mean(0)
         self.metric.update(mean, batch["labels"])
         return mean

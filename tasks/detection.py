@@ -66,7 +66,7 @@ class DetectionTask(Task):
     def evaluate(self, batch: Batch) -> list[dict[str, Tensor]]:
         images = batch["images"]
         size = (int(images.shape[-2]), int(images.shape[-1]))
-        decoded = self.head.decode(self.model(images), size)
+        decoded = self.head.decode(self(images), size)
         predictions = [
             {**prediction, "boxes": to_original(prediction["boxes"], original, size, self.keep_aspect)}
             for prediction, original in zip(decoded, batch["sizes"], strict=True)

@@ -84,9 +84,9 @@ class PoseTask(Task):
 
     def evaluate(self, batch: Batch) -> list[dict[str, Tensor]]:
         images = batch["images"]
-        outputs = self.model(images)
+        outputs = self(images)
         if self.flip:
-            outputs = self.head.average(outputs, self.head.unflip(self.model(images.flip(-1)), self.swap))
+            outputs = self.head.average(outputs, self.head.unflip(self(images.flip(-1)), self.swap))
         decoded = self.head.decode(outputs, (int(images.shape[-2]), int(images.shape[-1])))
         keypoints = to_image_pixels(decoded["keypoints"], batch["matrices"])
         scores = (decoded["scores"], batch["box_scores"])

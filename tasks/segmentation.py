@@ -31,11 +31,11 @@ class SegmentationTask(Task):
         size = tuple(images.shape[-2:])
         views = [(scale, mirrored) for scale in self.scales for mirrored in ((False, True) if self.flip else (False,))]
         if views == [(1.0, False)]:
-            return self.head.decode(self.model(images), size)
+            return self.head.decode(self(images), size)
         total = torch.zeros(())
         for scale, mirrored in views:
             view = _resize(images, scale)
-            logits = self.model(view.flip(-1) if mirrored else view)
+            logits = self(view.flip(-1) if mirrored else view)
             logits = F.interpolate(logits.float(), size, mode="bilinear", align_corners=False)
             total = total.to(logits.device) + (logits.flip(-1) if mirrored else logits).softmax(1)
         return total.argmax(1)

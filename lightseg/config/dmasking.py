@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lightseg.catalog.cost_table import check_table
 from lightseg.catalog.spaces import read_space, shipped
@@ -27,6 +27,8 @@ def settle(config: DictConfig, overridden: dict[str, Any]) -> None:
     }
     if head := get_task(config.task).search_head:
         fixed["head.name"] = (head, "a super-network has no classifier of its own")
+    if config.trainer.devices == "auto":  # that may be several
+        OmegaConf.update(config, "trainer.devices", 1)
     for key, (value, reason) in fixed.items():
         if key in overridden and overridden[key] != value:
             raise LightsegError(f"search=dmasking needs {key}={value} ({reason}), not {overridden[key]}")
@@ -51,8 +53,9 @@ def check_dmasking(config: DictConfig) -> None:
 
 
 def _check_trainer(config: DictConfig) -> None:
-    if str(config.trainer.devices) not in ("1", "auto") or config.trainer.get("num_nodes", 1) != 1:
-        raise LightsegError("search=dmasking runs in one process: leave trainer.devices at 1")
+    devices = config.trainer.devices
+    if (len(devices) if isinstance(devices, ListConfig) else devices) != 1 or config.trainer.get("num_nodes", 1) != 1:
+        raise LightsegError("search=dmasking runs in one process: give trainer.devices=1, or a list of one GPU")
     if config.trainer.max_epochs is None or config.trainer.max_epochs < 1:
         raise LightsegError("search=dmasking anneals over the epochs: give trainer.max_epochs")
     for key in ("pretrained", "freeze_bn", "drop_path_rate", "input_format", "compile"):

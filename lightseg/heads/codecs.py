@@ -70,7 +70,8 @@ class HeatmapCodec:
     @torch.no_grad()
     def decode(self, heatmaps: Tensor, image_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """heatmaps [B,K,h,w] -> keypoints float32 [B,K,2] px and scores [B,K], the peaks' heights within 0..1."""
-        parts = zip(*(self._decode(part) for part in heatmaps.split(PERSONS_AT_ONCE)), strict=True)
+        with torch.autocast(heatmaps.device.type, enabled=False):  # of the caller: DARK's blur is matrix products
+            parts = list(zip(*(self._decode(part) for part in heatmaps.split(PERSONS_AT_ONCE)), strict=True))
         cells, peaks = map(torch.cat, parts)
         per_pixel = self._cells_per_pixel(image_size, (heatmaps.shape[2], heatmaps.shape[3]))
         return cells / cells.new_tensor(per_pixel), peaks.clamp(0, 1)

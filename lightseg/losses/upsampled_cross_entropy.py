@@ -39,15 +39,15 @@ def upsampled_cross_entropy(
     pixel_weights = keep.to(dtype) if class_weights is None else weights[labels] * keep
     total = pixel_weights.sum().clamp_min(torch.finfo(dtype).tiny)
     if not _in_bands(logits):
-        sums = F.cross_entropy(
+        losses = F.cross_entropy(
             _upsample(logits, masks),
             masks,
             weight=None if class_weights is None else weights,
             ignore_index=ignore_index,
             label_smoothing=label_smoothing,
-            reduction="sum",
+            reduction="none",  # a reduction of the pixels of images has no deterministic kernel on CUDA
         )
-        return sums / total
+        return losses.sum() / total
     return _CrossEntropy.apply(
         logits,
         labels,

@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 
 from lightseg.config.dmasking import is_search
+from lightseg.profile.accelerator import accelerator
 
 from ..base import Task
 from ..data import DataModule
@@ -21,12 +22,14 @@ class Evaluation(NamedTuple):
         samples: the number of samples that were evaluated: fewer than the split has under `trainer.limit_test_batches`.
         checkpoint: "best" or "last", whose weights were loaded, or the path of `ckpt`.
         precision: of the trainer: Lightning replaces 16-mixed by bf16-mixed on a CPU.
+        accelerator: the device of the run, see `lightseg.profile.accelerator`.
     """
 
     metrics: dict[str, float]
     samples: int
     checkpoint: str | None
     precision: str
+    accelerator: dict[str, Any]
 
 
 def evaluate(trainer: pl.Trainer, task: Task, data: DataModule, config: dict[str, Any], folder: Path) -> Evaluation:
@@ -51,4 +54,5 @@ def evaluate(trainer: pl.Trainer, task: Task, data: DataModule, config: dict[str
     split = f"{data.evaluation_split}/"
     metrics = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith(split)}
     samples = trainer.strategy.reduce(torch.tensor(task.evaluated, device=task.device), reduce_op="sum")
-    return Evaluation(metrics, int(samples), checkpoint, str(trainer.precision))
+    device = accelerator(trainer.strategy.root_device, trainer.world_size)
+    return Evaluation(metrics, int(samples), checkpoint, str(trainer.precision), device)

@@ -21,6 +21,7 @@ from .measure import measure
 from .progress_events import start_of
 from .record import summary, write_record
 from .signals import Stopped, StopSignals
+from .sync_batchnorm import check_sync_batchnorm
 from .trainer import build_trainer, check_resumed, quiet, seed_everything
 from .trainer_checks import check_batches, check_devices, check_sizes
 from .user_callbacks import check_callbacks, raised_by
@@ -70,6 +71,7 @@ def _run(
     started = time.time()
     distributed.check(config["trainer"])
     check_devices(config["trainer"])
+    check_sync_batchnorm(config["trainer"])
     if config["resume"] is not None and distributed.rank() == 0:
         run_folder.refuse_running(Path(config["resume"]))
         check_resumed(config)

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from lightseg.errors import LightsegError
 
-from ..base import NonFiniteLoss, Task
+from ..base import Task
 from ..data import DataModule
+from .finite_loss import NonFiniteLoss
 from .trial import run_trial
 
 LOWEST, HIGHEST, STEPS = 1e-6, 10.0, 100
@@ -72,6 +73,9 @@ class GrowingRate(Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         loss: Tensor = outputs["loss"] if isinstance(outputs, dict) else outputs
+        if not math.isfinite(float(loss)):  # a step that a gradient scaler leaves out
+            trainer.should_stop = True
+            return
         accumulated = trainer.accumulate_grad_batches  # Lightning has divided the loss by it
         self.losses[self.step].append(float(loss) * accumulated)
         recent = [loss for losses in self.losses[: self.step + 1][-WINDOW:] for loss in losses]

@@ -63,6 +63,7 @@ def write_record(
         **({"training": training} if training else {}),
         "input": task.model.contract.to_dict(),
         "cost": {**cost, "run_peak_memory_mb": round(peak)},
+        "accelerator": evaluation.accelerator,
         "config": config,
         "config_hash": record.config_hash(config),
         "seed": config["seed"],
@@ -84,6 +85,8 @@ def write_record(
 def summary(content: dict[str, Any], folder: Path, unit: str) -> str:
     """The text that is printed at the end of a run. unit: of the samples, "images" for example."""
     metrics, cost, protocol = content["metrics"], content["cost"], content["protocol"]
+    device = content["accelerator"]
+    on = f" on {device['count']} x {device['name']}" if device["type"] != "cpu" else ""
     figures = "  ".join(f"{k} {v:.4f}" for k, v in metrics.items() if v is not None and k.count("/") == 1)
     tables: dict[str, list[tuple[float, str]]] = {}  # of classes: val/IoU/road
     for key, value in metrics.items():
@@ -95,7 +98,7 @@ def summary(content: dict[str, Any], folder: Path, unit: str) -> str:
             f"{content['data']} ({protocol['images']} {unit}): {figures}",
             *(f"{kind} %: {_lowest(values)}" for kind, values in tables.items()),
             f"cost: {cost['params'] / 1e6:.2f} M parameters, {cost['madds'] / 1e9:.2f} G multiply-adds, "
-            f"{cost['latency_ms']:.1f} ms on CPU; run: {content['wall_s']:.0f} s, {cost['run_peak_memory_mb']} MB",
+            f"{cost['latency_ms']:.1f} ms on CPU; run: {content['wall_s']:.0f} s{on}, {cost['run_peak_memory_mb']} MB",
             f"images: {folder / 'images'}\nrecord: {folder / 'record.json'}",
         ]
     )

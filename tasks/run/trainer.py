@@ -22,6 +22,7 @@ from .predictions import WritePredictions
 from .progress_events import ProgressEvents
 from .pruning import Pruning
 from .signals import StopSignals
+from .sync_batchnorm import layer_sync
 from .top_k import TopK
 from .user_callbacks import ReadableStates
 
@@ -39,7 +40,9 @@ def build_trainer(
 ) -> pl.Trainer:
     """Lightning's Trainer for a resolved configuration. search: the callback of a search within the run. own: the
     user's callbacks."""
-    options = {key: value for key, value in config["trainer"].items() if key not in ("name", "patience")}
+    options = {
+        key: value for key, value in config["trainer"].items() if key not in ("name", "patience", "sync_batchnorm")
+    }
     prune = config["prune"]
     # first, so that the moving average is over pruned weights
     callbacks: list[pl.Callback] = [Pruning(**prune)] if prune["sparsity"] else []
@@ -76,7 +79,7 @@ def build_trainer(
             reload_dataloaders_every_n_epochs=int(data.progressive.grows_batches),
             logger=build_loggers(config["logger"], folder, config, resume_step),
             callbacks=callbacks,
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(), *layer_sync(config["trainer"])],
             use_distributed_sampler=False,  # EpochSampler distributes the samples
         )
     except (ValueError, TypeError, RuntimeError, pl.utilities.exceptions.MisconfigurationException) as error:

@@ -26,8 +26,9 @@ from lightseg.search.dmasking.derive import choose, derive_model
 from lightseg.search.dmasking.history import History, plot_search
 from lightseg.search.dmasking.latency_table import read_or_measure
 
-from ..base import NonFiniteLoss, Task
+from ..base import Task
 from ..data import DataModule
+from ..run.finite_loss import NonFiniteLoss
 
 
 class DMasking(pl.Callback):
@@ -99,8 +100,7 @@ class DMasking(pl.Callback):
             alpha.requires_grad_(True)
         try:
             sample_choices(self.net, self.temperature, self.generator)
-            with trainer.precision_plugin.train_step_context():
-                loss = self.task.head.loss(self.task.model(alpha_batch["images"]), alpha_batch)["loss"]
+            loss = self.task.head.loss(self.task(alpha_batch["images"]), alpha_batch)["loss"]
             cost = self.costs.expected()
             total = loss + self.options["weight"] * (cost / self.options["target"] - 1).abs()
             gradients = torch.autograd.grad(total, self.alphas, allow_unused=True)

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lightseg.errors import LightsegError
 from lightseg.losses import upsampled_cross_entropy as module
@@ -156,3 +157,32 @@ def test_the_loss_is_float32_under_autocast():
         loss = SegmentationLoss(dice=0.5, ohem=0.7)(logits, masks)["loss"]
     assert loss.dtype == torch.float32 and torch.equal(loss, expected)
     assert torch.equal(torch.autograd.grad(loss, logits)[0], gradient)
+
+
+class Operations(TorchDispatchMode):
+    """The operations that have no deterministic kernel on CUDA."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.raising: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if "nll_loss2d_forward" in str(func) and args[3] != 0:  # a reduction
+            self.raising.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("options", [{}, {"ohem": 0.7, "label_smoothing": 0.1}, {"dice": 1.0}])
+def test_accelerators_can_be_deterministic(options, monkeypatch):
+    """trainer.deterministic=true: the pixels of images are not reduced by the loss's kernel, and the value is the
+    same."""
+    logits, masks = torch.randn(2, 5, 8, 8, requires_grad=True), torch.randint(0, 5, (2, 32, 32))
+    loss = SegmentationLoss(**options)
+    on_a_cpu = loss(logits, masks)["loss"]
+    (gradient,) = torch.autograd.grad(on_a_cpu, logits)
+    monkeypatch.setattr("lightseg.losses.upsampled_cross_entropy._in_bands", lambda logits: False)
+    with Operations() as operations:
+        on_a_gpu = loss(logits, masks)["loss"]
+    assert operations.raising == []
+    assert torch.allclose(on_a_cpu, on_a_gpu, atol=1e-6)
+    assert torch.allclose(torch.autograd.grad(on_a_gpu, logits)[0], gradient, atol=1e-6)

@@ -38,7 +38,7 @@ class DepthTask(Task):
         self.metric = DepthMetric()
 
     def evaluate(self, batch: Batch) -> Tensor:
-        prediction = self.head.decode(self.model(batch["images"]), tuple(batch["images"].shape[-2:]))
+        prediction = self.head.decode(self(batch["images"]), tuple(batch["images"].shape[-2:]))
         self.metric.update(prediction, batch["depths"])
         return prediction
 

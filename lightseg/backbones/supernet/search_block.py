@@ -71,23 +71,23 @@ class SearchBlock(nn.Module):
     def forward(self, x: Tensor, in_weights: Tensor) -> tuple[Tensor, Tensor]:
         """x: [B, widest input, H, W]; in_weights: [n] of its widths. Returns output and weights of its widths."""
         tables: Any = self
-        out, acts = self.out.weights(), self.act.weights()
-        pairs = in_weights[:, None] * self.expansion.weights()
-        mid_mask = torch.tensordot(pairs, tables.mid_prefixes, 2)
+        out, acts, ops = self.out.weights(), self.act.weights(), self.op.weights()
+        with torch.autocast(x.device.type, enabled=False):  # masks are of the weights' precision
+            pairs = in_weights[:, None] * self.expansion.weights()
+            mid_mask = torch.tensordot(pairs, tables.mid_prefixes, 2)
+            squeezed_mask = torch.tensordot(pairs, tables.squeezed_prefixes, 2)
+            mask = out @ tables.out_prefixes
+            narrow = (pairs * tables.unexpanded).sum()
+            same = (in_weights[:, None] * out * tables.equal).sum()
         y = fit_channels(x, self.widest_mid)
         if hasattr(self, "expand"):
             wide = activate(self.expand(x), acts, self.act.choices)
-            narrow = (pairs * tables.unexpanded).sum()
             y = wide * (1 - narrow) + y * narrow if self.may_stay_narrow else wide
         y = activate(self.depthwise(y, self.kernel.weights()), acts, self.act.choices)
         if hasattr(self, "se"):
             se_weight = self.use_se.weights()[1] if len(self.use_se) > 1 else None
-            inner = torch.tensordot(pairs, tables.squeezed_prefixes, 2)
-            y = self.se(y, mid_mask, inner, se_weight, self.act.choices, acts)
-        ops = self.op.weights()
-        mask = out @ tables.out_prefixes
+            y = self.se(y, mid_mask, squeezed_mask, se_weight, self.act.choices, acts)
         y = self.project(y, mid_mask, mask * ops[0])
-        same = (in_weights[:, None] * out * tables.equal).sum()
         if self.may_be_equal:
             y = y + same * fit_channels(x, self.widest_out)
         if hasattr(self, "skip"):  # a non-negative factor commutes with ReLU

@@ -82,7 +82,9 @@ class SuperNet(nn.Module):
         acts, in_weights = self.stem_act.weights(), self.stem_out.weights()
         x = activate(self.stem(x), acts, self.stem_act.choices)
         if len(self.stem_out) > 1:
-            x = x * (in_weights @ self.stem_prefixes)[:, None, None]  # type: ignore[operator]
+            with torch.autocast(x.device.type, enabled=False):
+                mask = in_weights @ self.stem_prefixes  # type: ignore[operator]
+            x = x * mask[:, None, None]
         maps = [x]
         for name, stage in zip((f"stages.{n}" for n in range(len(self.stages))), self.stages, strict=True):
             for block in stage:  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ import torch
 
 from lightseg.backbones import create_backbone
 from lightseg.backbones.supernet.gumbel import decisions, sample_choices
+from lightseg.backbones.supernet.layers import ConvBN
 from lightseg.backbones.supernet.supernet import create_supernet, subsample, unpool
 from lightseg.catalog.spaces import parse_space, read_space, shipped
 from lightseg.model import create_model
@@ -136,3 +137,19 @@ def test_shipped_spaces_build():
     for name in shipped():
         assert read_space(name).nets() > 1e15
     assert [stage.stride for stage in create_supernet(read_space("dmasking_mini")).stages] == [2, 4, 8, 16, 32]
+
+
+def test_masks_are_those_of_float32_under_autocast():
+    torch.manual_seed(0)
+    net = create_supernet(SPACE).train()
+    masks = []
+    for layer in (module for module in net.modules() if isinstance(module, ConvBN)):
+        layer.register_forward_pre_hook(lambda layer, inputs: masks.extend(inputs[1:]))
+    for enabled in (False, True):
+        sample_choices(net.net, 2.0, torch.Generator().manual_seed(0))
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            net(torch.zeros(2, 3, SIDE, SIDE))
+    plain, mixed = (
+        [mask for mask in part if mask is not None] for part in (masks[: len(masks) // 2], masks[len(masks) // 2 :])
+    )
+    assert plain and all(torch.equal(a, b) for a, b in zip(plain, mixed, strict=True))

@@ -11,6 +11,7 @@ from PIL import Image
 from lightseg.checkpoint import load_model
 from lightseg.cli import main
 from lightseg.data.datasets.cityscapes import Cityscapes
+from lightseg.profile.machine import processor
 from tests.conftest import only_run
 from tests.tasks.runs import killed_and_resumed, run
 
@@ -154,5 +155,6 @@ def test_the_record_states_what_was_done_not_what_was_asked(words, tmp_path, cap
     assert (protocol["images"], protocol["partial_of"]) == (2, 3)
     assert protocol["checkpoint"] == "last"  # no epoch was validated, so there is no best one
     assert protocol["precision"] == "bf16-mixed"  # Lightning has no 16-mixed on a CPU
+    assert record["accelerator"] == {"type": "cpu", "name": processor(), "count": 1}
     assert main(["leaderboard", str(tmp_path / "runs")]) == 2
     assert "of a partial evaluation: 2 of 3 samples" in capsys.readouterr().err

@@ -14,6 +14,7 @@ import torch
 import train
 from lightseg.catalog.arch_yaml import read_arch
 from lightseg.checkpoint import load_model
+from lightseg.config.compose import compose
 from tests.conftest import only_run
 from tests.search.tiny_space import TINY
 
@@ -107,6 +108,7 @@ def test_detection_and_pose_search_too(task, request, space, tmp_path):
         (["ema.decay=0.9"], "needs ema.decay=0.0"),
         (["drop_path_rate=0.1"], "takes no drop_path_rate=0.1"),
         (["trainer.devices=2"], "runs in one process"),
+        (["trainer.devices=[0,1]"], "runs in one process"),
         (["head.variant=torchvision"], "has fixed taps, dilation and eps"),
         (["data.batch_size=4"], "is more than the 3 of a half"),
     ],
@@ -114,6 +116,12 @@ def test_detection_and_pose_search_too(task, request, space, tmp_path):
 def test_invalid_searches_are_an_error_of_one_line(search_overrides, tmp_path, capsys, overrides, message):
     assert message in refused(search_overrides(*overrides), capsys)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("devices", "composed"), [("auto", 1), ("[1]", [1])])
+def test_a_search_is_of_one_device(search_overrides, devices, composed):
+    """auto may be several."""
+    assert compose(search_overrides(f"trainer.devices={devices}")).trainer.devices == composed
 
 
 def test_files_of_another_kind_are_an_error(search_overrides, words, space, tmp_path, capsys):
