@@ -62,26 +62,39 @@ class Model(nn.Module):
             images = images.flip(1)
         return (images.float() - self.mean) / self.std
 
-    def forward(self, images: Tensor) -> Any:
-        """images: uint8 RGB [B, C, H, W] in 0..255. Returns the head's raw outputs."""
+    def forward(self, images: Tensor, *, training_outputs: bool = False) -> Any:
+        """images: uint8 RGB [B, C, H, W] in 0..255. Returns the head's raw outputs.
+
+        training_outputs: with what only the loss needs, from heads that have a `training_outputs`.
+        """
         size = self.backbone.fixed_size
         if size is not None and tuple(images.shape[-2:]) != size:
             raise LightsegError(
                 f"{self.backbone.name} was built for images of {size[0]}x{size[1]} and takes no others, not "
                 f"{images.shape[-2]}x{images.shape[-1]}: give images of that size, or another backbone"
             )
-        return self.head(self.backbone(self.normalize(images)), tuple(images.shape[-2:]))
+        head = self.head
+        if training_outputs:
+            head = getattr(head, "training_outputs", head)
+        return head(self.backbone(self.normalize(images)), tuple(images.shape[-2:]))
 
     def deployed(self) -> "Model":
-        """The model as it runs after training: a copy in evaluation mode with the branches of its backbone fused, which
-        has equal outputs and is smaller. The model itself where its backbone has no such branches."""
-        if self.spec.get("deployed") or not is_reparameterizable(self.backbone):
+        """The model as it runs after training: a copy in evaluation mode with the branches of its backbone fused and
+        without the head's `auxiliary` layers, which has equal outputs and is smaller. The model itself where it has
+        neither."""
+        if self.spec.get("deployed"):
             return self
-        backbone = fused(self.backbone)
+        backbone = fused(self.backbone) if is_reparameterizable(self.backbone) else self.backbone
+        auxiliary = getattr(self.head, "auxiliary", None) is not None
+        if backbone is self.backbone and not auxiliary:
+            return self
+        head = copy.deepcopy(self.head)
+        if auxiliary:
+            head.auxiliary = None
         if backbone is self.backbone:
-            return self
+            backbone = copy.deepcopy(backbone)
         spec = {**self.spec, "deployed": True}
-        return Model(backbone, copy.deepcopy(self.head), self.contract, spec).eval().to(self.mean.device)
+        return Model(backbone, head, self.contract, spec).eval().to(self.mean.device)
 
 
 def _per_channel(values: tuple[float, ...]) -> Tensor:
@@ -116,8 +129,8 @@ def create_model(
         pretrained: weights of the backbone: False, True (official weights) or a weight file. For `det` the file may
             also be torchvision's SSDLite, for backbone and head. A run's checkpoint also gives the head's weights if
             head and number of classes are the same; otherwise a warning is logged.
-        output_stride: stride of the deepest feature map: 8, 16 or 32, or 64 for nets that have it. None: the task's
-            default, or the next larger stride that the net can have.
+        output_stride: stride of the deepest feature map: 8, 16 or 32, or 64 for nets that have it. None: the
+            head's or the task's default, or the next larger stride that the net can have.
         in_chans: channels of the images.
         drop_path_rate: stochastic depth of the backbone.
         input_format: channel order and range that the backbone's weights expect, as for `create_backbone`.
@@ -152,7 +165,7 @@ def create_model(
     architecture = parse_arch(arch, backbone) if arch else None
     if architecture is None and is_arch(backbone) and not space:
         architecture = read_arch(backbone)
-    any_stride, output_stride = output_stride is None, output_stride or info.output_stride
+    any_stride, output_stride = output_stride is None, output_stride or head_info.output_stride or info.output_stride
     full_weights = resolve(head_info.full_weights) if head_info.full_weights else None
     full_state = full_weights.read(pretrained) if full_weights else None
     shared: dict[str, Any] = {
@@ -261,7 +274,8 @@ def _supernet(
     if is_classifier_head:
         raise LightsegError("a super-network has no classifier: give head.name=linear")
     taps = options.get("taps", "last")
-    if "last" not in ([taps] if isinstance(taps, str) else taps) or options.keys() - {"taps"}:
+    # it has no tail: its projection is its last map
+    if {"last", "projection"}.isdisjoint([taps] if isinstance(taps, str) else taps) or options.keys() - {"taps"}:
         raise LightsegError("a super-network has fixed taps, dilation and eps: leave head.variant at its default")
     for key in ("pretrained", "drop_path_rate", "input_format"):
         if shared[key]:

@@ -133,8 +133,8 @@ class Task(pl.LightningModule):
 
     # -- steps -------------------------------------------------------------------------------------------------------
 
-    def forward(self, images: Tensor) -> Any:
-        """uint8 [B, C, H, W] -> the head's raw outputs in float32.
+    def forward(self, images: Tensor, training_outputs: bool = False) -> Any:
+        """uint8 [B, C, H, W] -> the head's raw outputs in float32. training_outputs: what the loss needs besides.
 
         Of a step only this runs under the autocast of a `*-mixed` precision. Coordinates, losses and metrics do not:
         bfloat16 has 8 bits, which is a pixel of 256.
@@ -143,7 +143,7 @@ class Task(pl.LightningModule):
         if self._trainer is not None:
             mixed = self._trainer.precision_plugin.forward_context()
         with mixed:
-            outputs = self.model(images)
+            outputs = self.model(images, training_outputs=training_outputs)
         return apply_to_collection(outputs, Tensor, _at_least_float32)
 
     def _without_autocast(self) -> AbstractContextManager:
@@ -166,7 +166,7 @@ class Task(pl.LightningModule):
 
     def _train_forward(self, images: Tensor) -> Any:
         try:
-            return self(images)
+            return self(images, training_outputs=True)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise

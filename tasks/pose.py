@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightseg.catalog.tasks import get_task
 from lightseg.draw_pose import pose_row
 from lightseg.errors import LightsegError
 from lightseg.metrics.mean_pose import mean_pose_baseline, to_box
@@ -33,12 +34,12 @@ class PoseTask(Task):
         head, sizes = dict(config["head"]), [config["data"][group]["size"] for group in ("eval", "augment")]
         if head["name"] == "heatmap" and head["sigma"] is None:
             head["sigma"] = max(MIN_SIGMA, sizes[1][0] / ROWS_PER_SIGMA)
-        if head["name"] == "simcc":
+        if get_task("pose").head(head["name"]).single_size:
             head["image_size"] = head["image_size"] or sizes[0]
             sizes = sizes if config["mode"] == "train" else sizes[:1]
             if any(list(size) != list(head["image_size"]) for size in sizes) or config["schedule"]["image_size"]:
                 raise LightsegError(
-                    f"head.name=simcc needs crops of a single size: data.augment.size={sizes[-1]}, "
+                    f"head.name={head['name']} needs crops of a single size: data.augment.size={sizes[-1]}, "
                     f"data.eval.size={sizes[0]} and head.image_size={head['image_size']} must be the same, and "
                     f"schedule.image_size={config['schedule']['image_size']} null"
                 )

@@ -16,6 +16,8 @@ from lightseg.heads.classification import LinearHead
 from lightseg.heads.default_boxes import LEVELS
 from lightseg.heads.heatmap import HeatmapHead
 from lightseg.heads.lraspp import LRASPP, RASPP
+from lightseg.heads.mobileseg import MobileSeg
+from lightseg.heads.rtmcc import RTMCCHead
 from lightseg.heads.simcc import SimCCHead
 from lightseg.heads.ssdlite import SSDLite
 from lightseg.model import Model, create_model
@@ -111,7 +113,8 @@ def train_a_step(model: Model, heads: list[Checked], size: tuple[int, int]) -> N
     features = model.backbone(model.normalize(images))
     total = torch.zeros(())
     for head, targets, _ in heads:
-        losses = head.loss(head(features, size), targets(*size))
+        outputs = getattr(head, "training_outputs", head)(features, size)
+        losses = head.loss(outputs, targets(*size))
         assert all(loss.isfinite() for loss in losses.values()) and losses["loss"] > 0, type(head)
         total = total + losses["loss"]
     total.backward()
@@ -140,9 +143,11 @@ def test_it_trains_under_every_head(name):
         (model.head, box_targets, check_boxes),
         (LRASPP(stages, CLASSES), mask_targets, check_masks),
         (RASPP(stages, CLASSES), mask_targets, check_masks),
+        (MobileSeg(stages, CLASSES), mask_targets, check_masks),
         (HeatmapHead(stages, CLASSES, variant="light"), keypoint_targets, check_keypoints),
         (HeatmapHead(stages, CLASSES, variant="simple"), keypoint_targets, check_keypoints),
         (SimCCHead(stages, CLASSES, image_size=SIZE), keypoint_targets, check_keypoints),
+        (RTMCCHead(stages, CLASSES, image_size=SIZE), keypoint_targets, check_keypoints),
         (LinearHead(stages, CLASSES), class_targets, check_classes),
     ]
     train_a_step(model, heads, SIZE)
@@ -157,6 +162,7 @@ def test_dilated_it_trains_under_the_heads_of_segmentation(name):
     heads: list[Checked] = [
         (model.head, mask_targets, check_masks),
         (RASPP(model.backbone.stages, CLASSES), mask_targets, check_masks),
+        (MobileSeg(model.backbone.stages, CLASSES), mask_targets, check_masks),
     ]
     train_a_step(model, heads, (67, 101))
 

@@ -100,7 +100,7 @@ def train_a_step(name: str, task: str) -> Outcome:
         model = create_model(name, task, CLASSES, head=options, input=contract)
         optimize_for_cpu(model).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         images = torch.randint(0, 256, (BATCH, 3, SIZE, SIZE), dtype=torch.uint8)
-        loss = model.head.loss(model(images), TARGETS[task]())["loss"]
+        loss = model.head.loss(model(images, training_outputs=True), TARGETS[task]())["loss"]
         loss.backward()
     except LightsegError as error:
         return Outcome(REFUSED, one_line(error)[:300])

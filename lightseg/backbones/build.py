@@ -18,6 +18,7 @@ from lightseg.backbones.fbnet import fbnet_from_arch
 from lightseg.backbones.hub import hub_config
 from lightseg.backbones.pretrained import packaged_file, timm_options, weights_missing
 from lightseg.backbones.scaled import scaled_config, scaled_efficientnet
+from lightseg.backbones.tail import drop_tail
 from lightseg.backbones.weights import load_weights, read_state
 from lightseg.catalog.arch import Arch
 from lightseg.catalog.arch_yaml import read_arch
@@ -36,6 +37,7 @@ def build_net(
     bn_eps: float | None = None,
     drop_path_rate: float = 0.0,
     image_size: tuple[int, int] | None = None,
+    tail: bool = True,
     **options: Any,
 ) -> tuple[nn.Module, str]:
     """timm's net for a catalog name, a timm name, an architecture or its path, and the name of the net.
@@ -46,6 +48,7 @@ def build_net(
         pretrained: False, True (official weights) or a weight file.
         bn_eps: epsilon of every batch norm; None: the net's default.
         image_size: (height, width) of the images, for nets that are built for a size. None: their published size.
+        tail: with the 1x1 convolutions that end the blocks of some nets, see `drop_tail`.
         options: timm's: `features_only`, `in_chans`, `num_classes`, `drop_rate`.
 
     Raises:
@@ -67,6 +70,8 @@ def build_net(
         name = f"{name}_megvii"
         log.info(f"{file} holds megvii's weights: the net is {name}")
     net = create(name, arch, pretrained is True and file is None, options, image_size, hub)
+    if not tail:
+        drop_tail(net)
     if bn_eps is not None:
         set_bn_eps(net, name, bn_eps)
     if file is not None:

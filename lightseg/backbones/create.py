@@ -10,6 +10,7 @@ from torch import nn
 from lightseg.backbones.build import build_net, fixed_size, try_size
 from lightseg.backbones.dilation import NoOutputStride, dilate
 from lightseg.backbones.pyramid import FeaturePyramid, expansions, first_blocks, real_stages
+from lightseg.backbones.tail import drop_tail
 from lightseg.catalog.arch import Arch
 from lightseg.catalog.backbones import CATALOG
 from lightseg.errors import LightsegError, one_line
@@ -18,6 +19,7 @@ OUTPUT_STRIDES = (8, 16, 32, 64)
 log = logging.getLogger(__name__)
 TAPS = {  # and the reason if a net has none
     "last": "",
+    "projection": "",
     "first": "it is not a stem and a sequence of blocks",
     "expansion": "the first block of its deepest stride expands nothing",
 }
@@ -52,7 +54,8 @@ def create_backbone(
         taps: where the map of a stride is taken. "last": after its last block. "first": after its first block, except
             for the deepest map (torchvision's LR-ASPP); for nets made of blocks. "expansion": as "last", but the last
             map but one is the expansion inside the first block of the deepest stride (SSDLite); for inverted residuals.
-            From a sequence, the first that the net supports.
+            "projection": as "last", without the 1x1 convolution that ends MobileNetV3's blocks (160 channels instead of
+            960), which is not built; for other nets "last". From a sequence, the first that the net supports.
         dilate_strided: also dilate the layers that lost their stride, as in torchvision's MobileNetV3.
         bn_eps: epsilon of every batch norm; None: the net's default.
         drop_path_rate: stochastic depth, the rate of the deepest block.
@@ -102,14 +105,15 @@ def _pyramid(
     options: dict[str, Any],
 ) -> FeaturePyramid:
     """The pyramid at an output stride. Raises NoOutputStride if the net cannot have it. options: of `build_net`."""
-    net, name = build_net(name, features_only=True, **options)
+    # without the tail of a net before weights are loaded: a checkpoint of such a pyramid has none
+    net, name = build_net(name, features_only=True, tail=choices[0] != "projection", **options)
     in_chans: int = options["in_chans"]
     size = probe_size(net, name)
     tapped = find_taps(net, name, choices, size, in_chans)
     if output_stride < 32:
         dilate(net, name, output_stride, size, in_chans, dilate_strided)
     pyramid = FeaturePyramid(net, name, in_chans, tapped, input_format)
-    if name not in CATALOG or output_stride < 32 or tapped:
+    if name not in CATALOG or output_stride < 32 or tapped or "projection" in choices:
         try:
             pyramid.stages = real_stages(pyramid, size, in_chans)
         except Exception as error:  # maps that the net adds have different sizes
@@ -124,9 +128,13 @@ def _pyramid(
 def find_taps(
     net: nn.Module, name: str, choices: Sequence[str], image_size: tuple[int, int], in_chans: int
 ) -> Sequence[str | None]:
-    """The tapped module of each map, for the first of `choices` that the net supports; empty for "last"."""
+    """The tapped module of each map, for the first of `choices` that the net supports; empty for "last" and for
+    "projection", which removes the net's tail."""
     for choice in choices:
         if choice == "last":
+            return ()
+        if choice == "projection":
+            drop_tail(net)
             return ()
         taps = first_blocks(net) if choice == "first" else expansions(net, image_size, in_chans)
         if taps is not None:

@@ -27,6 +27,8 @@ class HeadInfo:
         pretrained: types of `pretrained=` values whose weights include the head, so that the model needs no training:
             bool for official weights, str for a weight file.
         pretrained_hint: such an override, for error messages.
+        output_stride: the default; None: the task's.
+        single_size: whether it is built for images of one size, its option `image_size`.
         full_weights: module with `read(pretrained)` and `load(model, state)` for weight files with backbone and head.
     """
 
@@ -35,6 +37,8 @@ class HeadInfo:
     pretrained: tuple[type, ...] = ()
     pretrained_hint: str = ""
     full_weights: str = ""
+    output_stride: int | None = None
+    single_size: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,7 @@ register_task(
         heads={
             "lraspp": HeadInfo("lightseg.heads.lraspp:LRASPP", variants=("paper", "torchvision")),
             "raspp": HeadInfo("lightseg.heads.lraspp:RASPP"),
+            "mobileseg": HeadInfo("lightseg.heads.mobileseg:MobileSeg", output_stride=32),
         },
         formats={
             "cityscapes": FormatInfo(_CITYSCAPES, "cityscapes"),
@@ -246,7 +251,8 @@ register_task(
         loss="lightseg.losses.pose:PoseLoss",
         heads={
             "heatmap": HeadInfo("lightseg.heads.heatmap:HeatmapHead", variants=("light", "simple")),
-            "simcc": HeadInfo("lightseg.heads.simcc:SimCCHead"),
+            "simcc": HeadInfo("lightseg.heads.simcc:SimCCHead", single_size=True),
+            "rtmcc": HeadInfo("lightseg.heads.rtmcc:RTMCCHead", single_size=True),
         },
         formats={
             "coco_keypoints": FormatInfo(_KEYPOINTS, "coco_pose"),

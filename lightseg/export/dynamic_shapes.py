@@ -1,4 +1,5 @@
-"""Layers for dynamic shapes, in graphs with symbols for height and width: LR-ASPP's gate, and "same" padding.
+"""Layers for dynamic shapes, in graphs with symbols for height and width: the poolings of LR-ASPP and MobileSeg, and
+"same" padding.
 
 The gate. The paper's pooling (49x49 with strides 16 and 20, never wider than the map) has a kernel that depends on the
 size of the map, and its output may have one cell or many. Here it is written as products with matrices that are made
@@ -9,7 +10,9 @@ TensorFlow's "same" padding (EfficientNet-Lite, the tf_ nets). Its amount depend
 writes it, the size of a map depends on all paddings before. Here a layer pads every image by the same number of rows,
 and the size decides only how many of them lie before the first row. The side of the map is then ceil(side / stride).
 
-The functions are the same; the gate's rounding is in another order.
+The context of MobileSeg. Its poolings are products with matrices that average windows, likewise made from the size.
+
+The functions are the same; rounding is in another order.
 """
 
 import torch
@@ -18,6 +21,7 @@ from timm.layers import Conv2dSame
 from torch import Tensor, nn
 
 from lightseg.heads.lraspp import LRASPP, _PaperPool, _resize
+from lightseg.heads.mobileseg import Context
 
 KERNEL, STRIDES = 49, (16, 20)
 
@@ -30,6 +34,8 @@ def make_any_size(model: nn.Module) -> nn.Module:
     for layer in model.modules():
         if type(layer) is Conv2dSame:
             layer.__class__ = AnySizeConv2dSame
+        if type(layer) is Context:
+            layer.__class__ = AnySizeContext
     return model
 
 
@@ -77,3 +83,21 @@ def window_matrices(x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     source = ((cell + 0.5) * (count / side) - 0.5).clamp(min=0).minimum(count - 1)
     back = (1 - (source[:, None] - index).abs()).clamp(min=0).to(x.dtype)
     return means, back
+
+
+class AnySizeContext(Context):
+    """MobileSeg's context: the windows of its poolings are made from the size."""
+
+    def pool(self, x: Tensor, bins: int) -> Tensor:
+        if bins == 1:
+            return x.mean((2, 3), keepdim=True)
+        rows, columns = (adaptive_windows(x, axis, bins) for axis in (0, 1))
+        return rows @ x @ columns.T
+
+
+def adaptive_windows(x: Tensor, axis: int, bins: int) -> Tensor:
+    """[bins, side], which averages the windows of adaptive average pooling along the height (axis 0) or width."""
+    side = x.shape[2 + axis]
+    cell, index = torch.arange(side, device=x.device), torch.arange(bins, device=x.device)[:, None]
+    inside = ((cell >= index * side // bins) & (cell * bins < (index + 1) * side)).to(x.dtype)
+    return inside / inside.sum(1, keepdim=True)

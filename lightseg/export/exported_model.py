@@ -21,8 +21,8 @@ class ExportedModel(Model):
 
     runner: Runner
 
-    def forward(self, images: Tensor) -> Any:
-        """images: uint8 RGB [B, C, H, W] in 0..255.
+    def forward(self, images: Tensor, *, training_outputs: bool = False) -> Any:
+        """images: uint8 RGB [B, C, H, W] in 0..255. A file has no outputs for training.
 
         Raises:
             LightsegError: images of a size that the file does not take.

@@ -60,7 +60,7 @@ class PoseSpec(TaskSpec):
 
     def export(self, head: str, *, argmax: bool = False) -> TaskExport:
         self.refuse_argmax(argmax)
-        return SIMCC if head == "simcc" else HEATMAPS
+        return SIMCC if self.info.head(head).single_size else HEATMAPS
 
     def decode(self, outputs: Outputs, decoding: Mapping[str, Any], image_size: Size) -> list[dict[str, np.ndarray]]:
         """`keypoints` [K, 2] and `scores` [K] of each crop."""

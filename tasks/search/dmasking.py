@@ -100,7 +100,8 @@ class DMasking(pl.Callback):
             alpha.requires_grad_(True)
         try:
             sample_choices(self.net, self.temperature, self.generator)
-            loss = self.task.head.loss(self.task(alpha_batch["images"]), alpha_batch)["loss"]
+            outputs = self.task(alpha_batch["images"], training_outputs=True)
+            loss = self.task.head.loss(outputs, alpha_batch)["loss"]
             cost = self.costs.expected()
             total = loss + self.options["weight"] * (cost / self.options["target"] - 1).abs()
             gradients = torch.autograd.grad(total, self.alphas, allow_unused=True)

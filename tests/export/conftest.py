@@ -30,8 +30,16 @@ HEADS = {
     "pose": {"name": "heatmap", "width": 8, "blocks": 1},
     "simple": {"name": "heatmap", "variant": "simple"},
     "simcc": {"name": "simcc", "image_size": [64, 48], "hidden": 32},
+    "mobileseg": {"name": "mobileseg", "strides": [4, 8, 16], "fusion": "attention"},
+    "rtmcc": {"name": "rtmcc", "image_size": [64, 48], "hidden": 32},
 }
-TASKS = {"linear": "cls", "simple": "pose", "simcc": "pose"}  # of kinds that are not tasks
+TASKS = {
+    "linear": "cls",
+    "simple": "pose",
+    "simcc": "pose",
+    "mobileseg": "seg",
+    "rtmcc": "pose",
+}  # of kinds that are not tasks
 SKELETON = {"edges": [[0, 1], [1, 2]], "pairs": [[3, 4]], "sigmas": [0.05] * 5}
 
 
@@ -51,7 +59,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             source = str(folder / "tiny.yaml") if backbone == "tiny" else backbone
             model = create_model(source, task, 5, head=HEADS[kind], class_names=names, skeleton=skeleton).eval()
             for parameter in model.head.parameters():  # det starts near zero: no box would be clear
-                if parameter.ndim == 4 or (kind == "simcc" and parameter.ndim == 2):
+                if parameter.ndim == 4 or (kind in ("simcc", "rtmcc") and parameter.ndim == 2):
                     torch.nn.init.normal_(parameter, std=2 * parameter[0].numel() ** -0.5)
             if task != "pose":
                 norms = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]

@@ -67,6 +67,17 @@ def test_windows_as_matrices_are_pooling_and_resizing(size):
     torch.testing.assert_close(up @ (rows @ maps @ columns.T) @ across.T, expected)
 
 
+@pytest.mark.parametrize("size", [(64, 128), (101, 417), (32, 32)])
+def test_the_exchanged_context_is_the_same_function(size):
+    torch.manual_seed(0)
+    model = create_model("mobilenetv3_small_050", "seg", 3, head={"name": "mobileseg"}).eval()
+    batch = torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8)
+    with torch.no_grad():
+        expected = model(batch)
+        assert type(make_any_size(model).head.context).__name__ == "AnySizeContext"
+        torch.testing.assert_close(model(batch), expected)
+
+
 def test_the_exchanged_head_is_the_same_function():
     torch.manual_seed(0)
     model = create_model("squeezenet1_1", "seg", 3).eval()

@@ -86,10 +86,10 @@ def sizes(monkeypatch) -> list[list[tuple[int, ...]]]:
         start(task)
         epochs.append([])
 
-    def model_forward(model, images):
+    def model_forward(model, images, **options):
         if model.training:
             epochs[-1].append(tuple(images.shape[-2:]))
-        return forward(model, images)
+        return forward(model, images, **options)
 
     monkeypatch.setattr(Task, "on_train_epoch_start", on_train_epoch_start)
     monkeypatch.setattr(Model, "forward", model_forward)

@@ -89,16 +89,17 @@ def test_invalid_settings(dataset, capsys, tmp_path, option, message):
     assert message in refused([override for override in overrides if override.split("=")[0] != key] + [option], capsys)
 
 
+@pytest.mark.parametrize("head", ["simcc", "rtmcc"])
 @pytest.mark.parametrize(
     "options",
     [["data.augment.size=[96,64]"], ["schedule.image_size=[32,48]", "schedule.stages=1"], ["head.image_size=[96,64]"]],
 )
-def test_simcc_is_for_one_size(dataset, capsys, tmp_path, options):
+def test_a_head_of_bins_is_for_one_size(dataset, capsys, tmp_path, options, head):
     _, overrides = dataset
     keys = [option.split("=")[0] for option in options]
     kept = [override for override in overrides if override.split("=")[0] not in keys]
-    line = refused([*kept, "head.name=simcc", *options], capsys)
-    assert "head.name=simcc needs crops of a single size" in line and options[0].split("=")[0] in line
+    line = refused([*kept, f"head.name={head}", *options], capsys)
+    assert f"head.name={head} needs crops of a single size" in line and options[0].split("=")[0] in line
     assert not (tmp_path / "runs").exists()
 
 

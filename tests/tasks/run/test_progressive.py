@@ -37,10 +37,10 @@ def seen(monkeypatch) -> list[dict]:
             }
         )
 
-    def model_forward(model, images):
+    def model_forward(model, images, **options):
         if model.training:
             epochs[-1]["sizes"].append(tuple(images.shape))
-        return forward(model, images)
+        return forward(model, images, **options)
 
     def lr_scheduler_step(task, scheduler, metric):
         end(task, scheduler, metric)
