@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from lightseg import __version__
 from lightseg.errors import LightsegError, one_line
 
 COMMANDS = {  # name -> its line in --help
@@ -31,6 +32,7 @@ def parser(chosen: str | None = None) -> argparse.ArgumentParser:
     program = argparse.ArgumentParser(
         prog="lightseg", description="Lightweight vision networks, measured and compared."
     )
+    program.add_argument("--version", action="version", version=f"lightseg {__version__}")
     commands = program.add_subparsers(dest="command", required=True, metavar="command")
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)

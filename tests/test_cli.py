@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import lightseg
 from lightseg.catalog.backbones import CATALOG
 from lightseg.cli import main
 from lightseg.commands.models import models
@@ -55,3 +56,9 @@ def test_it_answers_without_torch():
     code = "import sys; from lightseg.cli import main; main(['models', 'fbnet*']); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0 and capsys.readouterr().out == f"lightseg {lightseg.__version__}\n"
