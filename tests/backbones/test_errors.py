@@ -42,11 +42,11 @@ def test_names_are_known_without_timm():
 
 def test_options_that_a_net_does_not_support():
     assert error_of(output_stride=4) == "no output stride 4: choose from 8, 16, 32, 64"
-    assert "choose from last, first" in error_of(taps="deep")
+    assert "choose from last, projection, first" in error_of(taps="deep")
     assert "xception has no taps 'first'" in error_of("xception", taps="first")
     assert "xception has no taps 'expansion': the first block of its deepest" in error_of("xception", taps="expansion")
-    assert "choose from last, first" in error_of(taps=("first", "deep"))
-    assert "choose from last, first" in error_of(taps=())
+    assert "choose from last, projection, first" in error_of(taps=("first", "deep"))
+    assert "choose from last, projection, first" in error_of(taps=())
     assert "xception has no stochastic depth" in error_of("xception", drop_path_rate=0.1)
     assert "levit_128 has no output stride 32, only 64" in error_of("levit_128")
     assert "resnet26d has no output stride 16: its average pooling" in error_of("resnet26d", output_stride=16)

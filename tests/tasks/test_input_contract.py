@@ -136,7 +136,7 @@ def test_other_classes_are_refused_with_both_lists(tmp_path, run, capsys):
 @pytest.mark.parametrize("task", ["seg", "det", "pose"])
 def test_names_are_compared_for_every_task(task):
     orders: list[list[str]] = []
-    dataset = SimpleNamespace(class_names=["a", "b", "c"])
+    dataset = SimpleNamespace(class_names=["a", "b", "c"], add_classes=lambda names: None)
     data = SimpleNamespace(
         evaluation_split="val", dataset=lambda split: dataset, options={"name": "x"}, use_class_order=orders.append
     )

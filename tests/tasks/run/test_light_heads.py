@@ -20,7 +20,8 @@ from tests.tasks.runs import run
 def test_a_step_asks_for_what_only_the_loss_needs(head, count):
     model = create_model("micronet_m0", "seg", 3, head={"name": head}).train()
     images = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
-    outputs = Task._train_forward(SimpleNamespace(model=model), images)
+    task = SimpleNamespace(model=model, _trainer=None)
+    outputs = Task.forward(task, images, training_outputs=True)
     assert isinstance(model(images), torch.Tensor)
     assert len(outputs) == count if count > 1 else isinstance(outputs, torch.Tensor)
 

@@ -17,7 +17,7 @@ from tests.tasks.runs import killed_and_resumed, run
 
 TOP_LEVEL = {
     *("schema", "task", "data", "backbone", "head", "setting", "metrics", "protocol", "cost", "config", "config_hash"),
-    *("seed", "started", "wall_s", "versions", "git", "data_fingerprint", "input", "training"),
+    *("accelerator", "seed", "started", "wall_s", "versions", "git", "data_fingerprint", "input", "training"),
 }
 
 
