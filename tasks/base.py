@@ -20,6 +20,7 @@ from .run.freezing import Freezing
 from .run.optimization import SCHEDULE, build_optimizer, build_schedule, rates_of
 from .run.progressive import Progressive
 from .run.regularization import set_regularization
+from .run.resumed_epoch import batches_done, continue_batches, continue_schedules
 
 Batch = dict[str, Any]  # images uint8 [B, C, H, W], names list[str], and the task's targets
 
@@ -144,7 +145,8 @@ class Task(pl.LightningModule):
             mixed = self._trainer.precision_plugin.forward_context()
         with mixed:
             outputs = self.model(images, training_outputs=training_outputs)
-        return apply_to_collection(outputs, Tensor, _at_least_float32)
+        half = (torch.float16, torch.bfloat16)
+        return apply_to_collection(outputs, Tensor, lambda output: output.float() if output.dtype in half else output)
 
     def _without_autocast(self) -> AbstractContextManager:
         """Lightning runs whole steps under autocast."""
@@ -260,8 +262,9 @@ class Task(pl.LightningModule):
         self.freezing.set_norms(self.current_epoch)
         if self.global_step:
             self._set_phase()  # resumed within an epoch, which does not start again
-            self._continue_schedules()
-            self._continue_batches()
+            step = self._schedule_step(batches_done(self.trainer))
+            continue_schedules(self.trainer, self._saved_schedules, step, self.schedule_start)
+            continue_batches(self.trainer)
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         self.freezing.drop_gradients(self.current_epoch)
@@ -295,30 +298,3 @@ class Task(pl.LightningModule):
         # steps differ in their number of images: the fraction of the run counts
         share_of_epoch = batches / max(1, int(self.trainer.num_training_batches))
         return round((self.current_epoch + share_of_epoch) * self._steps_an_epoch)
-
-    def _continue_schedules(self) -> None:
-        """The rates of a resumed run, which are those of the schedule over its new number of epochs."""
-        for config, saved in zip(self.trainer.lr_scheduler_configs, self._saved_schedules, strict=False):
-            scheduler: Any = config.scheduler
-            scheduler.step_update(self._schedule_step(self._batches_done()))
-            before, after = saved.get("t_initial"), getattr(scheduler, "t_initial", None)
-            if before != after:
-                begins = f", from step {self.schedule_start} on" if self.schedule_start else ""
-                print(f"the schedule of the learning rate has {after} steps instead of {before}{begins}", flush=True)
-
-    def _batches_done(self) -> int:
-        """Of the present epoch, when a run is resumed."""
-        fit = self.trainer.fit_loop
-        return fit.epoch_loop.batch_progress.current.ready if fit.restarted_mid_epoch else 0
-
-    def _continue_batches(self) -> None:
-        """Lightning builds the iterator, from which workers begin to read, before it knows the checkpoint's epoch."""
-        fit = self.trainer.fit_loop
-        for loader in fit._combined_loader.flattened:  # type: ignore[union-attr]
-            loader.batch_sampler.sampler.set_epoch(fit.epoch_progress.current.processed)  # type: ignore[attr-defined]
-            loader.batch_sampler.done = self._batches_done()
-        iter(fit._data_fetcher)  # type: ignore[arg-type]
-
-
-def _at_least_float32(output: Tensor) -> Tensor:
-    return output.float() if output.dtype in (torch.float16, torch.bfloat16) else output

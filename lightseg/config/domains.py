@@ -12,6 +12,7 @@ from lightseg.catalog.scaling import MAX_PHI, MAX_SCALE
 from lightseg.config.domain import Domain, anything, either, many, number, one_of, optional, path, switch, table, whole
 from lightseg.config.domain import text as word
 from lightseg.config.renamed_keys import RENAMED
+from lightseg.config.search_keys import DMASKING, NETADAPT, OPTUNA
 from lightseg.config.trainer_keys import TRAINER
 
 MIN_SIDE = 32  # pixels: the stride of the nets
@@ -254,37 +255,6 @@ POSE: dict[str, Domain] = {
     "data.augment.photometric": BELOW_ONE,
     "data.eval.size": SIZE,
 }
-DMASKING: dict[str, Domain] = {
-    "search.table": optional(path("the path of a file")),
-    "search.cost": one_of("madds", "params", "latency_ms"),
-    "search.target": optional(POSITIVE),
-    "search.weight": NOT_NEGATIVE,
-    "search.lr": NOT_NEGATIVE,
-    "search.weight_decay": NOT_NEGATIVE,
-    "search.warmup": BELOW_ONE,
-    "search.temperature": many(POSITIVE, 2),
-}
-NETADAPT: dict[str, Domain] = {
-    "search.table": optional(path("the path of a file")),
-    "search.variant": one_of("netadapt", "evolution"),
-    "search.target": number("(0, 1)"),
-    "search.cost": one_of("madds", "latency_ms"),
-    "search.delta": number("(0, 1)"),
-    "search.steps": whole(1),
-    "search.lr": POSITIVE,
-    "search.holdout": number("(0, 0.5)"),
-    "search.population": whole(1),
-    "search.generations": whole(1),
-    "search.parents": whole(1),
-}
-OPTUNA: dict[str, Domain] = {
-    "search.trials": whole(1),
-    "search.space": optional(either(table("the keys with their values"), path("the path of a YAML file"))),
-    "search.objective": one_of("monitor", "reward"),
-    "search.target_ms": optional(POSITIVE),
-    "search.reward_exponent": number("[-10, 0]"),
-}
-
 ALL = "all"
 SECTIONS: dict[str, dict[str, Domain]] = {
     ALL: COMMON,
