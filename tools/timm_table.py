@@ -6,12 +6,13 @@ meta device (ten minutes). Names given as arguments are tried and printed, and n
 
 import argparse
 import json
-import os
+import multiprocessing
 import signal
 import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,23 +74,31 @@ def lightest() -> dict[str, dict[str, Any]]:
 
 
 def attempt(name: str, task: str) -> Outcome:
-    """A step of training in a child process, which a fault in a library cannot outlive."""
-    receiver, sender = os.pipe()
-    child = os.fork()
-    if not child:
-        signal.alarm(SECONDS)
-        try:
-            outcome = train_a_step(name, task)
-            os.write(sender, json.dumps(outcome).encode())
-        finally:
-            os._exit(0)
-    os.close(sender)
-    with os.fdopen(receiver, "rb") as pipe:
-        content = pipe.read()
-    _, status = os.waitpid(child, 0)
-    if content:
-        return Outcome(*json.loads(content))
-    return Outcome(FAILED, f"the process died of {signal.Signals(os.WTERMSIG(status)).name}")
+    """A step of training in a child process, which a fault in a library cannot outlive.
+
+    The child is forked from a server that has imported this file and run nothing: no child of this process, whose
+    threads (OpenMP's, autograd's) a fork would lose.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_send_outcome, args=(sender, name, task))
+    child.start()
+    sender.close()
+    try:
+        outcome: Outcome = receiver.recv()
+    except EOFError:
+        child.join()
+        return Outcome(FAILED, f"the process died of {signal.Signals(-(child.exitcode or 0)).name}")
+    child.join()
+    return outcome
+
+
+def _send_outcome(sender: Connection, name: str, task: str) -> None:
+    signal.alarm(SECONDS)
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    sender.send(train_a_step(name, task))
 
 
 def train_a_step(name: str, task: str) -> Outcome:
@@ -185,7 +194,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help="timm's names; none: one of each family, and the page is written")
     parser.add_argument("--choose", action="store_true", help="choose the net of each family anew")
     options = parser.parse_args(arguments)
-    torch.set_num_threads(1)  # a forked process has no other threads of its parent
     warnings.filterwarnings("ignore")
     if options.choose:
         rows = [f"{json.dumps(family)}: {json.dumps(net)}" for family, net in lightest().items()]
