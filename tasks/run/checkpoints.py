@@ -61,7 +61,20 @@ class RunCheckpoint(ModelCheckpoint):
 
     Among equal values of the monitor, and among undefined ones, the last is kept, where Lightning keeps the first. A
     run folder that was moved or renamed keeps its best value, which Lightning drops because the path has changed.
+
+    Attributes:
+        validated_step: the optimizer step of the last evaluation during training, 0 before the first.
     """
+
+    validated_step = 0
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self.validated_step = trainer.global_step
+        super().on_validation_end(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "validated_step": self.validated_step}
 
     def check_monitor_top_k(self, trainer: pl.Trainer, current: Tensor | None = None) -> bool:
         if self.monitor is None or current is None or not self.best_k_models:
@@ -75,6 +88,7 @@ class RunCheckpoint(ModelCheckpoint):
 
         paths = {key: moved(state_dict[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
         best = {moved(path): value for path, value in state_dict["best_k_models"].items()}
+        self.validated_step = state_dict.get("validated_step", 0)  # older releases have none
         super().load_state_dict({**state_dict, **paths, "best_k_models": best, "dirpath": self.dirpath})
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
+from .checkpoints import RunCheckpoint
+
 
 class EarlyStopping(Callback):
     """Stops a run after `patience` evaluations in a row without a better value of `monitor`.
@@ -57,11 +59,27 @@ class EarlyStopping(Callback):
 
 
 def training_of(trainer: pl.Trainer) -> dict[str, Any]:
-    """What was trained, for the record: finished epochs, optimizer steps, and why it was stopped before its end, or
-    None."""
+    """What was trained, for the record.
+
+    `epochs` that are finished, optimizer `steps`, `validated_step` (of the last evaluation: the steps after it are in
+    `last.ckpt` alone), and why it was `stopped` before its end, or None.
+    """
     reasons = [callback.reason for callback in trainer.callbacks if isinstance(callback, EarlyStopping)]  # type: ignore[attr-defined]
     at_end = 0 < (trainer.max_epochs or 0) <= trainer.current_epoch or 0 < trainer.max_steps <= trainer.global_step
     stopped = None if at_end else next(filter(None, reasons), None)
     if stopped and trainer.is_global_zero:
         print(f"stopped early after epoch {trainer.current_epoch}: {stopped}", flush=True)
-    return {"epochs": trainer.current_epoch, "steps": trainer.global_step, "stopped": stopped}
+    cut = trainer.current_epoch > 0 and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+    epochs = trainer.current_epoch - cut  # Lightning counts an epoch that trainer.max_steps has cut short
+    steps, validated = trainer.global_step, _validated_step(trainer)
+    if validated < steps and trainer.is_global_zero:
+        print(
+            f"after step {validated} of {steps} nothing was validated: best.ckpt is of step {validated} or before, "
+            "and last.ckpt (evaluation.checkpoint=last) of the last",
+            flush=True,
+        )
+    return {"epochs": epochs, "steps": steps, "validated_step": validated, "stopped": stopped}
+
+
+def _validated_step(trainer: pl.Trainer) -> int:
+    return next(c.validated_step for c in trainer.callbacks if isinstance(c, RunCheckpoint))  # type: ignore[attr-defined]

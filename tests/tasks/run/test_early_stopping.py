@@ -11,6 +11,7 @@ import torch
 
 import train
 from tasks.base import Task
+from tasks.run.checkpoints import RunCheckpoint
 from tasks.run.early_stopping import EarlyStopping, training_of
 from tasks.run.top_k import TopK
 from tests.conftest import only_run
@@ -83,10 +84,13 @@ def test_it_does_not_stop_before_min_epochs():
 
 
 def test_the_end_of_a_run_is_not_early():
-    callback = EarlyStopping("val/mIoU", 1)
-    callback.reason = "no better value"
-    end = {"callbacks": [callback], "is_global_zero": False, "global_step": 8, "max_steps": -1, "max_epochs": 4}
-    assert training_of(SimpleNamespace(**end, current_epoch=3)) == {"epochs": 3, "steps": 8, "stopped": callback.reason}
+    callback, best = EarlyStopping("val/mIoU", 1), RunCheckpoint()
+    callback.reason, best.validated_step = "no better value", 6
+    epoch_loop = SimpleNamespace(batch_progress=SimpleNamespace(is_last_batch=True))
+    loops = {"fit_loop": SimpleNamespace(epoch_loop=epoch_loop), "callbacks": [callback, best]}
+    end = {**loops, "is_global_zero": False, "global_step": 8, "max_steps": -1, "max_epochs": 4}
+    training = {"epochs": 3, "steps": 8, "validated_step": 6, "stopped": callback.reason}
+    assert training_of(SimpleNamespace(**end, current_epoch=3)) == training
     assert training_of(SimpleNamespace(**end, current_epoch=4))["stopped"] is None
     assert training_of(SimpleNamespace(**{**end, "max_steps": 8}, current_epoch=3))["stopped"] is None
 
@@ -105,7 +109,7 @@ def test_a_run_is_stopped_evaluated_and_when_resumed_only_evaluated(words, tmp_p
     folder = only_run(tmp_path / "runs")
     record = json.loads((folder / "record.json").read_text())
     reason = "val/mIoU was not above 0.6000 in 2 evaluations (trainer.patience=2)"
-    assert record["training"] == {"epochs": 4, "steps": 12, "stopped": reason}
+    assert record["training"] == {"epochs": 4, "steps": 12, "validated_step": 12, "stopped": reason}
     assert f"stopped early after epoch 4: {reason}" in err
     assert record["protocol"]["checkpoint"] == "best"
     names = {path.name for path in (folder / "checkpoints").iterdir()}

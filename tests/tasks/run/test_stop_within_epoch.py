@@ -1,6 +1,7 @@
 """Runs that a signal, `max_steps` or `max_time` ends within an epoch, resumed: equal to a run that was not stopped."""
 
 import csv
+import json
 import signal
 from pathlib import Path
 
@@ -93,12 +94,15 @@ def test_ctrl_c_saves_and_exits_with_130_and_twice_ends_at_once(words, tmp_path,
     assert "interrupted; no step was saved in " in capsys.readouterr().err
 
 
-def test_max_steps_within_an_epoch_then_more(words, tmp_path, whole):
+def test_max_steps_within_an_epoch_then_more(words, tmp_path, whole, capsys):
     """Learning rates follow the run's length: a constant rate, so that both runs have the same."""
     options = [*OPTIONS, "schedule.name=constant", "ema.decay=0"]
     run(words(*options, f"runs_dir={tmp_path / 'long'}"))
     run(words(*options, "trainer.max_steps=4", f"runs_dir={tmp_path / 'short'}"))
     folder = only_run(tmp_path / "short")
+    assert "after step 3 of 4 nothing was validated: best.ckpt is of step 3" in capsys.readouterr().out
+    training = json.loads((folder / "record.json").read_text())["training"]
+    assert training == {"epochs": 1, "steps": 4, "validated_step": 3, "stopped": None}
     assert main(["train", f"resume={folder}", "trainer.max_steps=-1"]) == 0
     assert_equal_runs(only_run(tmp_path / "long"), folder)
 
