@@ -16,37 +16,33 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
-# keys that do not change the result: folder, logging and launching of the run
+# Keys, and groups of keys, that do not change the result: folders, logging and launching, and how data are read. What
+# was in the folders is in the record's `data_fingerprint`.
 NOT_HASHED = (
-    "seed",
-    "runs_dir",
-    "resume",
-    "ckpt",
-    "logger",
-    "experiment",
-    "profile",
-    "launcher",
-    "search",
-    "log",
-    "checkpoints",
+    *("seed", "runs_dir", "resume", "resume_schedule", "ckpt", "logger", "experiment", "profile", "launcher", "search"),
+    *("log", "checkpoints", "evaluation.predictions"),
+    *("data.file", "data.root", "data.workers", "data.cache", "data.eval_batch_size", "data.on_error"),
+    *("trainer.accelerator", "trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.profiler"),
+    *("trainer.log_every_n_steps", "trainer.num_sanity_val_steps", "trainer.inference_mode", "trainer.detect_anomaly"),
 )
 
 
 def config_hash(config: dict[str, Any]) -> str:
-    """12 hex digits, equal for runs that differ only in seed, folder, logging and launching."""
+    """12 hex digits, equal for runs that differ only in seed and in keys that do not change the result."""
     config = composed(config)
-    kept = {key: value for key, value in config.items() if key not in NOT_HASHED or _is_search(key, value)}
+    kept = {key: value for key, value in config.items() if _is_search(key, value) or key not in NOT_HASHED}
+    for key, value in kept.items():
+        if isinstance(value, dict):
+            kept[key] = {name: item for name, item in value.items() if f"{key}.{name}" not in NOT_HASHED}
     if kept.get("trainer", {}).get("patience", 0) is None:  # as in runs of older releases, which lack it
-        kept["trainer"] = {key: value for key, value in kept["trainer"].items() if key != "patience"}
-    if "file" in kept.get("data", {}):  # the path of the data file
-        kept["data"] = {key: value for key, value in kept["data"].items() if key != "file"}
+        del kept["trainer"]["patience"]
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def setting(config: dict[str, Any], defaults: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """The values that differ from the defaults, by dotted key, without task, data and backbone."""
     config = composed(config)
-    ignored = ("task", "backbone", "data.name", "data.file", "data.root", "head.name", *NOT_HASHED)
+    ignored = ("task", "backbone", "data.name", "head.name", *NOT_HASHED)
     changed: dict[str, Any] = {}
     for key, value in config.items():
         name = f"{prefix}{key}"

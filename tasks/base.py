@@ -19,7 +19,7 @@ from .run.finite_loss import FiniteLoss
 from .run.freezing import Freezing
 from .run.optimization import SCHEDULE, build_optimizer, build_schedule, rates_of
 from .run.progressive import Progressive
-from .run.regularization import set_regularization
+from .run.regularization import check_dropout, set_regularization
 from .run.resumed_epoch import batches_done, continue_batches, continue_schedules
 
 Batch = dict[str, Any]  # images uint8 [B, C, H, W], names list[str], and the task's targets
@@ -78,6 +78,7 @@ class Task(pl.LightningModule):
         self.optimizer_options, self.schedule_options = optimizer, schedule
         self.finite_loss = FiniteLoss()
         self.progressive = progressive
+        check_dropout(self.model, progressive.values)
         self.resume_schedule = resume_schedule
         self.schedule_start = 0  # optimizer step at which the schedule began
         self.scheduled: dict[str, float] = {}  # values of this phase

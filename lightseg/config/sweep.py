@@ -70,10 +70,11 @@ class Sweep:
 
 
 def identity(config: dict[str, Any]) -> str:
-    """A text that is equal for runs with the same result: the configuration's hash, the seed, and in test mode the
-    checkpoint. Usable as a file name."""
+    """A text that is equal for runs with the same result: the configuration's hash with the data's folder, the seed,
+    and in test mode the checkpoint. Usable as a file name."""
     values = json.loads(json.dumps(config))  # as in a record, where all keys are strings
     checkpoint = f"-{record.config_hash({'checkpoint': values['ckpt']})}" if values["mode"] == "test" else ""
+    values["folder"] = (values.get("data") or {}).get("root")
     return f"{record.config_hash(values)}-{values['seed']}{checkpoint}"
 
 

@@ -50,17 +50,21 @@ class Explainer:
             return f"no heat map ({one_line(error)[:150]})"
         if not rows:
             return None
-        predicted = any(shown for _, shown in rows)
-        heading = self.title if predicted else f"{self.title}: not predicted"
+        heats = [heat for _, heat in rows if heat is not None]
+        heading = self.title
+        if not heats:
+            heading += ": not predicted"
+        elif not any(heat.any() for heat in heats):
+            heading += ": nothing in the image speaks for it"
         sheet = contact_sheet([row for row, _ in rows], ["input of the network", heading, "prediction"], width=WIDTH)
         write_image(folder / "explained" / f"{frame.name}.png", sheet)
         return None
 
-    def _row(self, pixels: np.ndarray, results: Results) -> tuple[list[np.ndarray], bool]:
+    def _row(self, pixels: np.ndarray, results: Results) -> tuple[list[np.ndarray], np.ndarray | None]:
         heat, prediction = self._heat_map(pixels)
         shown = np.zeros(pixels.shape[:2], np.float32) if heat is None else heat
         drawn = results.draw(pixels, prediction)
-        return [pixels, heatmap_overlay(pixels, shown[None], WIDTH), drawn], heat is not None
+        return [pixels, heatmap_overlay(pixels, shown[None], WIDTH), drawn], heat
 
     def _heat_map(self, pixels: np.ndarray) -> tuple[np.ndarray | None, Any]:
         model, task = self.runner.model, self.runner.task

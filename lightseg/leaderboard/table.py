@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, stdev
+from typing import Any
 
 from lightseg.catalog.tasks import TASKS, MetricInfo
 from lightseg.leaderboard.pareto import front
@@ -144,9 +145,9 @@ def short_conditions(rows: Sequence[Row]) -> tuple[list[str], str]:
 
 
 def _group(label: str, runs: Sequence[Record], target_ms: float | None, exponent: float) -> Group:
-    configurations: dict[tuple[str, str, str, str], dict[tuple[int, str], Record]] = {}
+    configurations: dict[tuple[str, ...], dict[tuple[int, str], Record]] = {}
     for run in sorted(runs, key=lambda run: (run.started, str(run.folder)), reverse=True):
-        key = (run.backbone, run.head, run.weights, run.config_hash)
+        key = (run.backbone, run.head, run.weights, run.config_hash, run.train_fingerprint)
         # of runs that repeat a seed only the newest counts
         configurations.setdefault(key, {}).setdefault((run.seed, run.checkpoint), run)
     seeds = [tuple(runs.values()) for runs in configurations.values()]
@@ -160,14 +161,18 @@ def _group(label: str, runs: Sequence[Record], target_ms: float | None, exponent
     latency_front: set[int] = set()
     for conditions in {how for _, how in latencies}:
         latency_front |= front(accuracies, [ms if how == conditions else None for ms, how in latencies])
-    names = Counter((r[0].backbone, r[0].head, r[0].weights, frozenset(r[0].setting.items())) for r in seeds)
+    alike: dict[tuple[Any, ...], list[Record]] = {}
+    for records in seeds:
+        alike.setdefault(_name(records[0]), []).append(records[0])
     rows = []
     for i, records in enumerate(seeds):
         newest = records[0]
         setting = {key: value for key, value in newest.setting.items() if key not in shared}
-        name = (newest.backbone, newest.head, newest.weights, frozenset(newest.setting.items()))
-        if names[name] > 1:  # the defaults differ between versions: only the hash tells the rows apart
+        others = alike[_name(newest)]  # the defaults differ between versions, or the training images
+        if len({record.config_hash for record in others}) > 1:
             setting["config"] = newest.config_hash
+        if len({record.train_fingerprint for record in others}) > 1:
+            setting["training images"] = newest.train_fingerprint or "unknown"
         ms, how = latencies[i]
         times = [record.wall_s for record in records if record.trained and record.wall_s is not None]
         rows.append(
@@ -206,6 +211,11 @@ def _group(label: str, runs: Sequence[Record], target_ms: float | None, exponent
         rows=tuple(rows),
         repeated=len(runs) - sum(map(len, seeds)),
     )
+
+
+def _name(record: Record) -> tuple[str, str, str, frozenset[tuple[str, str]]]:
+    """What a row shows of its configuration."""
+    return record.backbone, record.head, record.weights, frozenset(record.setting.items())
 
 
 def _statistics(records: Sequence[Record], main: str) -> dict[str, Statistic]:

@@ -38,6 +38,7 @@ class Record:
     metrics: dict[str, float]  # scalars, 0..1, the main metric first: {"val/mIoU": 0.71, "val/pixel_accuracy": 0.85}
     protocol: dict[str, str]  # how the metrics were measured: {"split": "val", "images": "80", "flip": "false", ...}
     fingerprint: str  # of the split that was evaluated
+    train_fingerprint: str  # of the training split, "" where the record has none
     params: int | None
     madds: int | None
     latency_ms: float | None
@@ -87,6 +88,7 @@ def parse(content: bytes, folder: Path) -> Record:
         metrics=_metrics(object_field(record, "metrics"), TASKS[task].monitor),
         protocol=read_protocol(protocol, _dict(config.get("data"))),
         fingerprint=one_line_text(fingerprints.get(str(protocol.get("split")), "")),
+        train_fingerprint=one_line_text(fingerprints.get("train", "")),
         params=count_field(cost, "params", "cost."),
         madds=count_field(cost, "madds", "cost."),
         latency_ms=number_field(cost, "latency_ms", "cost."),

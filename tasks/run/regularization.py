@@ -5,6 +5,20 @@ from collections.abc import Mapping
 from timm.layers import DropPath
 from torch import nn
 
+from lightseg.backbones import Classifier
+from lightseg.errors import LightsegError
+from lightseg.model import Model
+
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+
+
+def check_dropout(model: Model, values: Mapping[str, object]) -> None:
+    """Raise LightsegError where `dropout` is scheduled and the model has none. values: of the phases, by name."""
+    has = isinstance(model.backbone, Classifier) or any(isinstance(module, DROPOUTS) for module in model.modules())
+    if "dropout" in values and not has:
+        name = f"{model.spec['backbone']} with head.name={model.spec['head']['name']}"
+        raise LightsegError(f"schedule.dropout: {name} has no dropout: leave it out")
+
 
 def set_regularization(model: nn.Module, values: Mapping[str, float], built_with: float) -> None:
     """Set the rates of a phase.
@@ -22,7 +36,7 @@ def set_regularization(model: nn.Module, values: Mapping[str, float], built_with
 def set_dropout(model: nn.Module, rate: float) -> None:
     """Set the dropout rate of heads and timm's nets, which have a module or a number `drop_rate`."""
     for module in model.modules():
-        if isinstance(module, nn.Dropout):
+        if isinstance(module, DROPOUTS):
             module.p = rate
         elif isinstance(getattr(module, "drop_rate", None), float):
             module.drop_rate = rate  # type: ignore[assignment]

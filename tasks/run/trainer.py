@@ -46,8 +46,9 @@ def build_trainer(
     prune = config["prune"]
     # first, so that the moving average is over pruned weights
     callbacks: list[pl.Callback] = [Pruning(**prune)] if prune["sparsity"] else []
+    if options.get("enable_progress_bar", True):
+        callbacks.append(RunProgress(task.monitor))
     callbacks += [
-        RunProgress(task.monitor),
         SampleImages(folder / "images", config["logger"]["images"]),
         *checkpoint_callbacks(folder, task.monitor, signals),
     ]

@@ -197,6 +197,31 @@ def test_a_sheet_an_image(checkpoints, pixels, tmp_path, kind, name):
     assert (tmp_path / "out" / "results.json").is_file()
 
 
+@pytest.mark.parametrize(
+    ("heat", "heading"),
+    [
+        (np.eye(SIDE, dtype=np.float32), "car"),
+        (np.zeros((SIDE, SIDE), np.float32), "car: nothing in the image speaks for it"),
+        (None, "car: not predicted"),
+    ],
+)
+def test_the_heading_says_where_there_is_no_heat(checkpoints, pixels, tmp_path, monkeypatch, heat, heading):
+    from lightseg.inference import explain
+
+    drawn, headings = explain.contact_sheet, []
+
+    def contact_sheet(rows, titles, **options):
+        headings.append(titles[1])
+        return drawn(rows, titles, **options)
+
+    original = explain.heat_map
+    monkeypatch.setattr(explain, "heat_map", lambda *args, **options: (heat, original(*args, **options)[1]))
+    monkeypatch.setattr(explain, "contact_sheet", contact_sheet)
+    Image.fromarray(pixels).resize((SIDE, SIDE)).save(tmp_path / "a.png")
+    predict(checkpoints["seg"], tmp_path / "a.png", output=tmp_path / "out", explain="car")
+    assert headings == [heading]
+
+
 def test_a_row_a_person(checkpoints, pixels, tmp_path):
     Image.fromarray(pixels).save(tmp_path / "a.png")
     boxes = [{"file_name": "a.png", "category_id": 1, "bbox": [x, 5, 30, 50], "score": 0.9} for x in (0, 60)]

@@ -86,7 +86,9 @@ def test_the_same_protocol_shares_a_table(make_groups, record):
         {"protocol": dict(reversed(protocol.items())), "seed": 4},
         {"backbone": "micronet_m3", "setting": {"optimizer.lr": 1}, "seed": 5},
     )
-    assert group.label == "seg camvid" and sorted(row.seeds for row in group.rows) == [(0, 1, 2, 3, 4), (5,)]
+    assert group.label == "seg camvid" and sorted(row.seeds for row in group.rows) == [(0, 1, 3, 4), (2,), (5,)]
+    told_apart = {row.seeds: row.setting.get("training images") for row in group.rows}
+    assert told_apart == {(0, 1, 3, 4): "24503a8a88c1", (2,): "0", (5,): None}
 
 
 def test_groups_are_sorted_by_task_data_and_number_of_runs(make_groups):

@@ -8,9 +8,10 @@ from torch import nn
 import train
 from lightseg.data.transforms import classification as class_transforms
 from lightseg.data.transforms.auto_augment import RandAugment
+from lightseg.errors import LightsegError
 from lightseg.model import Model, create_model
 from tasks.base import Task
-from tasks.run.regularization import set_drop_path, set_dropout
+from tasks.run.regularization import check_dropout, set_drop_path, set_dropout
 from tests.marks import slow_except
 from tests.tasks.runs import killed_and_resumed, run
 
@@ -145,6 +146,22 @@ def test_resumed_in_the_middle_of_a_stage_it_goes_on_there(cls_words, seen, tmp_
     assert resumed["metrics"].keys() == whole["metrics"].keys()
     for key, value in whole["metrics"].items():
         assert resumed["metrics"][key] == pytest.approx(value, abs=1e-6), key
+
+
+@pytest.mark.parametrize("head", ["lraspp", "raspp", "mobileseg"])
+def test_dropout_reaches_heads_that_drop_channels(head):
+    model = create_model("mobilenetv3_small_050", "seg", 3, head={"name": head}).train()
+    set_dropout(model, 0.7)
+    rates = [module.p for module in model.head.modules() if isinstance(module, nn.Dropout2d)]
+    assert rates and set(rates) == {0.7}
+
+
+def test_a_schedule_of_dropout_needs_dropout():
+    model = create_model("mobilenetv3_small_050", "det", 3)
+    check_dropout(model, {"drop_path": [0.1, 0.2]})
+    line = "schedule.dropout: mobilenetv3_small_050 with head.name=ssdlite has no dropout: leave it out"
+    with pytest.raises(LightsegError, match=line):
+        check_dropout(model, {"dropout": [0.1, 0.2]})
 
 
 @pytest.mark.parametrize(
