@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from lightseg.catalog.tasks import formats, resolve
+from lightseg.data.datasets.opening import open_split
 from lightseg.data.io.integrity import copy_notes, verify
 from lightseg.data.io.sampling import EpochSampler, PhaseBatches
 from lightseg.data.transforms.phase_transform import PhaseTransform
@@ -59,6 +60,11 @@ class DataModule(pl.LightningDataModule):
                 dataset.keep_decoded()
             self._sets[split] = dataset
         return self._sets[split]
+
+    @property
+    def loaded(self) -> list[str]:
+        """The splits that were read."""
+        return sorted(self._sets)
 
     def use_class_order(self, names: list[str]) -> None:
         """Number the classes of every split in the order of `names`, a permutation of them."""
@@ -124,7 +130,7 @@ class DataModule(pl.LightningDataModule):
 
     def open(self, split: str, transform: Any) -> Any:
         """The data set of a split, its files not yet checked."""
-        return resolve(self.format.path)(self.options, split, transform)
+        return open_split(self.options, split, transform)
 
     def fit_batch_size(self, processes: int) -> int | None:
         """Lower `batch_size` to the training samples of a process. An even number, for mixup; 2 where there is but a

@@ -146,6 +146,10 @@ _CITYSCAPES = "lightseg.data.datasets.cityscapes:from_options"
 _IMAGEFOLDER = "lightseg.data.datasets.imagefolder:from_options"
 _COCO = "lightseg.data.datasets.coco:from_options"
 _KEYPOINTS = "lightseg.data.datasets.coco_keypoints:from_options"
+_YOLO = "lightseg.data.datasets.yolo:from_options"
+_VOC = "lightseg.data.datasets.voc:from_options"
+_LABELME = "lightseg.data.datasets.labelme:from_options"
+_CVAT = "lightseg.data.datasets.cvat:from_options"
 
 TASKS: dict[str, TaskInfo] = {}
 
@@ -172,6 +176,11 @@ register_task(
         formats={
             "cityscapes": FormatInfo(_CITYSCAPES, "cityscapes"),
             "folder": FormatInfo("lightseg.data.datasets.folder:from_options", "folder"),
+            "yolo_seg": FormatInfo(_YOLO, "yolo_seg"),
+            "voc_seg": FormatInfo(_VOC, "voc_seg"),
+            "labelme_seg": FormatInfo(_LABELME, "labelme_seg"),
+            "cvat_seg": FormatInfo(_CVAT, "cvat_seg"),
+            "coco_seg": FormatInfo("lightseg.data.datasets.coco_masks:from_options", "coco_seg"),
             "mini_seg": FormatInfo(_CITYSCAPES, "mini_seg", "lightseg.streets.prepare:mini_seg"),
         },
         output_stride=16,
@@ -201,6 +210,7 @@ register_task(
         },
         formats={
             "imagefolder": FormatInfo(_IMAGEFOLDER, "imagefolder"),
+            "csv": FormatInfo("lightseg.data.datasets.csv_labels:from_options", "csv"),
             "mini_cls": FormatInfo(_IMAGEFOLDER, "mini_cls", "lightseg.streets.prepare:mini_cls"),
         },
         metrics={"ece": MetricInfo(lower_is_better=True)},
@@ -231,6 +241,10 @@ register_task(
         },
         formats={
             "coco": FormatInfo(_COCO, "coco"),
+            "yolo": FormatInfo(_YOLO, "yolo"),
+            "voc": FormatInfo(_VOC, "voc"),
+            "labelme": FormatInfo(_LABELME, "labelme"),
+            "cvat": FormatInfo(_CVAT, "cvat"),
             "mini_det": FormatInfo(_COCO, "mini_det", "lightseg.streets.prepare:mini_det"),
         },
         num_classes=80,
@@ -256,6 +270,9 @@ register_task(
         },
         formats={
             "coco_keypoints": FormatInfo(_KEYPOINTS, "coco_pose"),
+            "yolo_pose": FormatInfo(_YOLO, "yolo_pose"),
+            "labelme_pose": FormatInfo(_LABELME, "labelme_pose"),
+            "cvat_pose": FormatInfo(_CVAT, "cvat_pose"),
             "mini_pose": FormatInfo(_KEYPOINTS, "mini_pose", "lightseg.streets.prepare:mini_pose"),
         },
         num_classes=17,

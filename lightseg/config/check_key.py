@@ -7,6 +7,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lightseg.config.domain import shown
 from lightseg.config.domains import PARENTS, domain_of, sections_of
+from lightseg.config.split_keys import VAL_SHARE
 from lightseg.config.trainer_keys import hint
 from lightseg.errors import LightsegError
 
@@ -17,8 +18,11 @@ def expected(key: str, value: Any, default: Any, sections: Iterable[str]) -> str
     default: another value of the key, whose type decides where the table has no such key.
     """
     domain = domain_of(key, sections)
+    if key == "data.split.val" and VAL_SHARE.fits(value):
+        return None
     if domain is None or (key in PARENTS and isinstance(default, dict | DictConfig)):
-        return _wrong_type(default, value, key)
+        kind = _wrong_type(default, value, key)
+        return f"{kind}, or {VAL_SHARE.description}" if kind and key == "data.split.val" else kind
     if domain.fits(value):
         return None
     return domain.description + (hint(key.removeprefix("trainer."), value) if key.startswith("trainer.") else "")

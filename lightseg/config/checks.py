@@ -8,6 +8,7 @@ from lightseg.catalog import backbones as catalog
 from lightseg.catalog.arch_yaml import read_arch
 from lightseg.catalog.spaces import shipped
 from lightseg.catalog.tasks import TASKS, TaskInfo, formats, get_task
+from lightseg.config.data_choice import check_split
 from lightseg.config.dmasking import check_dmasking, is_search
 from lightseg.config.extra import check_extra
 from lightseg.config.freeze import read_freeze
@@ -44,6 +45,7 @@ def check(config: DictConfig, default_data: str) -> None:
             raise LightsegError(
                 f"schedule.{key} is for task={' and '.join(tasks)} only: leave it null for task={info.name}"
             )
+    check_split(config.data)
     if "root" in config.data:
         _check_root(config, default_data)
     if config.mode == "train":

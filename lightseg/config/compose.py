@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lightseg.config.check_key import check_all
 from lightseg.config.checks import check
+from lightseg.config.data_choice import choose_data
 from lightseg.config.data_keys import check_data
 from lightseg.config.dmasking import is_search, settle
 from lightseg.config.files import data_file_of, group_of, is_shipped, kind_of, names_of, read, values_of
@@ -135,11 +136,16 @@ def _defaults(chosen: dict[str, Any]) -> DictConfig:
         del names["data"]
     task_file = find_file("task", str(names["task"] if "task" in names else read(SHIPPED / "train.yaml").task))
     user_task = {} if is_shipped(task_file) else values_of(task_file)
-    config = _file_values(kind_of("task", task_file, user_task), {**names_of(user_task), **names})
+    task = kind_of("task", task_file, user_task)
+    names["data"], recognized = choose_data({**names_of(user_task), **names}.get("data"), task, dotted(chosen))
+    if names["data"] is None:
+        del names["data"]
+    config = _file_values(task, {**names_of(user_task), **names})
     data_file = data_file_of(config.data)
     check_data(config.data, config.task, shown(data_file))
     if not is_shipped(data_file):
         check_unknown_keys(config.data, shown(data_file))
+    apply(config, recognized, "data=auto")
     apply(config, {key: value for key, value in user_task.items() if key != "name"}, shown(task_file))
     return config
 
@@ -209,10 +215,14 @@ def _add_missing(saved: DictConfig, defaults: DictConfig) -> None:
 def _with_choices(saved: DictConfig, values: dict[str, Any]) -> DictConfig:
     """A copy of a run's configuration with the files of the groups that `values` choose."""
     config, names = deepcopy(saved), names_of(values)
+    recognized: dict[str, Any] = {}
     for group in ("data", "trainer", "logger"):
         chosen = names.get(group)
+        if group == "data":
+            chosen, recognized = choose_data(chosen, str(config.task), dotted(values))
         if isinstance(chosen, str | list) and chosen not in (saved[group].name, saved[group].get("file")):
             config[group] = _choice(group, chosen)
             if group == "data":
                 check_data(config.data, str(config.task), shown(data_file_of(config.data)))
+    apply(config, recognized, "data=auto")
     return config

@@ -10,6 +10,7 @@ from lightseg.catalog.tasks import formats
 from lightseg.config import paths
 from lightseg.config.check_key import expected
 from lightseg.config.domains import ALL, domain_of
+from lightseg.config.split_keys import VAL_SHARE
 from lightseg.errors import LightsegError, nearest
 
 SHIPPED = paths.SHIPPED / "data"
@@ -25,8 +26,17 @@ OPTIONAL = (
     "boxes_on",
     "least_visibility",
     "max_detections",
+    "merge_classes",
+    "single_class",
+    "background",
+    "first_pixel",
+    "columns",
+    "images",
     "split.train.list",
     "split.val.list",
+    "split.train.masks",
+    "split.val.masks",
+    "split.group",
 )
 FILLED = ("augment", "eval", "skeleton")
 
@@ -76,10 +86,13 @@ def _missing(
     for name, default in example.items():
         key, value = f"{prefix}{name}", values.get(name)
         table = isinstance(default, dict)
-        is_optional = not table and (key in OPTIONAL or (prefix.rstrip(".") in FILLED and key not in REQUIRED))
+        listed = key in OPTIONAL and (default is None or not key.startswith("split."))
+        is_optional = not table and (listed or (prefix.rstrip(".") in FILLED and key not in REQUIRED))
         if name not in values:
             missing += [] if is_optional else [key]
         elif table and not (key == "skeleton" and value is None):
+            if key == "split.val" and VAL_SHARE.fits(value):
+                continue
             if not isinstance(value, dict):
                 raise LightsegError(f"{where}: {key} is {value!r}: must have keys and values, as in {key}: {default}")
             missing += _missing(default, value, where, f"{key}.", sections)

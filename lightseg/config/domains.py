@@ -13,6 +13,7 @@ from lightseg.config.domain import Domain, anything, either, many, number, one_o
 from lightseg.config.domain import text as word
 from lightseg.config.renamed_keys import RENAMED
 from lightseg.config.search_keys import DMASKING, NETADAPT, OPTUNA
+from lightseg.config.split_keys import FOLDERS, PANOPTIC, SPLIT_ANNOTATIONS, SPLIT_FOLDERS
 from lightseg.config.trainer_keys import TRAINER
 
 MIN_SIDE = 32  # pixels: the stride of the nets
@@ -96,6 +97,8 @@ COMMON: dict[str, Domain] = {
     "data.classes": optional(
         either(many(word("a name")), table("names with their ids, as in {road: 7, car: [26, 27]}"))
     ),
+    "data.split.group": optional(word("a pattern with brackets, as in (.*)_[0-9]+")),
+    "data.merge_classes": optional(table("names with their classes, as in {vehicle: [car, bus]}")),
     "data.count.train": whole(1),
     "data.count.val": whole(1),
     "data.world_seed": whole(0),
@@ -126,16 +129,6 @@ COMMON: dict[str, Domain] = {
     **{f"trainer.{key}": domain for key, domain in TRAINER.items()},
 }
 
-SPLIT_FOLDERS = {f"data.split.{split}": path("a folder") for split in ("train", "val")}
-SPLIT_ANNOTATIONS = {
-    f"data.split.{split}.{key}": path(kind)
-    for split in ("train", "val")
-    for key, kind in (("images", "a folder"), ("annotations", "the path of a file"))
-}
-FOLDERS = {  # of data format `folder`: images and masks
-    f"data.split.{split}.{key}": path("a folder") for split in ("train", "val") for key in ("images", "masks")
-} | {f"data.split.{split}.list": optional(path("the path of a file")) for split in ("train", "val")}
-
 SEG: dict[str, Domain] = {
     "head.variant": optional(word("a name")),
     "head.filters": optional(whole(1)),
@@ -151,7 +144,10 @@ SEG: dict[str, Domain] = {
     "loss.ohem": optional(number("(0, 1)")),
     "loss.dice": NOT_NEGATIVE,
     **SPLIT_FOLDERS,
+    **SPLIT_ANNOTATIONS,
     **FOLDERS,
+    **PANOPTIC,
+    "data.background": optional(word("a name")),
     "data.size": SIZE,
     "data.coarse": switch(),
     "data.ignore": many(whole(0, 255)),
@@ -173,6 +169,9 @@ CLS: dict[str, Domain] = {
     "mix.prob": SHARE,
     "mix.switch_prob": SHARE,
     **SPLIT_FOLDERS,
+    "data.images": optional(path("a folder")),
+    "data.columns.file": optional(word("a name")),
+    "data.columns.label": optional(word("a name")),
     "data.size": SIDE,
     "data.augment.size": SIDE,
     "data.augment.scale": many(number("(0, 1]"), 2, rising=True),
@@ -197,7 +196,10 @@ DET: dict[str, Domain] = {
     "loss.focal": switch(),
     "loss.focal_alpha": number("(0, 1)"),
     "loss.focal_gamma": NOT_NEGATIVE,
+    **SPLIT_FOLDERS,
     **SPLIT_ANNOTATIONS,
+    "data.single_class": switch(),
+    "data.first_pixel": one_of(0, 1),
     "data.size": SIZE,
     "data.augment.size": SIZE,
     "data.augment.iou_crop": switch(),
@@ -230,6 +232,7 @@ POSE: dict[str, Domain] = {
     "loss.oks_weight": NOT_NEGATIVE,
     "loss.sigmas": optional(many(POSITIVE, least=1)),
     "loss.beta": POSITIVE,
+    **SPLIT_FOLDERS,
     **SPLIT_ANNOTATIONS,
     "data.size": SIZE,
     "data.boxes_on": BOXES_ON,

@@ -18,6 +18,7 @@ from lightseg.config.values import Unread, parse
 from lightseg.errors import LightsegError
 
 COMMAND_LINE = "the command line"
+FREE_TABLES = ("classes", "merge_classes")  # that a value replaces
 LISTED = ("logger",)  # keys of which several values are for one run, not a sweep
 
 
@@ -73,7 +74,7 @@ def apply(config: DictConfig, values: dict[str, Any], origin: str) -> None:
                 raise LightsegError(f"no key '{key}' ({origin}): {suggestion(key, _keys(config))}")
         default = node.get(last)
         value = value.read(default) if isinstance(value, Unread) else value
-        if isinstance(default, DictConfig) and isinstance(value, dict) and last != "classes":
+        if isinstance(default, DictConfig) and isinstance(value, dict) and last not in FREE_TABLES:
             apply(config, {f"{key}.{inner}": v for inner, v in value.items()}, origin)
             continue
         if (kind := expected(key, value, default, sections)) is not None:

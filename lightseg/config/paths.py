@@ -103,9 +103,9 @@ def remark_on_foreign_files() -> None:
     if within or any(user_choices(group) for group in NAMED):
         for group, path in sorted(_foreign_files):
             if path.is_relative_to(folder.absolute()):
-                _remark(f"{shown(path)} is ignored: no key in it is one of lightseg's for {group}")
+                remark(f"{shown(path)} is ignored: no key in it is one of lightseg's for {group}")
     elif any(folder.rglob("*.y*ml")):
-        _remark(f"{folder.absolute()} is ignored: no <group>/<name>.yaml in it has keys of lightseg")
+        remark(f"{folder.absolute()} is ignored: no <group>/<name>.yaml in it has keys of lightseg")
 
 
 def _user_folder() -> Path | None:
@@ -144,7 +144,7 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _remark(line: str) -> None:
+def remark(line: str) -> None:
     """Print a line once per process, and only in the first process of a run."""
     first = all(os.environ.get(key, "0") == "0" for key in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
     if first and line not in _remarks_printed:

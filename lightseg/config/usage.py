@@ -40,6 +40,7 @@ def help_text() -> str:
         "",
         f"Choices: a name, of your own files {USER_CONFIGS}/<group>/<name>.yaml or of these; or the path of a file",
         *(f"  {group + '=':<13}{', '.join(choices(group))}{_listed_user_choices(group)}" for group in NAMED),
+        "  With data=auto data.root=<folder> the format is recognized by what lies in the folder",
         "  backbone=    a name of docs/backbones.md, any timm name, or efficientnet with depth=, width= or phi=",
         f"  Shipped files, to copy from: {shown(SHIPPED)}/<group>/",
         "",

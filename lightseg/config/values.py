@@ -52,6 +52,7 @@ class Unread(str):
 
 def parse(key: str, text: str) -> Any:
     """The value that `text` means for a dotted key. Raises yaml.YAMLError for text that is no YAML."""
+    text = _with_backslashes(text)
     alternatives = [part for domain in domains_of(key) for part in domain.alternatives()]
     if not alternatives and key not in PARENTS:
         _read(text)
@@ -81,6 +82,19 @@ def parse(key: str, text: str) -> Any:
     if (names := _names(text, alternatives)) is not None:
         return names
     return text if words else value
+
+
+def _with_backslashes(text: str) -> str:
+    """`{group: "(.*)_\\d+"}` with the backslashes of its pattern, which are no escapes that YAML knows."""
+    if text[:1] not in ("{", "[", '"') or "\\" not in text:
+        return text
+    try:
+        yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.scanner.ScannerError:
+        return text.replace("\\", "\\\\")
+    except yaml.YAMLError:
+        pass
+    return text
 
 
 def split_values(text: str) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 from lightseg import record
 from lightseg.atomic_io import write_json
 from lightseg.catalog.tasks import formats, get_task, resolve
+from lightseg.data.datasets.opening import open_split
 from lightseg.data.io.integrity import verify
 from lightseg.errors import LightsegError
 from lightseg.scoring.scored import Scored
@@ -54,7 +55,7 @@ def score(
     if form.prepare:
         resolve(form.prepare)(data)
     split = "val"
-    dataset = resolve(form.path)(data, split, None)
+    dataset = open_split(data, split, None)
     skipped = verify(dataset, data["on_error"])
     scored: Scored = resolve(info.scoring)(dataset, path, data)
     # a run's figures are float32, as Lightning logs them: the same predictions have the same digits

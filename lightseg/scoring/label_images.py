@@ -32,7 +32,7 @@ def score_masks(dataset: Any, path: Path, options: Mapping[str, Any]) -> Scored:
     for index, name in enumerate(dataset.names):
         file, table = _file_of(path, name, dataset)
         predicted = read_mask(file)
-        truth = dataset.read_label(dataset.pairs[index].label)
+        truth = dataset.mask(index)
         if predicted.shape != truth.shape:
             raise DataError(
                 f"{file} is {predicted.shape[1]}x{predicted.shape[0]} (width x height) and its label "

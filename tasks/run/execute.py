@@ -21,6 +21,7 @@ from .measure import measure
 from .progress_events import start_of
 from .record import summary, write_record
 from .signals import Stopped, StopSignals
+from .split_lists import save_lists
 from .sync_batchnorm import check_sync_batchnorm
 from .trainer import build_trainer, check_resumed, quiet, seed_everything
 from .trainer_checks import check_batches, check_devices, check_sizes
@@ -90,6 +91,7 @@ def _run(
     folder = distributed.agree(lambda: run_folder.run_folder(config))
     claimed = run_folder.claim(folder)  # until this function ends, also by an error
     run_folder.save_config(config, folder)
+    save_lists(data, folder, resumed=config["resume"] is not None)
     trainer = build_trainer(config, folder, task, data, signals, search, callbacks)
     measured.save(folder)
     events.emit("start", **start_of(config, folder))

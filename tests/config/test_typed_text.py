@@ -93,7 +93,7 @@ def test_a_home_folder_is_expanded_in_every_path(tmp_path, monkeypatch):
 def test_files_keep_names_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (SHIPPED / "data" / "folder.yaml").read_text().replace("root: null", f"root: {tmp_path}")
-    text = text.replace("classes: null", "classes: [no, 010, 1e5, 'on']").replace('image_end: ""', "image_end: 001")
+    text = text.replace("\nclasses: null", "\nclasses: [no, 010, 1e5, 'on']").replace('image_end: ""', "image_end: 001")
     (tmp_path / "few.yaml").write_text(text)
     data = compose(["data=./few.yaml"]).data
     assert (list(data.classes), data.image_end) == (["no", "010", "1e5", "on"], "001")

@@ -172,7 +172,7 @@ def test_help_lists_the_choices_of_the_user(write, rooms):
     write("data/mini_seg", rooms)
     text = help_text()
     (line,) = [line for line in text.splitlines() if line.startswith("  data=")]
-    assert line.endswith("rooms   (your own: mini_seg, rooms)") and line.count("mini_seg") == 2
+    assert line.endswith("   (your own: mini_seg, rooms)") and ", rooms, " in line and line.count("mini_seg") == 2
     assert text.startswith("lightseg train [key=value ...]") and "python train.py" not in text
 
 

@@ -31,7 +31,7 @@ class DepthCSV(ImageDataset):
     def _targets(self, arrays: Arrays, original: Arrays, sample: int) -> dict[str, Any]:
         return {"depth": float(self.depths[sample])}
 
-    def _reorder(self, order: np.ndarray) -> None:
+    def _renumber(self, new: np.ndarray, first: np.ndarray) -> None:
         """There is one number."""
 
 

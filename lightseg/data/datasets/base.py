@@ -5,7 +5,7 @@ sample (`check`) and its targets (`_targets`). Samples are numbered in the order
 those that `keep_only` has kept.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from lightseg.data.datasets.merging import merged_classes
 from lightseg.data.io.cache import DecodedCache
 from lightseg.data.io.images import read_header, read_image, read_size
 from lightseg.data.io.integrity import fingerprint
@@ -32,6 +33,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
 
     Attributes:
         has_labels: whether the split has labels.
+        may_lack: whether the split may lack classes, so that it has no number for them.
         unit: the name of the samples, in the plural.
         report: a line for every kind of label that is left out or changed, with its count.
         file_classes: int64 [C], the number of every class in the files; 0..C-1 before `reorder_classes`.
@@ -39,6 +41,7 @@ class ImageDataset(Dataset[dict[str, Any]]):
     """
 
     has_labels = True
+    may_lack = False
     unit = "images"
     oriented = True
     _caches_masks = False
@@ -87,6 +90,10 @@ class ImageDataset(Dataset[dict[str, Any]]):
             return list(self._notes)
         how = "turned as their EXIF data say" if self.oriented else "read as stored, not turned as their EXIF data say"
         return [*self._notes, f"{turned} of {len(images)} images are {how}"]
+
+    def add_note(self, line: str) -> None:
+        """Add a line to `notes`."""
+        self._notes.append(line)
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -141,6 +148,14 @@ class ImageDataset(Dataset[dict[str, Any]]):
         self._kept = self._kept[np.asarray(chosen, bool)]
         self._cache = None
 
+    def keep_images(self, chosen: Callable[[str], bool]) -> None:
+        """Like `keep_only`, for the image files that are chosen by their path."""
+        self.keep_only([chosen(str(path)) for path in self.paths])
+
+    def classes_of(self, index: int) -> list[int]:
+        """The labels that occur in a sample, as far as they are known without decoding it."""
+        return []
+
     def fingerprint(self) -> str:
         """12 hexadecimal digits that depend on the names and sizes (not the contents) of the split's files."""
         return fingerprint(self._files())
@@ -159,10 +174,24 @@ class ImageDataset(Dataset[dict[str, Any]]):
         if len(set(names)) < len(names) or set(names) != set(self.class_names):
             raise ValueError(f"{list(names)} is not a permutation of {self.class_names}")
         order = np.array([self.class_names.index(name) for name in names])
+        self._set_classes(names, np.argsort(order), order)
+
+    def merge_classes(self, groups: Mapping[str, Sequence[str]]) -> None:
+        """Make one class of several. Call it before workers start.
+
+        groups: the name of each new class -> the names of its classes. A new class has the number and the color of its
+        first class. Raises LightsegError for names that do not exist, or are in two groups.
+        """
+        names, new = merged_classes(self.class_names, groups, may_lack=self.may_lack)
+        first = np.array([new.tolist().index(label) for label in range(len(names))], np.int64)
+        self._set_classes(names, new, first)
+
+    def _set_classes(self, names: Sequence[str], new: np.ndarray, first: np.ndarray) -> None:
+        """new: int64, the new label of every label. first: int64, the first label of every new label."""
         self.class_names = list(names)
-        self.palette = [self.palette[label] for label in order.tolist()]
-        self.file_classes = self.file_classes[order]
-        self._reorder(order)
+        self.palette = [self.palette[label] for label in first.tolist()]
+        self.file_classes = self.file_classes[first]
+        self._renumber(new, first)
         if self._cache is not None and self._caches_masks:
             self.keep_decoded()  # a new cache: the old one has the old labels
 
@@ -182,8 +211,8 @@ class ImageDataset(Dataset[dict[str, Any]]):
         """A sample's entries besides image, name and index. arrays: transformed; original: as on disk."""
         raise NotImplementedError
 
-    def _reorder(self, order: np.ndarray) -> None:
-        """Renumber the labels. order: int64 [C]; the new class k is the old class `order[k]`."""
+    def _renumber(self, new: np.ndarray, first: np.ndarray) -> None:
+        """Renumber the labels: the label c becomes `new[c]`. first: int64, the first label of every new label."""
         raise NotImplementedError
 
     def _files(self) -> Iterable[tuple[str, str | Path]]:

@@ -39,6 +39,7 @@ class CocoImages(ImageDataset):
 
     Attributes:
         folder, file: the folder of the images; the annotation file.
+        label_files: the files of the annotations.
     """
 
     _annotation_kind = "boxes"
@@ -56,6 +57,7 @@ class CocoImages(ImageDataset):
         if boxes_on not in BOXES_ON:
             raise LightsegError(f"data.boxes_on={boxes_on}: choose from {', '.join(BOXES_ON)}")
         self.folder, self.file, self.oriented = folder, file, boxes_on == "shown"
+        self.label_files = [file]
         self._annotations = annotations
         self.has_labels = annotations.labeled
 
@@ -89,7 +91,7 @@ class CocoImages(ImageDataset):
             )
 
     def _files(self) -> Iterable[tuple[str, str | Path]]:
-        return [("annotations", self.file), *super()._files()]
+        return [*(("annotations", file) for file in self.label_files), *super()._files()]
 
 
 class CocoDetection(CocoImages):
@@ -98,6 +100,7 @@ class CocoDetection(CocoImages):
     images, annotations: the folder of the images and the JSON, below `root`.
     transform: of `lightseg.data.transforms.detection`, or a PhaseTransform. None: images are not changed.
     boxes_on: "shown" or "stored", see `CocoImages`.
+    parsed: the content of the JSON, if it is not to be read.
     """
 
     def __init__(
@@ -108,10 +111,11 @@ class CocoDetection(CocoImages):
         annotations: str,
         transform: Transform | None = None,
         boxes_on: str = "shown",
+        parsed: dict[str, Any] | None = None,
     ) -> None:
         folder = find_folder(Path(root) / images, "the images of the split")
         file = Path(root) / annotations
-        content = read_coco(file)
+        content = read_coco(file, parsed)
         names, palette = content.image_names(), bright_palette(len(content.class_names))
         super().__init__(folder, file, content, boxes_on, names, content.class_names, palette, transform)
         self.report, self._notes = content.report, content.notes
@@ -131,6 +135,10 @@ class CocoDetection(CocoImages):
             "boxes": self._annotations.boxes[rows][single],
             "labels": self._annotations.labels[rows][single],
         }
+
+    def classes_of(self, index: int) -> list[int]:
+        image = self._image_number(index)
+        return np.unique(self._annotations.labels[slice(*self._annotations.starts[image : image + 2])]).tolist()
 
     def check_evaluable(self) -> None:
         content = self._annotations
@@ -182,10 +190,10 @@ class CocoDetection(CocoImages):
             "image_id": self._annotations.image_ids[sample],
         }
 
-    def _reorder(self, order: np.ndarray) -> None:
+    def _renumber(self, new: np.ndarray, first: np.ndarray) -> None:
         content = self._annotations
-        content.labels = np.argsort(order)[content.labels]
-        content.category_ids = [content.category_ids[label] for label in order.tolist()]
+        content.labels = new[content.labels]
+        content.category_ids = [content.category_ids[label] for label in first.tolist()]
         content.class_names = list(self.class_names)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from lightseg.data.datasets.coco_boxes import fill_boxes
 from lightseg.data.datasets.json_fields import (
     Id,
     column,
@@ -73,13 +74,15 @@ class CocoAnnotations:
         return stems if len(set(stems)) == len(stems) else self.files
 
 
-def read_coco(path: Path) -> CocoAnnotations:
+def read_coco(path: Path, content: Any = None) -> CocoAnnotations:
     """The boxes of an instances or person_keypoints JSON. A file without the key `annotations` is one without labels.
+
+    content: of the file, parsed. None: the file is read.
 
     `report` has a line for every kind of annotation that was left out or changed. Raises DataError, with the path, for
     a file that is not COCO, has no images or contradicts itself, and where no annotation can be used.
     """
-    result = parse_coco(load_json(path), path)
+    result = parse_coco(load_json(path) if content is None else content, path)
     counts = np.bincount(result.labels[~result.crowd], minlength=len(result.category_ids))
     absent = [name for name, count in zip(result.class_names, counts.tolist(), strict=True) if not count]
     if absent and result.labeled:
@@ -124,15 +127,16 @@ def parse_coco(
     return result
 
 
-def _fill(result: CocoAnnotations, listed: list[Any], others: list[Id], num_points: int, path: Path) -> None:
-    count, report = len(listed), result.report
-    objects = np.array([isinstance(annotation, dict) for annotation in listed])
-    annotations: list[dict] = [annotation if isinstance(annotation, dict) else {} for annotation in listed]
+def _fill(result: CocoAnnotations, entries: list[Any], others: list[Id], num_points: int, path: Path) -> None:
+    count, report = len(entries), result.report
+    objects = np.array([isinstance(annotation, dict) for annotation in entries])
+    annotations: list[dict] = [annotation if isinstance(annotation, dict) else {} for annotation in entries]
 
     def values(key: str) -> list[Any]:
         return [annotation.get(key) for annotation in annotations]
 
-    bbox, four_numbers = table(values("bbox"), 4)
+    rows, made = fill_boxes(annotations)
+    bbox, four_numbers = table(rows, 4)
     image = indices_of(values("image_id"), result.image_ids)
     categories = values("category_id")
     label = indices_of(categories, result.category_ids)
@@ -140,8 +144,8 @@ def _fill(result: CocoAnnotations, listed: list[Any], others: list[Id], num_poin
     crowd, known_crowd = flags([annotation.get("iscrowd", 0) for annotation in annotations])
     points, whole = np.zeros((count, 0, 3)), np.ones(count, bool)
     if num_points:
-        rows, whole = table([row or [0] * 3 * num_points for row in values("keypoints")], 3 * num_points)
-        points = rows.reshape(count, num_points, 3)
+        listed, whole = table([row or [0] * 3 * num_points for row in values("keypoints")], 3 * num_points)
+        points = listed.reshape(count, num_points, 3)
     ids = id_numbers(values("id"))
 
     positive = (bbox[:, 2:] > 0).all(1)
@@ -167,6 +171,9 @@ def _fill(result: CocoAnnotations, listed: list[Any], others: list[Id], num_poin
     report += [line for _, line in result.left_out]
     if not keep.any():
         raise DataError(f"{path}: no annotation can be used ({max(result.left_out)[1]}): correct the file")
+    if (keep & made).any():
+        first = _first(ids, keep & made)
+        report.append(f"{(keep & made).sum()} of {count} boxes are made from outlines or keypoints, {first}")
     if (keep & beyond).any():
         report.append(
             f"{(keep & beyond).sum()} of {count} boxes reach beyond their image and are clipped to it, "

@@ -20,7 +20,7 @@ A sample is
     index:     int
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class CocoKeypoints(CocoImages):
     skeleton: names, edges, pairs and sigmas instead of the file's (see `read_skeleton`).
     least_visibility: see `read_persons`.
     boxes_on: "shown" or "stored", see `CocoImages`.
+    parsed: the content of the JSON, if it is not to be read.
 
     Attributes:
         skeleton: of the keypoints, whose names are `class_names`.
@@ -70,10 +71,13 @@ class CocoKeypoints(CocoImages):
         skeleton: Mapping[str, Any] | None = None,
         boxes_on: str = "shown",
         least_visibility: float | None = None,
+        parsed: dict[str, Any] | None = None,
     ) -> None:
         folder, file = find_folder(Path(root) / images, "the images of the split"), Path(root) / annotations
         self.person_boxes = None if person_boxes is None else Path(person_boxes)
-        self._persons = read_persons(file, category=category, skeleton=skeleton, least_visibility=least_visibility)
+        self._persons = read_persons(
+            file, category=category, skeleton=skeleton, least_visibility=least_visibility, content=parsed
+        )
         report = list(self._persons.report)
         content = self._persons.boxes
         # for every sample: the row of its annotation, or -1, and its image; its box and score
@@ -103,6 +107,7 @@ class CocoKeypoints(CocoImages):
         super().__init__(folder, file, content, boxes_on, names, points, palette, transform, image_numbers)
         self.report, self._notes = report, content.notes
         self.category_id = self._persons.category_id
+        self._other_images: set[int] = set()  # of another split
         self._last: tuple[int, np.ndarray | None] = (-1, None)  # consecutive samples often share their image
         self._set_skeleton()
 
@@ -124,6 +129,11 @@ class CocoKeypoints(CocoImages):
             keypoints, area = persons.keypoints[row].astype(np.float32), max(float(persons.boxes.area[row]), 1.0)
             visible = np.where(persons.outside[row], 0, persons.visible[row]).astype(np.int64)
         return {"image": image, "box": box, "keypoints": keypoints, "visible": visible, "area": area}
+
+    def keep_images(self, chosen: Callable[[str], bool]) -> None:
+        """Images without samples leave the ground truth too."""
+        self._other_images = {n for n in range(len(self._persons.boxes.files)) if not chosen(str(self._path(n)))}
+        super().keep_images(chosen)
 
     def check(self, index: int) -> None:
         """Like the base class, once per image."""
@@ -154,7 +164,7 @@ class CocoKeypoints(CocoImages):
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         for image, image_id in enumerate(content.image_ids):
-            if image in dropped_images:
+            if image in dropped_images or image in self._other_images:
                 continue
             height, width = content.sizes[image].tolist()
             images.append({"id": image_id, "file_name": content.files[image], "height": height, "width": width})
@@ -203,8 +213,8 @@ class CocoKeypoints(CocoImages):
             "box_score": torch.tensor(self._scores[sample]),
         }
 
-    def _reorder(self, order: np.ndarray) -> None:
-        self._persons.reorder_points(order.tolist())
+    def _renumber(self, new: np.ndarray, first: np.ndarray) -> None:
+        self._persons.reorder_points(first.tolist())
         self._set_skeleton()
 
     def _files(self) -> Iterable[tuple[str, str | Path]]:

@@ -62,11 +62,11 @@ class ColorTable:
             labels[unmatched] = self._labels[distances.argmin(1)][inverse]
         return labels
 
-    def reorder(self, order: np.ndarray) -> None:
-        """The new class k is the old class `order[k]`."""
-        new = np.arange(256, dtype=np.uint8)
-        new[order] = np.arange(len(order))
-        self._labels = new[self._labels]
+    def renumber(self, new: np.ndarray) -> None:
+        """The class c becomes `new[c]`."""
+        table = np.arange(256, dtype=np.uint8)
+        table[: len(new)] = new
+        self._labels = table[self._labels]
 
 
 def _colors(entry: Any, key: str) -> list[tuple[int, int, int]]:

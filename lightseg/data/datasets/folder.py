@@ -87,10 +87,10 @@ class SegmentationFolder(SegmentationDataset):
         hint = f"; {similar[0]} is there: set data.mask_end={similar[0].removeprefix(name)}" if similar else ""
         return DataError(f"{super()._no_label(pair)}{hint}")
 
-    def _reorder(self, order: np.ndarray) -> None:
-        super()._reorder(order)
+    def _renumber(self, new: np.ndarray, first: np.ndarray) -> None:
+        super()._renumber(new, first)
         if self.color_table is not None:
-            self.color_table.reorder(order)
+            self.color_table.renumber(new)
 
 
 def class_table(

@@ -16,7 +16,7 @@ A sample is
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,49 +37,49 @@ ENDINGS = frozenset(ALL_ENDINGS)
 TOP = 5  # classes that a written prediction names
 
 
-class ClassificationFolder(ImageDataset):
-    """The images of one split.
+class ClassificationFiles(ImageDataset):
+    """Images of classes.
 
-    folder: the split's folder below `root`.
-    class_names: the class folders to read, in the order of their labels. Default: all, sorted.
+    folder: of the image files `names`, each of the class in `labels`.
+    class_names: in the order of the labels.
     transform: of `lightseg.data.transforms.classification`, or a PhaseTransform. None: images are not changed.
     may_lack: classes may have no image, as in an evaluation.
+    file: of the labels. None: there is none.
 
-    Raises DataError for less than two class folders and for a class folder without images.
+    Raises DataError for a label that is no class, for less than two classes, and for a class without images.
     """
 
     def __init__(
         self,
-        root: str | Path,
-        folder: str,
-        *,
-        class_names: Sequence[str] | None = None,
+        folder: Path,
+        names: Sequence[str],
+        labels: Sequence[str],
+        class_names: Sequence[str],
         transform: Transform | None = None,
+        *,
         may_lack: bool = False,
+        file: Path | None = None,
     ) -> None:
-        self.folder = find_folder(Path(root) / folder, "the class folders of the split")
-        self.may_lack = may_lack
-        classes = _class_folders(self.folder, class_names, may_lack)
-        names: list[str] = []
-        labels: list[int] = []
-        others: list[str] = []
-        for label, class_name in enumerate(classes):
-            files: list[str] = []
-            for file in sorted(_class_files(self.folder / class_name)):
-                is_image = os.path.splitext(file)[1].lower() in ENDINGS | {""}
-                (files if is_image else others).append(file if is_image else f"{class_name}/{file}")
-            if not files and not may_lack:
-                raise DataError(f"{self.folder / class_name}: the folder of class {class_name!r} holds no image")
-            names += [f"{class_name}/{file}" for file in files]
-            labels += [label] * len(files)
-        if not names:
-            raise DataError(
-                f"{self.folder}: the class folders hold no image: give files that end in {shorten(ALL_ENDINGS)}"
-            )
+        self.folder, self.may_lack, self._file = folder, may_lack, file
+        classes = [str(name) for name in class_names]
+        numbers = {name: number for number, name in enumerate(classes)}
+        unknown = sorted(set(labels) - set(classes))
+        if unknown:
+            raise DataError(f"{file or folder}: {shorten(unknown)} is no class: choose from {shorten(classes)}")
         super().__init__(names, classes, default_palette(len(classes)), transform)
-        self._labels = np.array(labels)
-        if others:
-            self._notes.append(f"{len(others)} files are no images by their ending and are left out: {shorten(others)}")
+        self._labels = np.array([numbers[label] for label in labels], np.int64)
+        if not may_lack:
+            self._check_classes()
+
+    def _check_classes(self) -> None:
+        if len(self.class_names) < 2:
+            raise DataError(
+                f"{self._file or self.folder}: {shorten(self.class_names)} is the only class; a classifier needs two"
+            )
+        absent = set(self.class_names) - {self.class_names[label] for label in self.labels}
+        if absent:
+            where = self._file or self.folder
+            raise DataError(f"{where}: class {min(absent)!r} has no image to train on: give some, or data.classes")
 
     @property
     def notes(self) -> list[str]:
@@ -93,6 +93,9 @@ class ClassificationFolder(ImageDataset):
     @property
     def labels(self) -> list[int]:
         return self._labels[self._kept].tolist()
+
+    def classes_of(self, index: int) -> list[int]:
+        return [int(self._labels[self._kept[index]])]
 
     def check(self, index: int) -> None:
         """Raise DataError for a file that is not an image, without decoding it."""
@@ -116,11 +119,15 @@ class ClassificationFolder(ImageDataset):
     def _path(self, image: int) -> str:
         return f"{self.folder}/{self._names[image]}"
 
+    def _files(self) -> Iterable[tuple[str, str | Path]]:
+        files = [] if self._file is None else [("labels", self._file)]
+        return [*files, *super()._files()]
+
     def _targets(self, arrays: Arrays, original: Arrays, sample: int) -> dict[str, Any]:
         return {"label": int(self._labels[sample])}
 
-    def _reorder(self, order: np.ndarray) -> None:
-        self._labels = np.argsort(order)[self._labels]
+    def _renumber(self, new: np.ndarray, first: np.ndarray) -> None:
+        self._labels = new[self._labels]
 
     def write_prediction(self, prediction: np.ndarray, name: str, folder: Path) -> Path:
         """Write probabilities [num_classes] as `<name>.json`: the best class and the TOP best with probabilities."""
@@ -132,7 +139,48 @@ class ClassificationFolder(ImageDataset):
         return path
 
 
-def check_same_classes(train: ClassificationFolder, val: ClassificationFolder) -> None:
+class ClassificationFolder(ClassificationFiles):
+    """The images of one split.
+
+    folder: the split's folder below `root`.
+    class_names: the class folders to read, in the order of their labels. Default: all, sorted.
+    transform: of `lightseg.data.transforms.classification`, or a PhaseTransform. None: images are not changed.
+    may_lack: classes may have no image, as in an evaluation.
+
+    Raises DataError for less than two class folders and for a class folder without images.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        folder: str,
+        *,
+        class_names: Sequence[str] | None = None,
+        transform: Transform | None = None,
+        may_lack: bool = False,
+    ) -> None:
+        path = find_folder(Path(root) / folder, "the class folders of the split")
+        classes = _class_folders(path, class_names, may_lack)
+        names: list[str] = []
+        labels: list[str] = []
+        others: list[str] = []
+        for class_name in classes:
+            files: list[str] = []
+            for file in sorted(_class_files(path / class_name)):
+                is_image = os.path.splitext(file)[1].lower() in ENDINGS | {""}
+                (files if is_image else others).append(file if is_image else f"{class_name}/{file}")
+            if not files and not may_lack:
+                raise DataError(f"{path / class_name}: the folder of class {class_name!r} holds no image")
+            names += [f"{class_name}/{file}" for file in files]
+            labels += [class_name] * len(files)
+        if not names:
+            raise DataError(f"{path}: the class folders hold no image: give files that end in {shorten(ALL_ENDINGS)}")
+        super().__init__(path, names, labels, classes, transform, may_lack=may_lack)
+        if others:
+            self._notes.append(f"{len(others)} files are no images by their ending and are left out: {shorten(others)}")
+
+
+def check_same_classes(train: ClassificationFiles, val: ClassificationFiles) -> None:
     """Raise DataError unless both splits have the same classes in the same order; `val` gets those that it lacks."""
     val.add_classes(train.class_names)
     if train.class_names == val.class_names:

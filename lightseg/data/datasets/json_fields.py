@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from lightseg.data.datasets.label_files import read_bytes
 from lightseg.errors import DataError
 from lightseg.text import shorten
 
@@ -25,12 +26,10 @@ _FLAGS = {"true": True, "false": False}
 
 
 def load_json(path: Path) -> Any:
+    """Raises DataError, with the path, for a file that cannot be read, is too large, or is not JSON."""
+    content = read_bytes(path)
     try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; data.root or the name of the annotation file is wrong") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be opened ({error.strerror})") from error
+        return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON ({error})") from error
 

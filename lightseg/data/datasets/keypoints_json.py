@@ -76,6 +76,7 @@ def read_persons(
     category: str | None = None,
     skeleton: Mapping[str, Any] | None = None,
     least_visibility: float | None = None,
+    content: Any = None,
 ) -> CocoPersons:
     """The people of a person_keypoints JSON.
 
@@ -83,11 +84,12 @@ def read_persons(
     skeleton: see `read_skeleton`. With `names`, categories need no keypoints.
     least_visibility: visibilities are confidences 0..1, and from this one on a keypoint is labeled. None: they are
         COCO's 0, 1 and 2.
+    content: of the file, parsed. None: the file is read.
 
     `report` has a line for everything that was left out, changed or odd. Raises DataError, with the path, for a file
     that is not COCO or contradicts itself.
     """
-    content = load_json(path)
+    content = load_json(path) if content is None else content
     if least_visibility is not None and not (isinstance(least_visibility, int | float) and 0 < least_visibility <= 1):
         raise DataError(f"data.least_visibility is {least_visibility!r}: must be above 0 and at most 1, or null")
     named = bool((skeleton or {}).get("names"))

@@ -79,7 +79,7 @@ class SegmentationDataset(ImageDataset):
 
     def check_evaluable(self) -> None:
         """Reads masks up to the first with a pixel that counts."""
-        masks = (self.read_label(pair.label) for pair in self.pairs if pair.label is not None)
+        masks = (self._mask(image) for image in self._kept.tolist() if self._pairs[image].label is not None)
         if not any((mask != IGNORE).any() for mask in masks):
             raise DataError(
                 f"{self.pairs[0].label}: this and the {len(self) - 1} other masks of the evaluation have ignored "
@@ -98,6 +98,10 @@ class SegmentationDataset(ImageDataset):
             )
         return mask
 
+    def mask(self, index: int) -> np.ndarray:
+        """The mask of a labeled sample on disk, class ids uint8 [H, W], without its image."""
+        return self._mask(self._image_number(index))
+
     def write_prediction(self, prediction: np.ndarray, name: str, folder: Path) -> Path:
         """Write a prediction [H, W] of class ids as a grayscale PNG of the files' ids, `<name>.png`."""
         path = folder / f"{name}.png"
@@ -111,6 +115,11 @@ class SegmentationDataset(ImageDataset):
         table[: self.num_classes] = self.file_classes
         return table[prediction]
 
+    def _mask(self, image: int) -> np.ndarray:
+        label = self._pairs[image].label
+        assert label is not None
+        return self.read_label(label)
+
     def _path(self, image: int) -> Path:
         return self._pairs[image].image
 
@@ -121,7 +130,7 @@ class SegmentationDataset(ImageDataset):
             return {"image": pixels}
         if not pair.label.is_file():
             raise self._no_label(pair)
-        mask = self.read_label(pair.label)
+        mask = self._mask(image)
         if mask.shape != pixels.shape[:2]:
             raise _other_size(pair, pixels.shape[:2], mask.shape)
         return {"image": pixels, "mask": mask}
@@ -132,9 +141,9 @@ class SegmentationDataset(ImageDataset):
     def _no_label(self, pair: Pair) -> DataError:
         return DataError(f"{pair.image}: the image has no label; {pair.label} does not exist")
 
-    def _reorder(self, order: np.ndarray) -> None:
+    def _renumber(self, new: np.ndarray, first: np.ndarray) -> None:
         new_ids = np.arange(256, dtype=np.uint8)  # IGNORE and UNKNOWN stay
-        new_ids[order] = np.arange(len(order))
+        new_ids[: len(new)] = new
         self.table = new_ids[self.table]
 
     def _files(self) -> Iterable[tuple[str, Path]]:
