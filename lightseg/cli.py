@@ -14,6 +14,7 @@ from lightseg.errors import LightsegError, one_line
 
 COMMANDS = {  # name -> its line in --help
     "train": "train, evaluate and record a backbone on a task, or a sweep of many (lightseg train --help)",
+    "data": "a data set before training: counts of its labels, what is suspicious, an HTML page with samples",
     "models": "the backbones: cost, published accuracy, feature maps, weights and their licence",
     "export": "export a checkpoint as a verified ONNX, OpenVINO, ExecuTorch or torch file; int8",
     "compress": "compress a checkpoint into a small file: pruning, shared weights, entropy coding",

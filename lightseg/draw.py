@@ -37,7 +37,7 @@ def contact_sheet(
     width: int = 480,
 ) -> np.ndarray:
     """Rows of images under headings, each image `width` pixels wide, with a legend of (name, color) at the bottom."""
-    cells = [[_resize(image, width) for image in row] for row in rows]
+    cells = [[resize_to_width(image, width) for image in row] for row in rows]
     gap, bar = 4, 22
     columns = len(headings)
     sheet_width = columns * width + (columns - 1) * gap
@@ -138,7 +138,7 @@ def draw_boxes(
         scores: [N], or None for ground truth.
         width: of the result in pixels; None: that of the image.
     """
-    canvas = Image.fromarray(image if width is None else _resize(image, width))
+    canvas = Image.fromarray(image if width is None else resize_to_width(image, width))
     scale = np.array([canvas.width / image.shape[1], canvas.height / image.shape[0]] * 2)
     draw = ImageDraw.Draw(canvas)
     line = max(2, round(canvas.width / 240))
@@ -188,7 +188,8 @@ def save_image(image: np.ndarray, path: Path) -> None:
     Image.fromarray(image).save(path)
 
 
-def _resize(image: np.ndarray, width: int) -> np.ndarray:
+def resize_to_width(image: np.ndarray, width: int) -> np.ndarray:
+    """The image at this width in pixels, its aspect ratio kept."""
     height = max(1, round(image.shape[0] * width / image.shape[1]))
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 

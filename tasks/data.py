@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
@@ -10,6 +11,7 @@ from lightseg.catalog.tasks import formats, resolve
 from lightseg.data.datasets.opening import open_split
 from lightseg.data.io.integrity import copy_notes, verify
 from lightseg.data.io.sampling import EpochSampler, PhaseBatches
+from lightseg.data.statistics.base import LabelStatistics
 from lightseg.data.transforms.phase_transform import PhaseTransform
 from lightseg.errors import DataError, LightsegError, nearest
 from lightseg.task_specs import task_spec
@@ -24,6 +26,7 @@ class DataModule(pl.LightningDataModule):
     Attributes:
         notes: lines on the splits together.
         skipped: files left out because of `data.on_error=skip`, as (path, reason).
+        statistics: the counts of the labels of the splits that were counted.
         part: indices of the training samples that the weights are trained on. None: all.
     """
 
@@ -40,6 +43,7 @@ class DataModule(pl.LightningDataModule):
         self.part: list[int] | None = None
         self.class_order: list[str] = []
         self.notes: list[str] = []
+        self.statistics: dict[str, LabelStatistics | None] = {}
         self._sets: dict[str, Any] = {}
 
     def prepare_data(self) -> None:
@@ -77,9 +81,23 @@ class DataModule(pl.LightningDataModule):
         self._check_labels("train")
         self._check_labels(self.evaluation_split)
         self.spec.check_splits(self.dataset("train"), self.dataset(self.evaluation_split))
+        for split in ("train", self.evaluation_split):
+            self.label_statistics(split)
         self.check_evaluation()
         train, evaluated = (self.dataset(split).paths for split in ("train", self.evaluation_split))
         self.notes = copy_notes(train, evaluated, self.evaluation_split)
+
+    def label_statistics(self, split: str) -> LabelStatistics | None:
+        """The counts of the labels of a split, cached; None for data whose labels are not counted.
+
+        Raises DataError where they make a training or an evaluation meaningless.
+        """
+        if split not in self.statistics:
+            counted = self.spec.label_statistics(self.dataset(split), self.options)
+            if counted is not None:
+                counted.check(training=split == "train")
+            self.statistics[split] = counted
+        return self.statistics[split]
 
     def check_evaluation(self) -> None:
         """Raise DataError unless the evaluation split has labels that count, and a batch of it can be built."""
@@ -101,11 +119,14 @@ class DataModule(pl.LightningDataModule):
     def describe(self) -> str:
         counts = ", ".join(f"{len(dataset)} {split}" for split, dataset in sorted(self._sets.items()))
         left_out = f"; {len(self.skipped)} unreadable left out, the first: {self.skipped[0][1]}" if self.skipped else ""
-        lines = [
-            f"{split}: {line}"
-            for split, dataset in sorted(self._sets.items())
-            for line in dataset.report + dataset.notes
-        ]
+        lines, warned = [], set()
+        for split, dataset in sorted(self._sets.items()):
+            counted = self.statistics.get(split)
+            lines += [] if counted is None else [f"{split}: {counted.line()}"]
+            lines += [f"{split}: {line}" for line in dataset.report + dataset.notes]
+            warnings = [line for line in counted.warnings if line not in warned] if counted else []
+            lines += [f"{split}: warning: {line}" for line in warnings]
+            warned |= set(warnings)
         notes = "".join(f"\n  {line}" for line in lines + self.notes)
         return f"data={self.options['name']}: {counts} {self.unit}{left_out}{notes}"
 
@@ -183,7 +204,15 @@ class DataModule(pl.LightningDataModule):
             phase_of=self.progressive.phase if shuffle else None,
             part=part,
             minimum=minimum,
+            weights=self._weights(part) if shuffle else None,
         )
+
+    def _weights(self, part: list[int] | None) -> np.ndarray | None:
+        """The weights of the training samples of `data.sampler=balanced`, or of part of them."""
+        if self.options.get("sampler") != "balanced":
+            return None
+        weights = self.spec.balanced_weights(self.dataset("train"))
+        return weights if part is None else weights[part]
 
     def _loader(self, dataset: Any, **options: Any) -> DataLoader:
         workers = self.options["workers"]

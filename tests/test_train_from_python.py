@@ -96,7 +96,8 @@ def test_the_page_composes_and_its_figures_are_there(monkeypatch, tmp_path):
     monkeypatch.setattr(lightseg, "train", train, raising=False)
     names: dict[str, object] = {}
     for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
-        if "lightseg.load" not in block:  # tests/docs/test_docs_ship.py
+        # tests/docs/test_docs_ship.py, tests/inspection/test_inspect.py
+        if "lightseg.load" not in block and "lightseg.inspect_data" not in block:
             exec(block, names)
     assert [config.task for config in configs[:4]] == ["seg", "cls", "cls", "cls"]
     assert [config.trainer.max_epochs for config in configs[1:4]] == [2, 2, 2]

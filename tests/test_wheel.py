@@ -137,7 +137,7 @@ def test_it_holds_the_tree_and_nothing_else(wheel):
         names = [name for name in archive.namelist() if not name.endswith("/")]
     ours = {name for name in names if not name.split("/")[0].endswith(".dist-info")}
     assert ours == expected and len(names) == len(set(names))
-    for part in ("py.typed", "catalog/costs.json", "leaderboard/assets/page.css", "configs/train.yaml",
+    for part in ("py.typed", "catalog/costs.json", "assets/base.css", "configs/train.yaml",
                  "configs/sweeps/seg_backbones.yaml", "catalog/search_spaces/dmasking_mini.yaml"):  # fmt: skip
         assert f"lightseg/{part}" in ours
 

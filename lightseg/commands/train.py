@@ -49,7 +49,7 @@ def main(overrides: Sequence[str]) -> int:
 
 
 def _train(overrides: Sequence[str]) -> int:
-    with _extra_train():
+    with extra_train():
         from lightseg.config.sweep import read_sweep  # needs omegaconf, which --help does not
     sweep = read_sweep([override for override in overrides if override != "--cfg"])
     if "--cfg" in overrides:
@@ -83,7 +83,7 @@ def train(
     Raises:
         LightsegError: one line, for the errors that exit with code 2, and for overrides that mean several runs.
     """
-    with _extra_train():
+    with extra_train():
         from lightseg.config.compose import compose
         from lightseg.config.python_overrides import check_one_run, merge_overrides
     config = compose(merge_overrides(overrides, keywords))
@@ -134,7 +134,7 @@ def _print(text: str) -> None:
 def trainer_module(name: str) -> ModuleType:
     """A module of `tasks/`, which is `lightseg.tasks` in the wheel and a folder beside the library in a checkout."""
     library = Path(__file__).parents[1]
-    with _extra_train():
+    with extra_train():
         if (library / "tasks").is_dir():
             return import_module(f"lightseg.tasks.{name}")
         if "tasks" not in sys.modules:  # this one, even if the working directory has a folder of that name
@@ -143,7 +143,7 @@ def trainer_module(name: str) -> ModuleType:
 
 
 @contextmanager
-def _extra_train() -> Iterator[None]:
+def extra_train() -> Iterator[None]:
     """Names the extra `train` where one of its packages is missing."""
     try:
         yield

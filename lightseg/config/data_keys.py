@@ -32,6 +32,7 @@ OPTIONAL = (
     "first_pixel",
     "columns",
     "images",
+    "sampler",
     "split.train.list",
     "split.val.list",
     "split.train.masks",

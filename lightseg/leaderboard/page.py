@@ -1,31 +1,25 @@
 """One self-contained HTML page: tables that sort and filter, a scatter plot with the Pareto front, models x data sets.
 
-It opens from the disk without a network: style and script are embedded, and a content security policy blocks others.
-The text of records is in one JSON element, and the script shows it as plain text. Links are relative to the page and
-lead to files of a run's folder only. The parts of the page are in assets/.
+Links are relative to the page and lead to files of a run's folder only. The parts of the page are in assets/, and what
+it shares with other pages is in `lightseg.html_page`.
 """
 
-import base64
-import hashlib
-import json
 import math
 import os
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from lightseg.atomic_io import write_text
 from lightseg.catalog.tasks import TASKS, MetricInfo
-from lightseg.errors import LightsegError
+from lightseg.html_page import render, save_page
 from lightseg.leaderboard.sanitize import one_line_text
 from lightseg.leaderboard.table import Group, Row, rank_conditions, short_conditions
 from lightseg.leaderboard.validate import Record
 
 ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("elements.js", "table.js", "plot.js", "matrix.js", "page.js")  # joined in this order
+SCRIPTS = ("table.js", "plot.js", "matrix.js", "page.js")  # joined in this order
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 MAX_IMAGES = 12  # links per run
 LINKED_FILES = ("config.yaml", "metrics.csv", "record.json")  # of a run, after its images
@@ -41,41 +35,13 @@ def write_page(groups: Sequence[Group], path: str | Path, notes: Sequence[str] =
         LightsegError: the file cannot be written.
     """
     path = Path(path)
-    text = page_html(groups, path.parent, notes)
-    try:
-        write_text(path, text)
-    except OSError as error:
-        raise LightsegError(f"cannot write {path}: {error.strerror}") from error
+    save_page(page_html(groups, path.parent, notes), path)
 
 
 def page_html(groups: Sequence[Group], folder: Path, notes: Sequence[str] = ()) -> str:
     """The HTML, with links relative to `folder`."""
-    style = asset("page.css")
-    script = "".join(map(asset, SCRIPTS))
-    parts = {
-        "style": style,
-        "style_hash": source_hash(style),
-        "script": script,
-        "script_hash": source_hash(script),
-        "data": embedded_json(page_data(groups, folder, notes)),
-    }
-    # one pass: a "{{name}}" in the text of a record is not replaced
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], asset("page.html"))
-
-
-def asset(name: str) -> str:
-    return (ASSETS / name).read_text(encoding="utf-8")
-
-
-def source_hash(text: str) -> str:
-    """The source expression of a content security policy that allows this script or style."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def embedded_json(content: Any) -> str:
-    """JSON that can be inside a script element: <, >, & and everything that is not ASCII are escaped."""
-    text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    data = page_data(groups, folder, notes)
+    return render(ASSETS, "page.html", ["page.css"], SCRIPTS, data)
 
 
 def page_data(groups: Sequence[Group], folder: Path, notes: Sequence[str]) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from lightseg.catalog.tasks import TaskInfo
 from lightseg.data.io.frame import Frame
+from lightseg.data.statistics.base import LabelStatistics
 from lightseg.data.transforms.phase_transform import Transform
+from lightseg.draw import resize_to_width
 from lightseg.errors import LightsegError
 from lightseg.input_contract import InputContract
 
@@ -96,6 +98,28 @@ class TaskSpec(ABC):
     def check_splits(self, train: Any, val: Any) -> None:
         """Raise DataError if the splits do not have the same classes."""
         return None
+
+    def label_statistics(self, dataset: Any, options: Options, budget: int | None = None) -> LabelStatistics | None:
+        """The counts of a split's labels, after `verify`; None for a task that counts none.
+
+        budget: pixels of masks that are decoded; None: those of a second.
+        """
+        return None
+
+    def balanced_weights(self, dataset: Any) -> np.ndarray:
+        """Weights float [N] of the samples with which every class is drawn equally often: `data.sampler=balanced`."""
+        raise LightsegError(f"data.sampler=balanced is not for task {self.info.name}: leave it null")
+
+    def draw_labels(self, image: np.ndarray, sample: Mapping[str, Any], dataset: Any, width: int) -> np.ndarray:
+        """An image uint8 [H, W, 3] with the targets of a sample of the data set, `width` pixels wide.
+
+        sample: the targets as NumPy arrays, in pixels of the image.
+        """
+        return resize_to_width(image, width)
+
+    def label_text(self, sample: Mapping[str, Any], dataset: Any) -> str:
+        """The targets of such a sample in words."""
+        return ""
 
     # -- export --------------------------------------------------------------------------------------------------------
 

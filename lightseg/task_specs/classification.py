@@ -16,6 +16,8 @@ from torch import Tensor
 from lightseg.data.collate import collate
 from lightseg.data.datasets.imagefolder import check_same_classes
 from lightseg.data.io.frame import Frame
+from lightseg.data.statistics.base import LabelStatistics
+from lightseg.data.statistics.classes import class_statistics
 from lightseg.data.transforms.classification import eval_transform, train_transform
 from lightseg.data.transforms.extra import with_extra
 from lightseg.data.transforms.phase_transform import Transform
@@ -58,6 +60,16 @@ class ClassificationSpec(TaskSpec):
 
     def check_splits(self, train: Any, val: Any) -> None:
         check_same_classes(train, val)
+
+    def label_statistics(self, dataset: Any, options: Options, budget: int | None = None) -> LabelStatistics | None:
+        return class_statistics(dataset)
+
+    def balanced_weights(self, dataset: Any) -> np.ndarray:
+        labels = np.asarray(dataset.labels)
+        return 1 / np.bincount(labels)[labels]
+
+    def label_text(self, sample: Mapping[str, Any], dataset: Any) -> str:
+        return dataset.class_names[sample["label"]]
 
     def export(self, head: str, *, argmax: bool = False) -> TaskExport:
         self.refuse_argmax(argmax)

@@ -17,12 +17,16 @@ from lightseg.boxes import decode as decode_boxes
 from lightseg.data.collate import collate_detection
 from lightseg.data.datasets.coco import bright_palette, check_same_categories
 from lightseg.data.io.frame import Frame
+from lightseg.data.statistics.base import LabelStatistics
+from lightseg.data.statistics.boxes import box_statistics
 from lightseg.data.transforms.detection import eval_transform, to_original, train_transform
 from lightseg.data.transforms.extra import with_extra
 from lightseg.data.transforms.phase_transform import Transform
 from lightseg.decoding.boxes import detections
 from lightseg.draw import draw_boxes
 from lightseg.errors import LightsegError
+from lightseg.heads.default_boxes import LEVELS
+from lightseg.heads.ssdlite import FIRST_STRIDE
 from lightseg.input_contract import InputContract
 from lightseg.predictions.boxes import Detection, coco_boxes, rounded_scores
 from lightseg.result_files import GrowingList
@@ -37,6 +41,7 @@ from lightseg.task_specs.base import (
     about,
     class_names,
 )
+from lightseg.text import shorten
 
 CLEAR_SCORE, SAME_IOU = 0.3, 0.9  # minimum score of detections in the agreement, and minimum IoU of equal ones
 
@@ -63,6 +68,22 @@ class DetectionSpec(TaskSpec):
 
     def check_splits(self, train: Any, val: Any) -> None:
         check_same_categories(train, val)
+
+    def label_statistics(self, dataset: Any, options: Options, budget: int | None = None) -> LabelStatistics | None:
+        if not dataset.has_labels:
+            return None
+        result = box_statistics(dataset, options["augment"]["size"], bool(options["augment"].get("keep_aspect")))
+        result.stride = FIRST_STRIDE
+        result.marks = [(stride, f"stride {stride}") for stride in (FIRST_STRIDE << level for level in range(LEVELS))]
+        return result
+
+    def draw_labels(self, image: np.ndarray, sample: Mapping[str, Any], dataset: Any, width: int) -> np.ndarray:
+        return draw_boxes(image, sample["boxes"], sample["labels"], None, dataset.class_names, dataset.palette, width)
+
+    def label_text(self, sample: Mapping[str, Any], dataset: Any) -> str:
+        labels, counts = np.unique(sample["labels"], return_counts=True)
+        names = (dataset.class_names[label] for label in labels.tolist())
+        return shorten([f"{count} {name}" for name, count in zip(names, counts.tolist(), strict=True)], 6) or "no box"
 
     def export(self, head: str, *, argmax: bool = False) -> TaskExport:
         self.refuse_argmax(argmax)

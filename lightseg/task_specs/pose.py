@@ -19,10 +19,13 @@ from lightseg.data.collate import collate_pose
 from lightseg.data.datasets.coco_keypoints import check_same_skeletons
 from lightseg.data.io.frame import Frame
 from lightseg.data.skeleton import DEFAULT_SIGMA
+from lightseg.data.statistics.base import LabelStatistics
+from lightseg.data.statistics.boxes import keypoint_statistics
 from lightseg.data.transforms.extra import with_extra
 from lightseg.data.transforms.phase_transform import Transform
 from lightseg.data.transforms.pose import center_and_sides, crop_matrix, eval_transform, train_transform, window_width
 from lightseg.decoding.keypoints import heatmap_keypoints, simcc_keypoints
+from lightseg.draw_pose import draw_pose
 from lightseg.errors import LightsegError
 from lightseg.input_contract import InputContract
 from lightseg.metrics.oks import person_scores
@@ -57,6 +60,22 @@ class PoseSpec(TaskSpec):
 
     def check_splits(self, train: Any, val: Any) -> None:
         check_same_skeletons(train, val)
+
+    def label_statistics(self, dataset: Any, options: Options, budget: int | None = None) -> LabelStatistics | None:
+        if not dataset.has_labels or dataset.person_boxes is not None:
+            return None
+        result = keypoint_statistics(dataset)
+        height, width = options["augment"]["size"]
+        result.marks = [(round((height * width) ** 0.5), "the crop")]
+        return result
+
+    def draw_labels(self, image: np.ndarray, sample: Mapping[str, Any], dataset: Any, width: int) -> np.ndarray:
+        skeleton = dataset.skeleton
+        keypoints, visible = sample["keypoints"], sample["visible"]
+        return draw_pose(image, keypoints, visible, skeleton.edges, skeleton.pairs, width=width)
+
+    def label_text(self, sample: Mapping[str, Any], dataset: Any) -> str:
+        return f"{int((sample['visible'] > 0).sum())} of {len(sample['visible'])} keypoints"
 
     def export(self, head: str, *, argmax: bool = False) -> TaskExport:
         self.refuse_argmax(argmax)

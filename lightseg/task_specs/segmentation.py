@@ -15,11 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lightseg.data.collate import collate
+from lightseg.data.datasets.segmentation import IGNORE
 from lightseg.data.io.frame import Frame
+from lightseg.data.statistics.base import LabelStatistics
+from lightseg.data.statistics.masks import BUDGET, mask_statistics
 from lightseg.data.transforms.detection import eval_transform as resize_transform
 from lightseg.data.transforms.extra import with_extra
 from lightseg.data.transforms.phase_transform import Transform
 from lightseg.data.transforms.segmentation import DEFAULT_SCALE, train_transform
+from lightseg.draw import overlay_mask, resize_to_width
 from lightseg.errors import DataError, LightsegError, one_line
 from lightseg.input_contract import InputContract
 from lightseg.predictions.mask import Segmentation, blend, mask_colors
@@ -35,6 +39,7 @@ from lightseg.task_specs.base import (
     about,
     class_names,
 )
+from lightseg.text import shorten
 
 MAX_PIXELS = 50_000_000  # of an image at its original size: about 15 GB of feature maps
 
@@ -58,6 +63,15 @@ class SegmentationSpec(TaskSpec):
             raise DataError(f"{one_line(error)}; for evaluation that is data.eval_batch_size=1") from error
         masks = {"masks": batch["mask"]} if "mask" in batch else {}
         return {"images": batch["image"], "names": batch["name"], **masks}
+
+    def label_statistics(self, dataset: Any, options: Options, budget: int | None = None) -> LabelStatistics | None:
+        return mask_statistics(dataset, budget or BUDGET) if dataset.has_labels else None
+
+    def draw_labels(self, image: np.ndarray, sample: Mapping[str, Any], dataset: Any, width: int) -> np.ndarray:
+        return resize_to_width(overlay_mask(image, sample["mask"], dataset.palette), width)
+
+    def label_text(self, sample: Mapping[str, Any], dataset: Any) -> str:
+        return shorten([dataset.class_names[label] for label in np.unique(sample["mask"]) if label != IGNORE], 6)
 
     def export(self, head: str, *, argmax: bool = False) -> TaskExport:
         return CLASS_IDS if argmax else LOGITS

@@ -16,6 +16,7 @@ from lightseg.text import shorten
 
 from ..base import Task
 from ..data import DataModule
+from .class_weights import with_class_weights
 from .distributed import processes
 from .measure import data_options
 from .optimization import check_warmup
@@ -42,6 +43,7 @@ def set_up(config: dict[str, Any]) -> SetUp:
     data.prepare_data()
     if config["mode"] == "train" and config["data"]["batch_size"] != "auto":
         config = fit_batch_size(config, data)
+    config = with_class_weights(config, data)
     task = build_task(config, data, evaluated)
     return SetUp(complete_config(config, task.model, data.evaluation_size()), data, task)
 

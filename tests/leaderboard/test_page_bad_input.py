@@ -10,7 +10,8 @@ from urllib.parse import unquote, urlparse
 import pytest
 
 from lightseg.errors import LightsegError
-from lightseg.leaderboard.page import embedded_json, run_links, write_page
+from lightseg.html_page import embedded_json
+from lightseg.leaderboard.page import run_links, write_page
 from lightseg.leaderboard.table import Group, Statistic, group_runs
 from tests.leaderboard.browser import Page
 from tests.leaderboard.example_runs import EXAMPLE

@@ -82,6 +82,12 @@ class ImageDataset(Dataset[dict[str, Any]]):
         return [Path(self._path(image)) for image in self._image_numbers[self._kept].tolist()]
 
     @property
+    def image_sizes(self) -> np.ndarray:
+        """int64 [N, 2], height and width of every sample's image; 0 where `check` has not read its header."""
+        sizes = [self._sizes.get(image, (0, 0)) for image in self._image_numbers[self._kept].tolist()]
+        return np.array(sizes, np.int64).reshape(-1, 2)
+
+    @property
     def notes(self) -> list[str]:
         """A line for everything odd in the split's files that changes no label, with its count."""
         images = set(self._image_numbers[self._kept].tolist())

@@ -148,6 +148,16 @@ class CocoDetection(CocoImages):
             crowds = int((evaluated & content.crowd).sum())
             raise DataError(f"{self.file}: no box to evaluate on: {_why_none(crowds)}; give images with boxes")
 
+    def labeled_boxes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The boxes of all samples without crowds: the index of their sample int64 [N], boxes float32 [N, 4] xyxy in px
+        of their images, and labels int64 [N]."""
+        content = self._annotations
+        index = np.full(len(content.files), -1)
+        index[self._image_numbers[self._kept]] = np.arange(len(self))
+        samples = np.repeat(index, np.diff(content.starts))
+        kept = (samples >= 0) & ~content.crowd
+        return samples[kept], content.boxes[kept], content.labels[kept]
+
     def ground_truth(self) -> dict[str, Any]:
         """COCO's `images`, `annotations` and `categories` of the images in the data set, crowds included.
 

@@ -69,6 +69,8 @@ def read_labels(options: dict[str, Any], split: str) -> Labels:
 class PanopticMasks(SegmentationDataset):
     """Masks of COCO's panoptic format: the color of a pixel is the id of its segment, red + 256 green + 65536 blue."""
 
+    masks_of_ids = False
+
     def __init__(self, images: Path, file: Path, masks: Path, transform: Transform | None) -> None:
         content, coco = _read(file)
         self._segments: list[dict[int, int]] = [{} for _ in coco.files]

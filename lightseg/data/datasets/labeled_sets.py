@@ -60,6 +60,8 @@ class ShapeMasks(SegmentationDataset):
     None: these pixels are ignored.
     """
 
+    masks_of_ids = False
+
     def __init__(self, labels: Labels, names: list[str], background: str | None, transform: Transform | None) -> None:
         names = [name for name in names if name != IGNORED]
         if background is not None and background not in names:

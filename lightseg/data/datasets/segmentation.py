@@ -46,6 +46,7 @@ class SegmentationDataset(ImageDataset):
     """
 
     ignore_index = IGNORE
+    masks_of_ids = True  # whether label files are images of class ids, or of colors that stand for them
     _caches_masks = True
 
     def __init__(

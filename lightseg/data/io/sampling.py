@@ -24,6 +24,8 @@ class EpochSampler(Sampler[tuple[int, ...]]):
     phase_of: epoch -> phase, which becomes the third entry of each key.
     part: indices of the samples to use, `size` of them. None: all.
     minimum: of samples of a rank with `shuffle`; fewer are repeated.
+    weights: float [size], how often each sample is to be in an epoch with `shuffle`, in proportion; `size` samples are
+        drawn, some of them several times, each time with another seed. None: every sample once.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         phase_of: Callable[[int], int] | None = None,
         part: Sequence[int] | None = None,
         minimum: int = 1,
+        weights: np.ndarray | None = None,
     ) -> None:
         if seed < 0:
             raise LightsegError(f"seed is {seed}: seeds are 0 or greater")
@@ -46,7 +49,7 @@ class EpochSampler(Sampler[tuple[int, ...]]):
             raise LightsegError(f"rank {rank} is not in 0..{world_size - 1}, for a world size of {world_size}")
         self.size, self.seed, self.shuffle = size, seed, shuffle
         self.rank, self.world_size = rank, world_size
-        self.phase_of, self.part, self.minimum = phase_of, part, minimum
+        self.phase_of, self.part, self.minimum, self.weights = phase_of, part, minimum, weights
         self.epoch = 0
 
     @property
@@ -66,12 +69,23 @@ class EpochSampler(Sampler[tuple[int, ...]]):
         rng = np.random.default_rng([self.seed, self.epoch])
         seeds = rng.integers(0, 2**63, self.size)
         order = np.arange(self.size)
+        drawn = order.copy() if self.weights is None else _drawn(self.weights, rng)  # the sample of each of `seeds`
         if self.shuffle:
             rng.shuffle(order)
             order = np.resize(order, len(self) * self.world_size)  # repeated from its start
         phase = (self.phase,) if self.phase_of else ()
-        for index in order[self.rank :: self.world_size].tolist():
-            yield (index if self.part is None else self.part[index], int(seeds[index]), *phase)
+        for number in order[self.rank :: self.world_size].tolist():
+            index = int(drawn[number])
+            yield (index if self.part is None else self.part[index], int(seeds[number]), *phase)
+
+
+def _drawn(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """N indices of N weights, each in proportion to its weight, up or down to the next whole number: systematic
+    resampling (Kitagawa, 1996), in a random order of the samples."""
+    order = rng.permutation(len(weights))
+    ends = np.cumsum(weights[order] / weights.sum()) * len(weights)
+    positions = rng.random() + np.arange(len(weights))
+    return order[np.searchsorted(ends, positions, side="right").clip(max=len(weights) - 1)]
 
 
 class PhaseBatches(Sampler[list[tuple[int, ...]]]):

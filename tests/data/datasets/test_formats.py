@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from lightseg.catalog.tasks import get_task
 from lightseg.data.datasets.opening import open_split
 from lightseg.metrics.detection import DetectionMetric
 from lightseg.metrics.pose import PoseMetric
 from lightseg.metrics.segmentation import SegmentationMetric
+from lightseg.task_specs import task_spec
 from tests.data.datasets.label_writers import (
     CLASSES,
     Scene,
@@ -136,6 +138,7 @@ def check_all(task: str, formats: dict, count: int, tmp_path: Path, *, size: tup
         if task == "pose":  # the name ends in the annotation's id, which is of all images of the file
             assert all(sample["name"].startswith("clip") for split in samples.values() for sample in split)
         figures = FIGURES[task](sets["val"])
+        figures |= label_counts(task, sets["train"])
         reference, expected_figures = reference or samples, expected_figures or figures
         classes = {"det": CLASSES, "seg": ["background", *CLASSES], "pose": ["left_ear", "nose", "right_ear"]}[task]
         assert sets["train"].class_names == classes, name
@@ -146,6 +149,13 @@ def check_all(task: str, formats: dict, count: int, tmp_path: Path, *, size: tup
         assert figures == pytest.approx(expected_figures, abs=1e-9, nan_ok=True), name
     main = {"det": "mAP", "seg": "mIoU", "pose": "AP"}[task]
     assert 0.1 < expected_figures[main] < 0.95
+
+
+def label_counts(task: str, dataset: Any) -> dict[str, float]:
+    """The pixels or objects of each class, which are printed before training."""
+    counted = task_spec(get_task(task)).label_statistics(dataset, {"augment": {"size": [64, 128]}})
+    assert counted is not None and counted.total == len(dataset)
+    return {f"labels/{name}": int(count) for name, count in zip(counted.class_names, counted.counts, strict=True)}
 
 
 CASES = [("det", BOXES), ("seg", MASKS), ("pose", POINTS), ("pose", SKELETONS)]

@@ -1,5 +1,6 @@
 """Order and seeds: functions of (seed, epoch) alone, divided among ranks without loss."""
 
+import numpy as np
 import pytest
 
 from lightseg.data.io.sampling import EpochSampler
@@ -50,3 +51,15 @@ def test_fewer_samples_than_ranks() -> None:
 def test_values_out_of_range_are_refused(options) -> None:
     with pytest.raises(LightsegError):
         EpochSampler(shuffle=True, **options)
+
+
+def test_weights_say_how_often_a_sample_is_drawn() -> None:
+    weights = np.array([1 / 8] * 8 + [1 / 2] * 2)  # classes of 8 and 2 samples: 5 times each
+    keys = epoch(0, weights=weights)
+    assert sum(index >= 8 for index, _ in keys) == 5 and len({seed for _, seed in keys}) == 10
+    drawn = [index for number in range(80) for index, _ in epoch(number, weights=weights)]
+    assert all(abs(drawn.count(index) - 50) < 20 for index in range(8)) and min(map(drawn.count, (8, 9))) > 160
+    assert epoch(3, weights=weights) == epoch(3, weights=weights) != epoch(4, weights=weights)
+    shares = [epoch(1, weights=weights, rank=rank, world_size=2) for rank in range(2)]
+    assert sorted(shares[0] + shares[1]) == sorted(epoch(1, weights=weights))
+    assert epoch(1, shuffle=False) == epoch(1, shuffle=False, weights=None)
