@@ -12,6 +12,7 @@ from typing import Any
 from lightseg.errors import LightsegError
 
 Size = tuple[int, int]  # height, width in pixels
+DTYPES = ("uint8", "uint16", "float32")
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,14 @@ class InputContract:
     """
     Attributes:
         channels: of an image.
+        bands: the bands of an image file that are its channels, from 0; None: all.
         channel_order: "RGB" or "BGR", as the backbone's weights want it; images are given as RGB all the same.
         mean, std: the normalization, one value a channel, of pixel values that were scaled to 0..1.
-        value_range: of the pixel values given: uint8.
+        dtype: of the pixel values given: uint8, uint16 or float32.
+        value_range: (lowest, highest) pixel value, which the model scales to 0..1; what is beyond is clipped.
         size: (height, width) of the network's input, None: the image's own size.
         train_size: (height, width) of the largest images that it was trained on, None: not known.
+        tile: images are predicted in tiles: their `size` (height, width) and `overlap` in pixels; None: as a whole.
         keep_aspect: detection: images are fitted in and padded instead of stretched.
         crop_pct, interpolation: classification: the share of the resized image's shorter side that the center crop
             keeps, and how it is resized; as in timm's `pretrained_cfg`.
@@ -35,12 +39,15 @@ class InputContract:
     """
 
     channels: int = 3
+    bands: tuple[int, ...] | None = None
     channel_order: str = "RGB"
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    dtype: str = "uint8"
     value_range: tuple[float, float] = (0, 255)
     size: Size | None = None
     train_size: Size | None = None
+    tile: Mapping[str, Any] | None = None
     keep_aspect: bool | None = None
     crop_pct: float | None = None
     interpolation: str | None = None
@@ -88,6 +95,25 @@ def _size(value: Any) -> Size:
     return height, width
 
 
+def _count(value: Any) -> int:
+    if not 1 <= int(value) <= 1 << 12:
+        raise ValueError(f"{value} is no number of channels")
+    return int(value)
+
+
+def _index(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value} is no number of a band")
+    return value
+
+
+def _range(value: Any) -> tuple[float, float]:
+    low, high = _statistics(value)
+    if not low < high:
+        raise ValueError(f"{value} is no range, the lowest value first")
+    return low, high
+
+
 def _statistics(value: Any) -> tuple[float, ...]:
     return tuple(float(number) for number in value)
 
@@ -103,6 +129,14 @@ def _skeleton(value: Any) -> dict[str, list[Any]]:
     return {key: list(value[key]) for key in ("edges", "pairs", "sigmas")}
 
 
+def _tile(value: Any) -> dict[str, Any]:
+    height, width = _size(value["size"])
+    overlap = value.get("overlap", 0)
+    if type(overlap) is not int or not 0 <= overlap < min(height, width):
+        raise ValueError(f"an overlap of {overlap} pixels does not fit tiles of {height}x{width}")
+    return {"size": (height, width), "overlap": overlap}
+
+
 def _overlap(value: Any) -> float:
     if not 0 <= float(value) <= 1:
         raise ValueError(f"oks_nms={value} is no OKS from 0 to 1")
@@ -110,13 +144,16 @@ def _overlap(value: Any) -> float:
 
 
 _READERS: dict[str, Any] = {
-    "channels": int,
+    "channels": _count,
+    "bands": lambda value: tuple(_index(band) for band in value),
     "channel_order": {"RGB": "RGB", "BGR": "BGR"}.__getitem__,
     "mean": _statistics,
     "std": _statistics,
-    "value_range": _statistics,
+    "dtype": {dtype: dtype for dtype in DTYPES}.__getitem__,
+    "value_range": _range,
     "size": _size,
     "train_size": _size,
+    "tile": _tile,
     "keep_aspect": bool,
     "crop_pct": float,
     "interpolation": str,

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class Model(nn.Module):
-    """uint8 images in, the head's raw outputs out.
+    """Images in, the head's raw outputs out. Images are uint8 RGB in 0..255 unless the contract says otherwise.
 
     Attributes:
         spec: the arguments of `create_model` that build the same model again, as plain values. Saved in checkpoints.
@@ -50,20 +50,37 @@ class Model(nn.Module):
         self.spec = spec or {}
         self.mean: Tensor
         self.std: Tensor
-        # in units of 0..255; not saved, because they belong to the contract
-        self.register_buffer("mean", _per_channel(contract.mean), persistent=False)
-        self.register_buffer("std", _per_channel(contract.std), persistent=False)
+        # in units of the pixel values; not saved, because they belong to the contract
+        low, high = contract.value_range
+        self.register_buffer("mean", _per_channel(contract.mean, high - low, low), persistent=False)
+        self.register_buffer("std", _per_channel(contract.std, high - low), persistent=False)
+        self.dtype = getattr(torch, contract.dtype)
+        self.limits = None if (self.dtype, low, high) == (torch.uint8, 0, 255) else (float(low), float(high))
 
     def normalize(self, images: Tensor) -> Tensor:
-        """uint8 RGB [B, C, H, W] in 0..255 -> float32 in the channel order and statistics of the backbone's weights."""
-        if images.dtype != torch.uint8:
-            raise LightsegError(f"images must be uint8 in 0..255, got {images.dtype}; the model normalizes them itself")
+        """Images [B, C, H, W] of the contract's type -> float32 in the channel order and statistics of the backbone's
+        weights. Values beyond the contract's range are clipped to it."""
+        if images.dtype != self.dtype:
+            low, high = self.contract.value_range
+            raise LightsegError(
+                f"images must be {self.contract.dtype} in {low:g}..{high:g}, got {images.dtype}; the model normalizes "
+                "them itself"
+            )
+        if images.shape[1] != (channels := self.contract.channels):
+            raise LightsegError(f"images must have {channels} channels, got {images.shape[1]}: give [B, C, H, W]")
         if self.contract.channel_order == "BGR":
             images = images.flip(1)
-        return (images.float() - self.mean) / self.std
+        values = images.float()
+        if self.limits is not None:
+            values = values.clamp(*self.limits)
+        return (values - self.mean) / self.std
+
+    def blank(self, batch: int, height: int, width: int, device: Any = None) -> Tensor:
+        """Images of zeros, [batch, C, height, width], as the model takes them."""
+        return torch.zeros((batch, self.contract.channels, height, width), dtype=self.dtype, device=device)
 
     def forward(self, images: Tensor, *, training_outputs: bool = False) -> Any:
-        """images: uint8 RGB [B, C, H, W] in 0..255. Returns the head's raw outputs.
+        """images: [B, C, H, W] as in the contract, usually uint8 RGB in 0..255. Returns the head's raw outputs.
 
         training_outputs: with what only the loss needs, from heads that have a `training_outputs`.
         """
@@ -97,8 +114,8 @@ class Model(nn.Module):
         return Model(backbone, head, self.contract, spec).eval().to(self.mean.device)
 
 
-def _per_channel(values: tuple[float, ...]) -> Tensor:
-    return torch.tensor(values, dtype=torch.float32).mul(255).view(1, -1, 1, 1)
+def _per_channel(values: tuple[float, ...], scale: float, offset: float = 0.0) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32).mul(scale).add(offset).view(1, -1, 1, 1)
 
 
 def create_model(

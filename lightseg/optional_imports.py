@@ -18,6 +18,7 @@ EXTRAS = {  # package -> the extra of pyproject.toml that brings it
     "openvino": "export",
     "nncf": "export",
     "executorch": "executorch",
+    "tifffile": "train",
 }
 
 

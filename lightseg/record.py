@@ -25,6 +25,8 @@ NOT_HASHED = (
     *("trainer.accelerator", "trainer.enable_progress_bar", "trainer.enable_model_summary", "trainer.profiler"),
     *("trainer.log_every_n_steps", "trainer.num_sanity_val_steps", "trainer.inference_mode", "trainer.detect_anomaly"),
 )
+# keys of `data` that older releases lack, and the value that changes nothing
+UNSET: dict[str, Any] = {"channels": 3, "range": None, "tile": None}
 
 
 def config_hash(config: dict[str, Any]) -> str:
@@ -36,6 +38,9 @@ def config_hash(config: dict[str, Any]) -> str:
             kept[key] = {name: item for name, item in value.items() if f"{key}.{name}" not in NOT_HASHED}
     if kept.get("trainer", {}).get("patience", 0) is None:  # as in runs of older releases, which lack it
         del kept["trainer"]["patience"]
+    for key, value in UNSET.items():  # as in runs of releases without these keys
+        if key in kept.get("data", {}) and kept["data"][key] == value:
+            del kept["data"][key]
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -23,7 +23,7 @@ def unused_parameters(model: nn.Module, image_size: Sequence[int], in_chans: int
     model.train()
     try:
         wanted = [shapes[name].requires_grad_() for name in trained]
-        images = torch.empty(2, in_chans, *image_size, dtype=torch.uint8, device="meta")
+        images = torch.empty(2, in_chans, *image_size, dtype=getattr(model, "dtype", torch.uint8), device="meta")
         outputs = torch.func.functional_call(model, shapes, (images,), {"training_outputs": True})
         total = sum(output.sum() for output in tree_leaves(outputs) if output.requires_grad)
         gradients = torch.autograd.grad(total, wanted, allow_unused=True)  # type: ignore[arg-type]

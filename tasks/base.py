@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lightseg.catalog.tasks import get_task
 from lightseg.cpu_training import optimize_for_cpu
+from lightseg.data.collate import shown
 from lightseg.errors import LightsegError
 from lightseg.model import create_model
 from lightseg.unused_parameters import unused_parameters
@@ -22,7 +23,7 @@ from .run.progressive import Progressive
 from .run.regularization import check_dropout, set_regularization
 from .run.resumed_epoch import batches_done, continue_batches, continue_schedules
 
-Batch = dict[str, Any]  # images uint8 [B, C, H, W], names list[str], and the task's targets
+Batch = dict[str, Any]  # images [B, C, H, W] as the model takes them, names list[str], and the task's targets
 
 
 class Task(pl.LightningModule):
@@ -111,7 +112,7 @@ class Task(pl.LightningModule):
 
     def sample_image(self, sample: Batch, prediction: Any) -> Any:
         """The image of a sample for W&B, uint8 [H, W, 3], onto which `annotations` are drawn."""
-        return sample["images"].permute(1, 2, 0).cpu().numpy()
+        return shown(sample["images"], self.model.contract)
 
     def annotations(self, sample: Batch, prediction: Any) -> dict[str, Any]:
         """Ground truth and prediction of a sample for W&B, as arguments of `wandb.Image`."""
@@ -136,7 +137,7 @@ class Task(pl.LightningModule):
     # -- steps -------------------------------------------------------------------------------------------------------
 
     def forward(self, images: Tensor, training_outputs: bool = False) -> Any:
-        """uint8 [B, C, H, W] -> the head's raw outputs in float32. training_outputs: what the loss needs besides.
+        """images [B, C, H, W] -> the head's raw outputs in float32. training_outputs: what the loss needs besides.
 
         Of a step only this runs under the autocast of a `*-mixed` precision. Coordinates, losses and metrics do not:
         bfloat16 has 8 bits, which is a pixel of 256.
@@ -205,8 +206,7 @@ class Task(pl.LightningModule):
         return self.model.head
 
     def describe(self) -> str:
-        spec = self.model.spec
-        params = sum(p.numel() for p in self.model.parameters())
+        spec, params = self.model.spec, sum(p.numel() for p in self.model.parameters())
         return f"{spec['task']}: {spec['backbone']} + {spec['head']['name']}, {params / 1e6:.2f} M parameters"
 
     # -- checkpoints -------------------------------------------------------------------------------------------------
@@ -280,11 +280,12 @@ class Task(pl.LightningModule):
         steps = int(self.trainer.estimated_stepping_batches)
         if self.progressive.grows_batches:  # epochs have different numbers of steps: count those of the largest images
             data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-            self._steps_an_epoch = len(data.dataset("train")) // data.options["batch_size"]
+            self._steps_an_epoch = data.training_samples() // data.options["batch_size"]
             steps = self._steps_an_epoch * int(self.trainer.max_epochs or 1)
         options = {key: value for key, value in self.schedule_options.items() if key in SCHEDULE}
-        steps -= self.schedule_start
-        scheduler = build_schedule(optimizer, steps, epochs=self.trainer.max_epochs or 1, **options)
+        scheduler = build_schedule(
+            optimizer, steps - self.schedule_start, epochs=self.trainer.max_epochs or 1, **options
+        )
         if scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

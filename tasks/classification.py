@@ -7,6 +7,7 @@ import torch
 from timm.data import Mixup
 from torch import Tensor
 
+from lightseg.data.collate import as_type, shown
 from lightseg.draw import classification_row, confusion_image
 from lightseg.metrics.classification import ClassificationMetric
 
@@ -50,8 +51,8 @@ class ClassificationTask(Task):
         np.random.seed(torch.initial_seed() % 2**32)  # timm uses numpy's generator, the step's seed is torch's
         images, labels = mixing(batch["images"].float(), batch["labels"])
         np.random.set_state(state)
-        # back to uint8, which models take: rounds by half a gray level at most
-        images = images.round_().to(torch.uint8).contiguous(memory_format=torch.channels_last)
+        # back to the type that models take: rounds by half a gray level at most
+        images = as_type(images, batch["images"].dtype).contiguous(memory_format=torch.channels_last)
         return {**batch, "images": images, "labels": labels}
 
     def evaluate(self, batch: Batch) -> Tensor:
@@ -63,7 +64,7 @@ class ClassificationTask(Task):
         return mean
 
     def draw(self, sample: Batch, prediction: Tensor) -> list[np.ndarray]:
-        image = sample["images"].permute(1, 2, 0).cpu().numpy()
+        image = shown(sample["images"], self.model.contract)
         top = prediction.topk(min(TOP, len(prediction)))
         named = [(self.class_names[i], p) for i, p in zip(top.indices.tolist(), top.values.tolist(), strict=True)]
         return classification_row(image, self.class_names[int(sample["labels"])], named)

@@ -10,8 +10,11 @@ from torch.utils.data import DataLoader
 from lightseg.catalog.tasks import formats, resolve
 from lightseg.data.datasets.opening import open_split
 from lightseg.data.io.integrity import copy_notes, verify
+from lightseg.data.io.pixels import PixelFormat
 from lightseg.data.io.sampling import EpochSampler, PhaseBatches
+from lightseg.data.io.value_range import dark_note
 from lightseg.data.statistics.base import LabelStatistics
+from lightseg.data.tiles import Tiling
 from lightseg.data.transforms.phase_transform import PhaseTransform
 from lightseg.errors import DataError, LightsegError, nearest
 from lightseg.task_specs import task_spec
@@ -19,12 +22,15 @@ from lightseg.task_specs import task_spec
 from .run.progressive import Progressive
 from .run.signals import ignore_in_worker
 
+COLOR_KEYS = ("color", "photometric")  # of data.augment, which change colors
+
 
 class DataModule(pl.LightningDataModule):
     """The training and evaluation sets of a `data` choice.
 
     Attributes:
         notes: lines on the splits together.
+        pixels: the channels and values of the images. Set it before a data set is opened.
         skipped: files left out because of `data.on_error=skip`, as (path, reason).
         statistics: the counts of the labels of the splits that were counted.
         part: indices of the training samples that the weights are trained on. None: all.
@@ -44,6 +50,7 @@ class DataModule(pl.LightningDataModule):
         self.class_order: list[str] = []
         self.notes: list[str] = []
         self.statistics: dict[str, LabelStatistics | None] = {}
+        self.pixels = PixelFormat()
         self._sets: dict[str, Any] = {}
 
     def prepare_data(self) -> None:
@@ -127,11 +134,27 @@ class DataModule(pl.LightningDataModule):
             warnings = [line for line in counted.warnings if line not in warned] if counted else []
             lines += [f"{split}: warning: {line}" for line in warnings]
             warned |= set(warnings)
-        notes = "".join(f"\n  {line}" for line in lines + self.notes)
+        notes = "".join(f"\n  {line}" for line in lines + self.notes + self._pixel_notes())
         return f"data={self.options['name']}: {counts} {self.unit}{left_out}{notes}"
 
+    def _pixel_notes(self) -> list[str]:
+        notes = []
+        if self.pixels.is_rgb:
+            dark = {split: dark_note(dataset.paths) for split, dataset in sorted(self._sets.items())}
+            notes += [f"{split}: {note}" for split, note in dark.items() if note]
+        augment = self.options.get("augment") or {}
+        for key in COLOR_KEYS:
+            if "train" in self._sets and augment.get(key) and self.pixels.channels != 3:
+                notes.append(
+                    f"data.augment.{key}={augment[key]} is left out: it is for 3 channels, not {self.pixels.channels}"
+                )
+        return notes
+
     def evaluation_size(self) -> tuple[int, int]:
-        """Height and width of the first evaluation image: the size for the cost."""
+        """Height and width of the first evaluation image, or of a tile: the size for the cost."""
+        if self.tiling is not None:
+            height, width = (self.options.get("eval") or {}).get("size") or self.tiling.size
+            return height, width
         _, height, width = self.dataset(self.evaluation_split)[0]["image"].shape
         return height, width
 
@@ -140,18 +163,26 @@ class DataModule(pl.LightningDataModule):
         return {split: dataset.fingerprint() for split, dataset in sorted(self._sets.items())}
 
     def _build(self, split: str) -> Any:
-        transform: Any = self.spec.eval_transform(self.options)
+        options = {**self.options, "pixels": self.pixels}
+        transform: Any = self.spec.eval_transform(options)
         if split == "train":
             # the key of a sample has the number of the phase, so that workers use the sizes and strengths of the phase
             at = self.progressive.at
-            transform = PhaseTransform(lambda phase: self.spec.train_transform(self.options, at(phase)))
+            transform = PhaseTransform(lambda phase: self.spec.train_transform(options, at(phase)))
             for phase in range(self.progressive.phases):  # errors of later phases appear before training
                 transform.at(phase)
         return self.open(split, transform)
 
     def open(self, split: str, transform: Any) -> Any:
         """The data set of a split, its files not yet checked."""
-        return open_split(self.options, split, transform)
+        dataset = open_split(self.options, split, transform)
+        if hasattr(dataset, "pixels"):
+            dataset.pixels = self.pixels
+        elif not self.pixels.is_rgb:
+            raise LightsegError(
+                f"data.format={self.options['format']} has no data.channels or data.range: leave them out"
+            )
+        return dataset
 
     def fit_batch_size(self, processes: int) -> int | None:
         """Lower `batch_size` to the training samples of a process. An even number, for mixup; 2 where there is but a
@@ -160,18 +191,36 @@ class DataModule(pl.LightningDataModule):
         Returns:
             The batch size before, or None if it was not lowered.
         """
-        before, samples = self.options["batch_size"], -(-len(self.dataset("train")) // processes)
+        before, samples = self.options["batch_size"], -(-self.training_samples() // processes)
         if self.progressive.grows_batches or before <= max(samples, 2):
             return None
         self.options["batch_size"] = max(2, samples - samples % 2)
         return before
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """The tiles of large images. None: images are not tiled."""
+        return Tiling.of(self.options.get("tile"))
+
+    def training_samples(self) -> int:
+        """The samples of an epoch: tiles, where images are tiled, as many as cover an image."""
+        part = self._of_tiles(None)
+        return len(self.dataset("train")) if part is None else len(part)
+
+    def _of_tiles(self, part: list[int] | None) -> list[int] | None:
+        """The indices of the training samples, each as often as its image has tiles."""
+        if self.tiling is None:
+            return part
+        dataset = self.dataset("train")
+        indices = range(len(dataset)) if part is None else part
+        return [index for index in indices for _ in range(self.tiling.count(dataset.size_of(index)))]
 
     def train_dataloader(self) -> DataLoader:
         return self.training_loader(self.part)
 
     def training_loader(self, part: list[int] | None) -> DataLoader:
         """Shuffled batches of the training samples, or of part of them."""
-        size, dataset = self.options["batch_size"], self.dataset("train")
+        size, dataset, part = self.options["batch_size"], self.dataset("train"), self._of_tiles(part)
         samples = len(dataset) if part is None else len(part)
         largest = max(self.progressive.batch_size(phase, size) for phase in range(self.progressive.phases))
         if max(samples, 2) < largest:

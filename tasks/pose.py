@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lightseg.catalog.tasks import get_task
+from lightseg.data.collate import shown
 from lightseg.draw_pose import pose_row
 from lightseg.errors import LightsegError
 from lightseg.metrics.mean_pose import mean_pose_baseline, to_box
@@ -113,7 +114,7 @@ class PoseTask(Task):
         return np.hstack(self.draw(sample, prediction))
 
     def draw(self, sample: Batch, prediction: dict[str, Tensor]) -> list[np.ndarray]:
-        image = sample["images"].permute(1, 2, 0).cpu().numpy()
+        image = shown(sample["images"], self.model.contract)
         truth = {"keypoints": sample["keypoints"].cpu().numpy(), "visible": sample["visible"].cpu().numpy()}
         drawn = {key: value.float().cpu().numpy() for key, value in prediction.items()}
         heatmaps = drawn.pop("heatmaps", None)

@@ -96,6 +96,7 @@ class TaskInfo:
         flip, scales: whether evaluation can average over mirrored images, over scales.
         extra_target: albumentations' name of the target that `data.augment.extra` transforms with the image: "mask",
             "bboxes" or "keypoints"; "": none.
+        tiles: whether large images can be trained on and predicted in tiles.
         schedules: keys of the `schedule` group that only some tasks have.
         searches: the supported searches.
         scoring: path of the function (data set, path, `data` options) -> `lightseg.scoring.scored.Scored` that scores
@@ -121,6 +122,7 @@ class TaskInfo:
     flip: bool = True
     scales: bool = False
     extra_target: str = ""
+    tiles: bool = False
     schedules: tuple[str, ...] = ()
     searches: tuple[str, ...] = ("dmasking",)
     search_head: str = ""
@@ -188,6 +190,7 @@ register_task(
         image_size=(512, 1024),
         scales=True,
         extra_target="mask",
+        tiles=True,
         searches=("dmasking", "netadapt"),
     )
 )
@@ -252,6 +255,7 @@ register_task(
         input={"size": (320, 320), "keep_aspect": False},  # that of the published SSDLite
         flip=False,
         extra_target="bboxes",
+        tiles=True,
     )
 )
 register_task(

@@ -51,10 +51,11 @@ def summary(report: dict[str, Any]) -> str:
     """A report of `lightseg.export.api.export` as a few lines."""
     contract = report["metadata"]["input"]
     height, width = contract["fixed_size"] or ("H", "W")
-    channels = "RGB" if contract["channels"] == 3 else contract["channels"]
+    plain = contract["channels"] == 3 and contract["bands"] is None
+    channels = "RGB" if plain else f"{contract['channels']} channels"
     lines = [
         f"{report['file']}: {report['bytes'] / 1e6:.2f} MB, {report['format']}{' int8' if report['int8'] else ''}, "
-        f"uint8 {channels} [{contract['batch'] or 'B'}, C, {height}, {width}]",
+        f"{contract['dtype']} {channels} [{contract['batch'] or 'B'}, C, {height}, {width}]",
         f"against the model in float32, on {report['comparison']['images']} images ({report['image_source']}):",
     ]
     parts = {"int8": report, "float32": report["float"]} if report["int8"] else {"": report}

@@ -19,6 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size", type=int, nargs="+", metavar=("HEIGHT", "WIDTH"),
         help="of the network's input (default: for seg the image's own, otherwise as in the run's evaluation)",
     )  # fmt: skip
+    parser.add_argument(
+        "--tile", type=int, nargs="+", metavar=("HEIGHT", "WIDTH"),
+        help="seg, det: predict large images in tiles of this size (default: as evaluated; 0: as a whole)",
+    )  # fmt: skip
+    parser.add_argument("--overlap", type=int, help="pixels that neighboring tiles share (default: an eighth)")
     parser.add_argument("--score", type=float, default=0.3, help="minimum score of drawn predictions (default: 0.3)")
     parser.add_argument("--classes", nargs="+", metavar="CLASS", help="seg, det: leave other classes out")
     parser.add_argument(
@@ -61,6 +66,8 @@ def run(arguments: argparse.Namespace) -> None:
         batch_size=arguments.batch_size,
         size=arguments.size,
         score=arguments.score,
+        tile=arguments.tile,
+        overlap=arguments.overlap,
         classes=arguments.classes,
         person_detector=arguments.person_detector,
         persons=arguments.persons,

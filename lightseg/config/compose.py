@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lightseg.config.check_key import check_all
 from lightseg.config.checks import check
 from lightseg.config.data_choice import choose_data
-from lightseg.config.data_keys import check_data
+from lightseg.config.data_keys import ADDED, ADDED_TILES, add_keys, check_data
 from lightseg.config.dmasking import is_search, settle
 from lightseg.config.files import data_file_of, group_of, is_shipped, kind_of, names_of, read, values_of
 from lightseg.config.loggers import logger_group
@@ -81,12 +81,18 @@ def leave_to_checkpoint(config: DictConfig, overridden: set[str]) -> list[str]:
 
     Returns those that may be null.
     """
+    added = [key for key in (*ADDED, *ADDED_TILES) if key in config.data]
+    groups = (
+        ("", config, ["backbone", "output_stride", "drop_path_rate", "input_format"]),
+        ("head.", config.head, list(config.head)),
+        ("data.", config.data, added),
+        ("data.eval.", config.data.get("eval"), list(config.data.get("eval") or {})),
+    )
     left = []
-    for prefix, group in (("", config), ("head.", config.head), ("data.eval.", config.data.get("eval") or {})):
-        keys = list(group) if prefix else ["backbone", "output_stride", "drop_path_rate", "input_format"]
+    for prefix, group, keys in groups:
         for key in keys:
             left.append(f"{prefix}{key}")
-            if left[-1] not in overridden:
+            if not any(name == left[-1] or name.startswith(f"{left[-1]}.") for name in overridden):
                 group[key] = None
     config.pop("resolved", None)
     config.pop("replaced", None)
@@ -191,6 +197,7 @@ def _saved_config(file: Path, values: dict[str, Any]) -> DictConfig:
         raise LightsegError(f"{file} is not the configuration of a run")
     saved.resume = saved.ckpt = None
     upgrade_keys(saved)
+    saved.data = add_keys(saved.data)
     _add_missing(saved, read(SHIPPED / "train.yaml"))
     _add_missing(saved.trainer, read(SHIPPED / "trainer" / "default.yaml"))
     names = names_of(values)

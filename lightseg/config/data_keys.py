@@ -33,13 +33,26 @@ OPTIONAL = (
     "columns",
     "images",
     "sampler",
+    "channels",
+    "range",
+    "tile",
     "split.train.list",
     "split.val.list",
     "split.train.masks",
     "split.val.masks",
     "split.group",
 )
+# of every data file, added where it lacks them
+ADDED: dict[str, Any] = {"channels": 3, "range": None}
+ADDED_TILES: dict[str, Any] = {"tile": None}  # of tasks that have tiles
 FILLED = ("augment", "eval", "skeleton")
+
+
+def add_keys(data: DictConfig) -> DictConfig:
+    """A `data` group with the keys that every data file has and need not show."""
+    info = formats().get(str(data.get("format")))
+    tiles = ADDED_TILES if info is not None and info.tiles else {}
+    return OmegaConf.merge(ADDED, tiles, data)  # type: ignore[return-value]
 
 
 def check_data(data: DictConfig, task: str, where: str) -> None:

@@ -11,6 +11,7 @@ from lightseg.catalog.choices import PRUNING_SCOPES, SCHEDULES
 from lightseg.catalog.scaling import MAX_PHI, MAX_SCALE
 from lightseg.config.domain import Domain, anything, either, many, number, one_of, optional, path, switch, table, whole
 from lightseg.config.domain import text as word
+from lightseg.config.pixel_keys import PIXELS, TILES
 from lightseg.config.renamed_keys import RENAMED
 from lightseg.config.search_keys import DMASKING, NETADAPT, OPTUNA
 from lightseg.config.split_keys import FOLDERS, PANOPTIC, SPLIT_ANNOTATIONS, SPLIT_FOLDERS
@@ -107,6 +108,7 @@ COMMON: dict[str, Domain] = {
     "data.workers": whole(0),
     "data.cache": switch(),
     "data.on_error": one_of("raise", "skip"),
+    **PIXELS,
     "data.augment.hflip": SHARE,
     "data.augment.extra": optional(many(either(word("a name"), table("{name: {argument: value}}")))),
     "logger.name": either(word("a name"), many(word("a name"))),
@@ -149,6 +151,7 @@ SEG: dict[str, Domain] = {
     **PANOPTIC,
     "data.background": optional(word("a name")),
     "data.size": SIZE,
+    **TILES,
     "data.coarse": switch(),
     "data.ignore": many(whole(0, 255)),
     "data.palette": COLORS,
@@ -213,6 +216,7 @@ DET: dict[str, Domain] = {
     "data.eval.keep_aspect": switch(),
     "data.boxes_on": BOXES_ON,
     "data.max_detections": whole(11),
+    **TILES,
 }
 POSE: dict[str, Domain] = {
     "head.variant": optional(word("a name")),

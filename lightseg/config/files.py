@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lightseg.catalog.tasks import TASKS
+from lightseg.config.data_keys import add_keys
 from lightseg.config.overrides import apply, expand_paths
 from lightseg.config.paths import GROUPS, SHIPPED, base_file, find_file, is_path, shown
 from lightseg.config.values import keep_text
@@ -52,7 +53,7 @@ def group_of(group: str, name: str, of_task: DictConfig | None = None) -> DictCo
         content = read(path) if is_shipped(path) else OmegaConf.create(values_of(path, group))
         if reserved := {"name", "file"} & content.keys():
             raise LightsegError(f"{shown(path)}: no key '{min(reserved)}': data is named after its file, {path.stem}")
-        return OmegaConf.merge({"name": path.stem, **({"file": name} if is_path(name) else {})}, content)  # type: ignore[return-value]
+        return add_keys(OmegaConf.merge({"name": path.stem, **({"file": name} if is_path(name) else {})}, content))  # type: ignore[arg-type]
     user_values = {} if is_shipped(path) else values_of(path, group)
     kind = kind_of(group, path, user_values)
     shipped = path if is_shipped(path) else base_file(group, kind if group in KINDS else "default")

@@ -34,7 +34,7 @@ def export(
     max_images: int = 64,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Export a run's checkpoint as a file that takes uint8 RGB images [B, C, H, W], and compare file and model.
+    """Export a run's checkpoint as a file that takes images [B, C, H, W] as the model does, and compare them.
 
     The file and the model are run on the same images before the file is saved. A file whose outputs differ by more than
     rounding is not saved. A report is written beside it, `<path>.json`.
@@ -82,7 +82,7 @@ def export(
     size = _image_size(size, contract)
     static = static or not FORMATS[format].symbols
     reference = Exportable(copy.deepcopy(model), task_export).eval()
-    program, any_size = trace(model, task_export, size, in_chans=contract.channels, static=static)
+    program, any_size = trace(model, task_export, size, static=static)
     metadata = Metadata(
         task=task.info.name,
         contract=contract,
@@ -143,21 +143,23 @@ def _report_path(target: Path) -> Path:
 
 def _image_size(size: Size | None, contract: InputContract) -> Size:
     """The user's size, otherwise that of the run's evaluation, otherwise that of its training."""
-    pair = tuple(size or contract.size or contract.train_size or DEFAULT_SIZE)
+    tile = contract.tile["size"] if contract.tile else None
+    pair = tuple(size or contract.size or tile or contract.train_size or DEFAULT_SIZE)
     if len(pair) != 2 or not all(isinstance(side, int) and 1 <= side <= 16384 for side in pair):
         raise LightsegError(f"size is {size}: give height and width in pixels")
     return pair[0], pair[1]
 
 
 def _images(folder: str | Path | None, metadata: Metadata, count: int) -> tuple[list[Any], str]:
+    from lightseg.data.io.pixels import PixelFormat
     from lightseg.export.calibration_images import read_folder, render_streets
 
-    channels = metadata.contract.channels
+    pixels = PixelFormat.of(metadata.contract)
     if folder is None:
-        return render_streets(metadata.example_size, channels), "drawn streets"
+        return render_streets(metadata.example_size, pixels), "drawn streets"
     any_size = metadata.contract.size is None  # the evaluation takes each image at its size
     size = metadata.image_size or (None if any_size else metadata.example_size)
-    return read_folder(folder, size, channels, count), str(folder)
+    return read_folder(folder, size, pixels, count), str(folder)
 
 
 def _measure(reference: Any, written: Path, module: Any, images: list[Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from lightseg.input_contract import InputContract, Size
 
 INPUT = "images"  # the name of the input
 # of `input`, besides those of the contract
-FILE_KEYS = ("name", "dtype", "layout", "normalization", "fixed_size", "example_size", "batch")
+FILE_KEYS = ("name", "layout", "normalization", "fixed_size", "example_size", "batch")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Metadata:
 
     def to_strings(self) -> dict[str, str]:
         """The table that is written into the file."""
-        file = (INPUT, "uint8", "NCHW", "inside the model", self.image_size, self.example_size, self.batch)
+        file = (INPUT, "NCHW", "inside the model", self.image_size, self.example_size, self.batch)
         values = {
             "input": {**dict(zip(FILE_KEYS, file, strict=True)), **self.contract.to_dict()},
             "outputs": self.outputs,

@@ -17,7 +17,7 @@ from lightseg.inference.media import Stream, Video, open_source, without_path
 from lightseg.inference.more_results import FORMATS, CocoFile, DataSetIds, Writer, check_formats
 from lightseg.inference.overlays import OverlayVideo, write_overlay
 from lightseg.inference.person_boxes import BoxFile
-from lightseg.inference.pipelines import open_pipeline
+from lightseg.inference.pipelines import Tiled, open_pipeline
 from lightseg.inference.predictor import Predictor
 from lightseg.inference.progress import PredictionProgress
 from lightseg.task_specs import Results
@@ -65,6 +65,8 @@ def predict(
     max_frames: int | None = None,
     also: Sequence[str] = (),
     annotations: str | Path | None = None,
+    tile: Sequence[int] | None = None,
+    overlap: int | None = None,
     explain: str | None = None,
     explain_layer: int | None = None,
     device: str | None = None,
@@ -98,6 +100,9 @@ def predict(
         also: formats of further files, for det and pose: "yolo" (labels/<name>.txt), "csv" (boxes.csv).
         annotations: a COCO file with these images: also write coco.json, COCO results with the ids of that file. Images
             that it does not have are left out of coco.json.
+        tile: for seg and det, (height, width) or one side of the tiles in which large images are predicted. None: as
+            the model was evaluated. [0]: images as a whole.
+        overlap: pixels that neighboring tiles share. None: as the model was evaluated, or an eighth of the tile.
         explain: a class, a keypoint or `all`: also write explained/<name>.png, the evidence for it as a heat map
             (`lightseg.inference.heat_map`). Checkpoints only.
         explain_layer: the backbone's feature map that the evidence is of, from 1, shallow to deep. None: all maps that
@@ -121,14 +126,18 @@ def predict(
     inputs = [checkpoint, person_detector, persons, annotations]
     _check_inputs(folder, [*media.paths, *(Path(path) for path in inputs if path is not None)])
     box_file = None if persons is None else BoxFile(persons)
-    pipeline = open_pipeline(
-        checkpoint, device, size=size, person_detector=person_detector, persons=box_file, score=score
-    )
+    options: dict[str, Any] = {"person_detector": person_detector, "persons": box_file, "score": score}
+    pipeline = open_pipeline(checkpoint, device, size=size, tile=tile, overlap=overlap, **options)
     predictor = Predictor(pipeline)
+    media.use(predictor.pixels)
     labels = None if classes is None else predictor.labels(classes)
     check_formats(also, predictor)
     ids = None if annotations is None else _data_set_ids(annotations, media.file_names, predictor)
     explainer = None
+    if explain is not None and isinstance(pipeline, Tiled):
+        raise LightsegError(
+            "--explain is of one input of the network, and images are predicted in tiles: give --tile 0"
+        )
     if explain is not None:
         explainer = Explainer(pipeline.runner, explain, stage=explain_layer, score=score, where=checkpoint)
     box_file_note = None if box_file is None else box_file.check(media.file_names)
@@ -248,10 +257,10 @@ class _Job:
             video.add(image)
 
     def _explain(self, frame: Frame, prediction: Any) -> None:
-        if self.explainer is None or frame.image is None:
+        if self.explainer is None or frame.input is None:
             return
         note = self.explainer.write(
-            self.folder, frame, self.predictor.pipeline.inputs_of(frame.image, prediction), self.results
+            self.folder, frame, self.predictor.pipeline.inputs_of(frame.input, prediction), self.results
         )  # fmt: skip
         if note:
             frame.note = "; ".join(filter(None, (frame.note, note)))

@@ -22,7 +22,7 @@ class Outcome(NamedTuple):
 
 
 class _Pending(NamedTuple):
-    """A frame that waits for its batch. pixels: the network's input uint8 [h, w, 3], None after an error."""
+    """A frame that waits for its batch. pixels: the network's input [h, w, C], None after an error."""
 
     frame: Frame
     pixels: np.ndarray | None
@@ -59,10 +59,10 @@ class BatchPredictor:
         yield from self._outcomes(batch)
 
     def _prepare(self, frame: Frame) -> _Pending:
-        if frame.image is None:
+        if frame.input is None:
             return _Pending(frame, None, frame.note or "no image")
         try:
-            return _Pending(frame, self.pipeline.preprocess(frame.image))
+            return _Pending(frame, self.pipeline.preprocess(frame.input))
         except (LightsegError, MemoryError) as error:
             return _Pending(frame, None, one_line(error))
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from lightseg.data.io.frame import Frame
+from lightseg.data.io.pixels import PixelFormat
 from lightseg.draw import contact_sheet
 from lightseg.draw_pose import heatmap_overlay
 from lightseg.errors import LightsegError, nearest, one_line
@@ -35,12 +36,13 @@ class Explainer:
             raise LightsegError(f"--explain needs gradients, and {where} is an exported file: give its checkpoint")
         self.runner, self.stage, self.score = runner, stage, score
         self.label, self.title = _label(name, runner.contract.class_names or (), where)
-        blank = np.zeros((*(runner.fixed_size or runner.contract.size or BLANK), 3), np.uint8)
+        self.pixels = PixelFormat.of(runner.contract)
+        blank = self.pixels.blank(*(runner.fixed_size or runner.contract.size or BLANK))
         with suppress(RuntimeError):  # too small for the net: its images are not
             self._heat_map(blank)  # before a file is written
 
     def write(self, folder: Path, frame: Frame, inputs: Sequence[np.ndarray], results: Results) -> str | None:
-        """Write explained/<name>.png, a row an input uint8 [h, w, 3] of the network.
+        """Write explained/<name>.png, a row an input [h, w, C] of the network.
 
         Returns None, or why there is no sheet.
         """
@@ -63,8 +65,9 @@ class Explainer:
     def _row(self, pixels: np.ndarray, results: Results) -> tuple[list[np.ndarray], np.ndarray | None]:
         heat, prediction = self._heat_map(pixels)
         shown = np.zeros(pixels.shape[:2], np.float32) if heat is None else heat
-        drawn = results.draw(pixels, prediction)
-        return [pixels, heatmap_overlay(pixels, shown[None], WIDTH), drawn], heat
+        image = self.pixels.shown(pixels)
+        drawn = results.draw(image, prediction)
+        return [image, heatmap_overlay(image, shown[None], WIDTH), drawn], heat
 
     def _heat_map(self, pixels: np.ndarray) -> tuple[np.ndarray | None, Any]:
         model, task = self.runner.model, self.runner.task

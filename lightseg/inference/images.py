@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from lightseg.data.io.frame import Frame
+from lightseg.data.io.bands import decode_pixels
+from lightseg.data.io.frame import Frame, shown_frame
+from lightseg.data.io.pixels import PixelFormat
 from lightseg.errors import LightsegError, one_line
 from lightseg.inference.media import ImageFiles
 
@@ -15,27 +17,32 @@ IN_MEMORY = (np.ndarray, np.generic, Image.Image, bytes, bytearray, memoryview)
 PATHS = (str, Path)
 
 
-def to_frame(item: Any, index: int) -> Frame:
+def to_frame(item: Any, index: int, pixels: PixelFormat | None = None) -> Frame:
     """The frame of an image of any kind; one that cannot be used has no image and says why in its note.
 
-    index: position in the source.
+    index: position in the source. pixels: what the network takes; None: uint8 RGB.
     """
+    form = pixels or PixelFormat()
     if isinstance(item, PATHS):
-        (frame,) = ImageFiles([str(item)], [Path(item)])
+        files = ImageFiles([str(item)], [Path(item)])
+        files.pixels = form
+        (frame,) = files
         return frame
     file_name = f"image {index}"
     try:
-        return Frame(f"image_{index:06d}", file_name, to_pixels(item))
+        return shown_frame(Frame(f"image_{index:06d}", file_name, None), to_pixels(item, form), form)
     except LightsegError as error:
         return Frame(f"image_{index:06d}", file_name, None, one_line(error))
 
 
-def to_pixels(item: Any) -> np.ndarray:
-    """uint8 RGB [H, W, 3] of an image in memory. An array is not copied.
+def to_pixels(item: Any, form: PixelFormat | None = None) -> np.ndarray:
+    """uint8 RGB [H, W, 3], or [H, W, C] of a form, of an image in memory. An array is not copied.
 
     Raises:
         LightsegError: an array of another dtype or shape, bytes that are no image, or an object of another kind.
     """
+    if form is not None and not form.is_rgb:
+        return _of_form(item, form)
     if isinstance(item, np.ndarray):
         return _checked(item)
     if isinstance(item, Image.Image):
@@ -46,6 +53,22 @@ def to_pixels(item: Any) -> np.ndarray:
         f"an image of type {type(item).__name__}: give a path, a PIL image, bytes of an image file, or a NumPy array "
         "uint8 [height, width, 3]"
     )
+
+
+def _of_form(item: Any, form: PixelFormat) -> np.ndarray:
+    expected = f"[height, width, {form.channels}] of {form.dtype}"
+    if isinstance(item, bytes | bytearray | memoryview):
+        return decode_pixels(bytes(item), f"{len(item)} bytes", form, first_page=True)
+    if form == PixelFormat(channels=1) and (
+        isinstance(item, Image.Image) or (np.ndim(item) == 3 and np.shape(item)[2] == 3)
+    ):
+        return form.from_rgb(to_pixels(item))
+    array = np.asarray(item)
+    if array.ndim == 2 and form.channels == 1:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[2] != form.channels or array.dtype != form.dtype or not array.size:
+        raise LightsegError(f"an array of shape {list(array.shape)} of {array.dtype}: give {expected}")
+    return np.ascontiguousarray(array)
 
 
 def _checked(array: np.ndarray) -> np.ndarray:

@@ -16,9 +16,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from lightseg.data.io.frame import Frame
+from lightseg.data.io.frame import Frame, shown_frame, video_frame
 from lightseg.data.io.images import check_image
 from lightseg.data.io.lenient import read_image_leniently
+from lightseg.data.io.npy import NPY_ENDING
+from lightseg.data.io.pixels import PixelFormat
 from lightseg.errors import DataError, LightsegError, one_line
 from lightseg.text import shorten
 
@@ -39,8 +41,10 @@ def overlay_name(name: str, file_name: str) -> str:
 class ImageFiles:
     """Image files, in order.
 
-    file_names: names in the results, relative to the source. paths: of the files.
+    file_names: names in the results, relative to the source. paths: of the files. pixels: what the network takes.
     """
+
+    pixels = PixelFormat()
 
     def __init__(self, file_names: list[str], paths: list[Path]) -> None:
         self.file_names, self.paths = file_names, paths
@@ -59,20 +63,23 @@ class ImageFiles:
     def __iter__(self) -> Iterator[Frame]:
         for name, file_name, path in zip(self.names, self.file_names, self.paths, strict=True):
             try:
-                image, note = read_image_leniently(path)
+                image, note = read_image_leniently(path, self.pixels)
             except DataError as error:
-                yield Frame(name, file_name, None, without_path(error, path))
+                reason = without_path(error, path).partition(": set data.")[0]  # which is for training
+                yield Frame(name, file_name, None, reason)
             except MemoryError:
                 yield Frame(name, file_name, None, "too large for this machine's memory")
             else:
-                yield Frame(name, file_name, image, note)
+                yield shown_frame(Frame(name, file_name, None, note), image, self.pixels)
 
 
 class Video:
     """A video file or a camera (an int), rotated as its metadata say.
 
-    max_frames: frames to read. None: all.
+    max_frames: frames to read. None: all. pixels: what the network takes.
     """
+
+    pixels = PixelFormat()
 
     def __init__(self, source: Path | int, file_name: str, name: str, max_frames: int | None = None) -> None:
         self.source, self.file_name, self.name, self.max_frames = source, file_name, name, max_frames
@@ -123,9 +130,8 @@ class Video:
             for index in count():
                 if image is None or (self.max_frames is not None and index >= self.max_frames):
                     break
-                yield Frame(
-                    f"{self.name}/{index:06d}", self.file_name, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), index=index
-                )
+                frame = Frame(f"{self.name}/{index:06d}", self.file_name, None, index=index)
+                yield video_frame(frame, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), self.pixels)
                 try:
                     image = self._capture.read()[1]
                 except cv2.error:
@@ -146,6 +152,11 @@ class Source:
 
     streams: list[Stream]
     note: str | None = None
+
+    def use(self, pixels: PixelFormat) -> None:
+        """Read images as the network takes them."""
+        for stream in self.streams:
+            stream.pixels = pixels
 
     @property
     def paths(self) -> list[Path]:
@@ -260,7 +271,8 @@ def _joined(parts: Sequence[tuple[Files, Path]]) -> tuple[Files, Path]:
 
 def _is_image(path: Path) -> bool:
     """By its suffix (an unreadable file is then reported), otherwise by its first bytes."""
-    if Image.registered_extensions().get(path.suffix.lower()) in Image.OPEN:
+    ending = path.suffix.lower()
+    if ending == NPY_ENDING or Image.registered_extensions().get(ending) in Image.OPEN:
         return True
     try:
         check_image(path)

@@ -50,11 +50,11 @@ class Persons(Protocol):
     max_images: int | None
 
     def preprocess(self, image: np.ndarray) -> np.ndarray:
-        """uint8 [H, W, 3] -> input of `find`, uint8 [h, w, 3]."""
+        """[H, W, C] -> input of `find`, [h, w, C]."""
         ...
 
     def find(self, inputs: Tensor, frames: Sequence[Frame]) -> list[Boxes]:
-        """The persons of each of `frames`. inputs: uint8 [B, 3, h, w]."""
+        """The persons of each of `frames`. inputs: [B, C, h, w]."""
         ...
 
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from lightseg.data.io.frame import Frame
+from lightseg.data.io.pixels import PixelFormat
+from lightseg.data.tiles import Tiling
 from lightseg.errors import LightsegError
 from lightseg.inference.person_boxes import Boxes, BoxFile, DetectedPersons, ListedPersons, Persons
 from lightseg.inference.preprocess import batch_size, preprocessing
@@ -19,6 +21,7 @@ from lightseg.task_specs import Preprocessing
 from lightseg.task_specs.pose import MIN_SCORE, PersonCrop
 from lightseg.text import shorten
 
+MIN_TILE = 32  # pixels of a side
 PERSON = "person"  # the detector's class whose boxes are used
 
 
@@ -34,17 +37,17 @@ class Pipeline(Protocol):
     max_images: int | None
 
     def preprocess(self, image: np.ndarray) -> np.ndarray:
-        """uint8 [H, W, 3] -> input of the first network, uint8 [h, w, 3]. LightsegError for an image that cannot be
+        """[H, W, C] -> input of the first network, [h, w, C]. LightsegError for an image that cannot be
         prepared."""
         ...
 
     def predict(self, inputs: Tensor, frames: Sequence[Frame]) -> list[Any]:
-        """inputs uint8 [B, 3, h, w] of the images of `frames` -> a prediction each, in pixels of the image. Defects
+        """inputs [B, C, h, w] of the images of `frames` -> a prediction each, in pixels of the image. Defects
         are added to the frame's note."""
         ...
 
     def inputs_of(self, image: np.ndarray, prediction: Any) -> list[np.ndarray]:
-        """uint8 [H, W, 3] and its prediction -> the inputs uint8 [h, w, 3] of `runner`'s network, best first."""
+        """[H, W, C] and its prediction -> the inputs [h, w, C] of `runner`'s network, best first."""
         ...
 
 
@@ -64,6 +67,28 @@ class SingleStage:
         return [self.preprocess(image)]
 
 
+class Tiled:
+    """One network on the tiles of large images, whose predictions are merged. One image at a time."""
+
+    max_images: int | None = 1
+
+    def __init__(self, runner: Runner, preprocess: Preprocessing, tiling: Tiling) -> None:
+        self.runner, self.tile_preprocess, self.tiling = runner, preprocess, tiling
+
+    def preprocess(self, image: np.ndarray) -> np.ndarray:
+        """One black pixel: no network takes the whole image."""
+        return np.zeros((1, 1, 1), np.uint8)
+
+    def predict(self, inputs: Tensor, frames: Sequence[Frame]) -> list[Any]:
+        images = [frame.input for frame in frames if frame.input is not None]
+        task = self.runner.task
+        return [task.predict_tiles(self.runner, image, self.tiling, self.tile_preprocess) for image in images]
+
+    def inputs_of(self, image: np.ndarray, prediction: Any) -> list[np.ndarray]:
+        tiles = (tile for row in self.tiling.rows(image.shape[:2]) for tile in row)
+        return [self.tile_preprocess(np.ascontiguousarray(tile.cut(image))) for tile in tiles]
+
+
 class TopDown:
     """Boxes of persons first, then the keypoints of each person in its crop, as in evaluation with a detector's boxes.
 
@@ -80,7 +105,7 @@ class TopDown:
 
     def predict(self, inputs: Tensor, frames: Sequence[Frame]) -> list[Any]:
         persons = list(zip(frames, self.persons.find(inputs, frames), strict=True))
-        predictions = [self._poses(frame.image, boxes) for frame, boxes in persons if frame.image is not None]
+        predictions = [self._poses(frame.input, boxes) for frame, boxes in persons if frame.input is not None]
         for frame, boxes in persons:  # after the last step that can fail, because a failed batch is repeated
             if boxes.note:
                 frame.note = "; ".join(filter(None, (frame.note, boxes.note)))
@@ -126,18 +151,23 @@ def open_pipeline(
     person_detector: str | Path | None = None,
     persons: BoxFile | None = None,
     score: float = 0.3,
+    tile: Sequence[int] | None = None,
+    overlap: int | None = None,
 ) -> Pipeline:
     """A checkpoint or exported file, ready to predict; for pose optionally after a detector or a file of boxes.
 
     size: (height, width) of the network's input, not of the detector's. score: minimum score of a person's box.
+    tile, overlap: (height, width) or one side of tiles, and what neighbors share, in pixels, in place of the
+    contract's. A side of 0: images as a whole.
 
     Raises:
         LightsegError: a file that cannot be used, or belongs to a task that does not fit.
     """
     runner = open_runner(checkpoint, device)
     preprocess = preprocessing(runner, size)
+    tiling = _tiling(runner, tile, overlap)
     if person_detector is None and persons is None:
-        return SingleStage(runner, preprocess)
+        return SingleStage(runner, preprocess) if tiling is None else Tiled(runner, preprocess, tiling)
     if not runner.task.top_down:
         option = "--persons" if person_detector is None else "--person-detector"
         raise LightsegError(f"{option} is for pose, and {checkpoint} is of task {runner.task.info.name}: leave it out")
@@ -151,8 +181,34 @@ def open_pipeline(
     if not detector.task.detects_boxes:
         task = detector.task.info.name
         raise LightsegError(f"--person-detector {person_detector} is of task {task}: give one of task det")
+    if PixelFormat.of(detector.contract) != PixelFormat.of(runner.contract):
+        raise LightsegError(
+            f"--person-detector {person_detector} takes images of other channels or values than {checkpoint}: give the "
+            "boxes as --persons"
+        )
     label = _person_label(detector.contract.class_names or (), person_detector)
     return TopDown(DetectedPersons(detector, preprocessing(detector), label, score), runner, preprocess)
+
+
+def _tiling(runner: Runner, tile: Sequence[int] | None, overlap: int | None) -> Tiling | None:
+    own = Tiling.of(runner.contract.tile)
+    if tile is not None and not any(tile):
+        return None
+    if tile is not None and not (1 <= len(tile) <= 2 and min(tile) >= MIN_TILE):
+        raise LightsegError(f"tile is {list(tile)}: give height and width in pixels, {MIN_TILE} or more, or 0 for none")
+    if (tile is not None or overlap is not None) and not runner.task.info.tiles:
+        raise LightsegError(f"tiles are not for task {runner.task.info.name}: leave them out")
+    size = None if own is None else own.size
+    if tile is not None:
+        size = int(tile[0]), int(tile[-1])
+    if size is None:
+        if overlap is not None:
+            raise LightsegError("an overlap is of tiles: give --tile SIZE too")
+        return None
+    shared = overlap if overlap is not None else own.overlap if own is not None and tile is None else min(size) // 8
+    if not 0 <= shared < min(size):
+        raise LightsegError(f"an overlap of {shared} does not fit tiles of {size[0]}x{size[1]}: give less than a side")
+    return Tiling(size, shared)
 
 
 def _person_label(class_names: Sequence[str], where: str | Path) -> int:

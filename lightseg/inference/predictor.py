@@ -14,6 +14,7 @@ from warnings import warn
 import numpy as np
 
 from lightseg.data.io.frame import Frame
+from lightseg.data.io.pixels import PixelFormat
 from lightseg.errors import LightsegError, nearest
 from lightseg.inference.batches import BatchPredictor
 from lightseg.inference.images import IN_MEMORY, PATHS, to_frame
@@ -30,6 +31,7 @@ class Predictor:
         task: its name, such as "det".
         class_names: in the order of the labels; for pose, of the keypoints.
         contract: what the network wants of an image.
+        pixels: the channels and values of its images.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -37,6 +39,7 @@ class Predictor:
         self.batches = BatchPredictor(pipeline)
         self.spec = pipeline.runner.task
         self.contract: InputContract = pipeline.runner.contract
+        self.pixels = PixelFormat.of(self.contract)
         self.task = self.spec.info.name
         self.class_names = tuple(self.contract.class_names or ())
 
@@ -52,8 +55,9 @@ class Predictor:
         """Predict an image, a list of images, or a stream.
 
         Args:
-            source: an image (a path, NumPy uint8 RGB [H, W, 3], a PIL image, or the bytes of an image file); a list of
-                images; or a generator of images, a folder, a glob pattern, a video or the index of a camera.
+            source: an image (a path, NumPy uint8 RGB [H, W, 3] or as the contract says, a PIL image, or the bytes of
+                an image file); a list of images; or a generator of images, a folder, a glob pattern, a video or the
+                index of a camera.
             batch_size: images of equal input size per batch. None: up to 16, at most 4 megapixels together. 1 gives
                 each prediction of a stream before the next image is asked for.
             score: leave out boxes, persons and classes with a lower score. None: keep all, and draw from 0.3 on.
@@ -102,13 +106,14 @@ class Predictor:
 
     def _frames(self, source: Any) -> Iterator[Frame]:
         if isinstance(source, (*PATHS, int)) and not isinstance(source, bool):
-            streams = open_source(source).streams
-            return (frame for stream in streams for frame in stream)
+            media = open_source(source)
+            media.use(self.pixels)
+            return (frame for stream in media.streams for frame in stream)
         if not isinstance(source, Iterable) or hasattr(source, "shape"):  # a tensor
             raise LightsegError(
                 f"a source of type {type(source).__name__}: give an image, a list or generator of images, or a path"
             )
-        return (to_frame(item, index) for index, item in enumerate(source))
+        return (to_frame(item, index, self.pixels) for index, item in enumerate(source))
 
     def _stream(
         self,
@@ -142,6 +147,8 @@ def load(
     person_detector: str | Path | None = None,
     persons: str | Path | None = None,
     person_score: float = 0.3,
+    tile: int | Sequence[int] | None = None,
+    overlap: int | None = None,
 ) -> Predictor:
     """A predictor of a checkpoint, an exported file or a run's folder.
 
@@ -155,11 +162,14 @@ def load(
             None: each image is the box of a single person.
         persons: for pose, a JSON file of COCO results in place of a detector, see `lightseg.inference.person_boxes`.
         person_score: minimum score of the boxes from `person_detector` or `persons`.
+        tile: for seg and det, (height, width) or one side of the tiles in which large images are predicted. None: as
+            the model was evaluated. 0: images as a whole.
+        overlap: pixels that neighboring tiles share. None: as the model was evaluated, or an eighth of the tile.
 
     Raises:
         LightsegError: a file that cannot be used, or belongs to a task that does not fit.
     """
     boxes = None if persons is None else BoxFile(persons)
-    return Predictor(
-        open_pipeline(model, device, size=size, person_detector=person_detector, persons=boxes, score=person_score)
-    )
+    tiles = [tile] if isinstance(tile, int) else tile
+    options: dict[str, Any] = {"person_detector": person_detector, "persons": boxes, "score": person_score}
+    return Predictor(open_pipeline(model, device, size=size, tile=tiles, overlap=overlap, **options))

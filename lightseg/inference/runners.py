@@ -1,6 +1,6 @@
 """The network that predicts: the model of a checkpoint, or an exported file, behind the same call.
 
-runner(images uint8 [B, 3, h, w], sizes [(H, W), ...]) -> a prediction per image, as NumPy arrays. The task's
+runner(images [B, C, h, w], sizes [(H, W), ...]) -> a prediction per image, as NumPy arrays. The task's
 module in lightseg/task_specs lists their keys and shapes.
 """
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,14 +27,18 @@ class Runner(Protocol):
         contract: the input contract, with class names.
         fixed_size: the only (height, width) that it takes. None: any size.
         max_images: the largest batch. None: any.
+        nms_threshold: of a detector, see `TileRunner`.
     """
 
     task: TaskSpec
     contract: InputContract
     fixed_size: Size | None
     max_images: int | None
+    nms_threshold: float
 
     def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[Any]: ...
+
+    def scores(self, images: Tensor, sizes: Sequence[Size]) -> list[Tensor]: ...
 
 
 class CheckpointRunner:
@@ -46,8 +51,8 @@ class CheckpointRunner:
         model = load_model(checkpoint).deployed()
         self.task = task_spec(model.spec["task"])
         self.contract = self.task.complete(model.contract, model.spec["num_classes"], checkpoint)
-        _refuse_channels(checkpoint, self.contract)
         self.fixed_size: Size | None = getattr(model.head, "image_size", None) or model.backbone.fixed_size  # SimCC's
+        self.nms_threshold = float(getattr(model.head, "nms_threshold", 0.5))
         try:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -59,6 +64,12 @@ class CheckpointRunner:
         outputs = self.model(images.to(self.device))
         return self.task.predict(self.model.head, outputs, (images.shape[-2], images.shape[-1]), sizes)
 
+    @torch.inference_mode()
+    def scores(self, images: Tensor, sizes: Sequence[Size]) -> list[Tensor]:
+        """Probabilities [classes, height, width] of a segmentation network, at each size."""
+        task: Any = self.task
+        return task.scores(self.model(images.to(self.device)), sizes)
+
 
 class ExportedRunner:
     """A file of `lightseg export`, on the CPU. Raises LightsegError as `lightseg.export.runner.open_exported`."""
@@ -67,12 +78,23 @@ class ExportedRunner:
         self.exported = open_exported(path)
         metadata = self.exported.metadata
         self.task, self.contract, self.decoding = task_spec(metadata.task), metadata.contract, metadata.decoding
-        _refuse_channels(path, self.contract)
         self.fixed_size, self.max_images = metadata.image_size, metadata.batch
+        self.nms_threshold = float(metadata.decoding.get("nms_threshold", 0.5))
 
     def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[Any]:
         outputs = self.exported.run(images.contiguous().numpy())
         return self.task.predict_exported(outputs, self.decoding, (images.shape[-2], images.shape[-1]), sizes)
+
+    def scores(self, images: Tensor, sizes: Sequence[Size]) -> list[Tensor]:
+        """As of a checkpoint; a file of class ids gives 0 and 1."""
+        outputs = self.exported.run(images.contiguous().numpy())
+        task: Any = self.task
+        if "logits" in outputs:
+            return task.scores(torch.from_numpy(outputs["logits"]), sizes)
+        count = len(self.contract.class_names or ())
+        masks = self.task.predict_exported(outputs, self.decoding, (images.shape[-2], images.shape[-1]), sizes)
+        ids = (torch.from_numpy(mask.astype(np.int64)) for mask in masks)
+        return [torch.nn.functional.one_hot(mask, count).permute(2, 0, 1).float() for mask in ids]
 
 
 def _checkpoint_of(run: Path) -> Path:
@@ -80,11 +102,6 @@ def _checkpoint_of(run: Path) -> Path:
         if (checkpoint := run / "checkpoints" / f"{name}.ckpt").is_file():
             return checkpoint
     raise LightsegError(f"{run} is a folder without checkpoints/best.ckpt: give a run's folder or a checkpoint")
-
-
-def _refuse_channels(path: str | Path, contract: InputContract) -> None:
-    if contract.channels != 3:
-        raise LightsegError(f"{path} takes images of {contract.channels} channels; image files have 3")
 
 
 def open_runner(path: str | Path, device: str | None = None) -> Runner:

@@ -12,6 +12,7 @@ import numpy as np
 from lightseg.catalog.tasks import TaskInfo, resolve
 from lightseg.data.datasets.opening import open_split
 from lightseg.data.io.near_duplicates import read_small
+from lightseg.data.io.value_range import channels_of, format_of
 from lightseg.errors import DataError, one_line
 from lightseg.inference.progress import PredictionProgress
 from lightseg.inspection.findings import Finding, Looked, find_all
@@ -43,6 +44,9 @@ def inspect(info: TaskInfo, options: Options, *, seed: int = 0, progress: bool =
     if form.prepare:
         resolve(form.prepare)(options)
     datasets = {split: open_split(options, split, None) for split in ("train", "val")}
+    pixels = format_of(datasets["train"].paths, *channels_of(options), options.get("range"), str(options["root"]))
+    for dataset in datasets.values():
+        dataset.pixels = pixels
     with PredictionProgress(progress) as bar:
         bar.begin("images", sum(map(len, datasets.values())))
         looked = {split: _look(dataset, bar) for split, dataset in datasets.items()}
@@ -80,7 +84,8 @@ def _look(dataset: Any, bar: PredictionProgress) -> Looked:
         for index in range(start, min(start + _CHUNK, len(paths))):
             try:
                 dataset.check(index)
-                results.append((index, None, read_small(paths[index]) if first[str(paths[index])] == index else None))
+                is_first = first[str(paths[index])] == index
+                results.append((index, None, read_small(paths[index], dataset.pixels) if is_first else None))
             except DataError as error:
                 results.append((index, one_line(error), None))
         return results
@@ -103,7 +108,7 @@ def _look(dataset: Any, bar: PredictionProgress) -> Looked:
 
 def _samples(spec: TaskSpec, dataset: Any, options: Options, seed: int) -> Iterator[Sample]:
     """Samples evenly over the training split, before and after augmentation."""
-    transform = spec.train_transform(options, {})
+    transform = spec.train_transform({**options, "pixels": dataset.pixels}, {})
     count = min(SAMPLES, len(dataset))
     for index in np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist():
         drawn = []
@@ -130,7 +135,7 @@ def _drawn(spec: TaskSpec, looked: dict[str, Looked], findings: list[Finding]) -
 def draw(spec: TaskSpec, dataset: Any, key: tuple[int, int], width: int) -> tuple[np.ndarray, str]:
     """A sample with its labels, and the labels in words."""
     sample = {name: value.numpy() if hasattr(value, "numpy") else value for name, value in dataset[key].items()}
-    image = np.ascontiguousarray(sample["image"].transpose(1, 2, 0))
+    image = dataset.pixels.shown(np.ascontiguousarray(sample["image"].transpose(1, 2, 0)))
     return spec.draw_labels(image, sample, dataset, width), spec.label_text(sample, dataset)
 
 

@@ -14,6 +14,7 @@ from lightseg.errors import LightsegError
 from lightseg.predictions.base import Prediction, names_of, supervision
 from lightseg.result_files import write_image
 
+BLENDED = 1 << 21  # pixels
 OPACITY = 0.6  # of class colors over the image
 
 
@@ -95,9 +96,14 @@ def mask_colors(class_names: Sequence[str], palette: Sequence[Sequence[int]] | N
 
 def blend(image: np.ndarray, classes: np.ndarray, colors: np.ndarray) -> np.ndarray:
     """uint8 [H, W, 3] with the colors of class ids [H, W] over it; ids below 0 keep the image."""
-    drawn = cv2.addWeighted(image, 1 - OPACITY, colors[classes], OPACITY, 0)
-    left_out = classes < 0
-    drawn[left_out] = image[left_out]
+    drawn = np.empty_like(image)
+    step = max(1, BLENDED // max(1, image.shape[1]))  # rows at a time: a large image would need three times its memory
+    for row in range(0, len(image), step):
+        part, ids = image[row : row + step], classes[row : row + step]
+        mixed = cv2.addWeighted(part, 1 - OPACITY, colors[ids], OPACITY, 0)
+        left_out = ids < 0
+        mixed[left_out] = part[left_out]
+        drawn[row : row + step] = mixed
     return drawn
 
 

@@ -7,7 +7,7 @@ import torch
 
 from lightseg.errors import LightsegError, one_line
 from lightseg.model import Model
-from lightseg.profile.cost import count_madds, count_params, deployed_form, peak_memory
+from lightseg.profile.cost import count_madds, count_params, deployed_form, input_type, peak_memory
 from lightseg.profile.latency import measure_runtimes
 from lightseg.profile.layers import count_modules, time_layers
 from lightseg.profile.stages import sum_stages
@@ -37,7 +37,7 @@ def profile(
     shape = (1, model.spec.get("in_chans", 3), *image_size)
     try:
         model, training_form = deployed_form(model, shape)
-        modules = count_modules(model, shape, torch.uint8)
+        modules = count_modules(model, shape, input_type(model))
     except (RuntimeError, ValueError, AssertionError, IndexError) as error:  # the nets raise different errors
         name = model.spec.get("backbone")
         raise LightsegError(f"{name} cannot take images of {shape[2]}x{shape[3]}: {one_line(error)[:160]}") from error
@@ -47,18 +47,18 @@ def profile(
         "model": {key: model.spec.get(key) for key in ("backbone", "task", "num_classes", "output_stride", "head")},
         "image_size": list(image_size),
         "params": count_params(model),
-        "madds": (madds := count_madds(model, shape, torch.uint8)),
+        "madds": (madds := count_madds(model, shape, input_type(model))),
         **({"madds_with_shift_max": madds + shift_max} if shift_max else {}),
         **training_form,
         "activations": sum(layer.activations for layer in layers),
         "mac": sum(layer.mac for layer in layers),
-        "peak_memory_mb": round(peak_memory(model, shape, torch.uint8) / 2**20, 2),
+        "peak_memory_mb": round(peak_memory(model, shape, input_type(model)) / 2**20, 2),
     }
     latency: list[dict[str, Any]] = []
     skipped: dict[str, str] = {}
     if runs:
         latency, skipped = measure_runtimes(model, shape, runs=runs, onnx=onnx, compiled=compiled)
-        times = time_layers(model, torch.zeros(shape, dtype=torch.uint8), runs)
+        times = time_layers(model, torch.zeros(shape, dtype=input_type(model)), runs)
         for layer in layers:
             layer.time_ms = round(times.get(layer.name, 0.0), 4)
     return {

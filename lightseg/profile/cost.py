@@ -110,26 +110,36 @@ def measure_latency(
 
 
 def profile_model(
-    module: nn.Module, image_size: tuple[int, int], in_chans: int = 3, *, threads: int | None = None, runs: int = 20
+    module: nn.Module,
+    image_size: tuple[int, int],
+    in_chans: int | None = None,
+    *,
+    threads: int | None = None,
+    runs: int = 20,
 ) -> dict[str, Any]:
     """The cost of a `lightseg.model.Model` in its deployed form for one image of `image_size` (height, width) pixels.
+
+    in_chans: channels of the image. None: the model's.
 
     Returns:
         `params`, `madds` (for MicroNet also `madds_with_shift_max`), `peak_memory_mb`, `latency_ms`, and `measured`,
         the measurement conditions, on the CPU with the name of the `processor`. Where the training form differs (see
         `Model.deployed`), `training_form` has its `params` and `madds`.
     """
-    module, training_form = deployed_form(module, (1, in_chans, *image_size))
-    shape = (1, in_chans, *image_size)
-    latency = measure_latency(module, shape, threads=threads, runs=runs, dtype=torch.uint8)
+    contract: Any = getattr(module, "contract", None)
+    channels: int = in_chans if in_chans is not None else getattr(contract, "channels", 3)
+    shape = (1, channels, *image_size)
+    module, training_form = deployed_form(module, shape)
+    dtype = input_type(module)
+    latency = measure_latency(module, shape, threads=threads, runs=runs, dtype=dtype)
     cpu = {"processor": processor()} if latency["device"] == "cpu" else {}
-    madds, shift_max = count_madds(module, shape, torch.uint8), count_shift_max(module, shape, torch.uint8)
+    madds, shift_max = count_madds(module, shape, dtype), count_shift_max(module, shape, dtype)
     return {
         "params": count_params(module),
         "madds": madds,
         **({"madds_with_shift_max": madds + shift_max} if shift_max else {}),
         **training_form,
-        "peak_memory_mb": round(peak_memory(module, shape, torch.uint8) / 2**20, 2),
+        "peak_memory_mb": round(peak_memory(module, shape, dtype) / 2**20, 2),
         "latency_ms": latency.pop("latency_ms"),
         "measured": {**latency, **cpu, "peak_memory": "weights and living tensors of one forward, without workspace"},
     }
@@ -140,7 +150,14 @@ def deployed_form(model: Any, shape: Sequence[int]) -> tuple[Any, dict[str, dict
     deployed = model.deployed() if hasattr(model, "deployed") else model  # any module can be measured
     if deployed is model:
         return model, {}
-    return deployed, {"training_form": {"params": count_params(model), "madds": count_madds(model, shape, torch.uint8)}}
+    madds = count_madds(model, shape, input_type(model))
+    return deployed, {"training_form": {"params": count_params(model), "madds": madds}}
+
+
+def input_type(model: nn.Module) -> torch.dtype:
+    """The type of the images that a `lightseg.model.Model` takes; uint8 for other modules."""
+    dtype = getattr(model, "dtype", None)
+    return dtype if isinstance(dtype, torch.dtype) else torch.uint8
 
 
 @contextmanager

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from lightseg import timing
 from lightseg.errors import LightsegError, one_line
 from lightseg.optional_imports import need, quiet
-from lightseg.profile.cost import measure_latency
+from lightseg.profile.cost import input_type, measure_latency
 from lightseg.profile.machine import cpu_count
 
 INPUT_NAME = "images"
@@ -26,7 +25,7 @@ def measure_runtimes(
 
     Args:
         model: a `lightseg.model.Model` on the CPU; it is not changed.
-        input_shape: [B, C, H, W] of its uint8 images.
+        input_shape: [B, C, H, W] of its images.
         runs: timed forward passes per runtime, fewer where they would take over 10 s.
         onnx: also time ONNX Runtime; the export takes some seconds.
         compiled: also time torch.compile, which takes a minute or more per number of threads.
@@ -54,7 +53,7 @@ def measure_runtimes(
 
 def _torch(model: nn.Module, input_shape: Sequence[int], runs: int) -> Any:
     def measure(threads: int) -> dict[str, Any]:
-        latency = measure_latency(model, input_shape, threads=threads, runs=runs, dtype=torch.uint8)
+        latency = measure_latency(model, input_shape, threads=threads, runs=runs, dtype=input_type(model))
         return {key: latency[key] for key in ("latency_ms", "latency_min_ms", "runs")}
 
     return measure
@@ -65,7 +64,7 @@ class _OnnxRuntime:
 
     def __init__(self, model: nn.Module, input_shape: Sequence[int], runs: int, path: Path) -> None:
         self.model = model
-        self.images = np.zeros(tuple(input_shape), np.uint8)
+        self.images = torch.zeros(tuple(input_shape), dtype=input_type(model)).numpy()
         self.runs = runs
         self.path = path
 

@@ -14,6 +14,7 @@ from lightseg.atomic_io import write_json
 from lightseg.catalog.tasks import formats, get_task, resolve
 from lightseg.data.datasets.opening import open_split
 from lightseg.data.io.integrity import verify
+from lightseg.data.io.value_range import channels_of, format_of
 from lightseg.errors import LightsegError
 from lightseg.scoring.scored import Scored
 
@@ -56,6 +57,8 @@ def score(
         resolve(form.prepare)(data)
     split = "val"
     dataset = open_split(data, split, None)
+    if hasattr(dataset, "pixels"):
+        dataset.pixels = format_of(dataset.paths, *channels_of(data), data.get("range"), str(data["root"]))
     skipped = verify(dataset, data["on_error"])
     scored: Scored = resolve(info.scoring)(dataset, path, data)
     # a run's figures are float32, as Lightning logs them: the same predictions have the same digits

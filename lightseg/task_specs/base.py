@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from lightseg.catalog.tasks import TaskInfo
 from lightseg.data.io.frame import Frame
+from lightseg.data.io.pixels import PixelFormat
 from lightseg.data.statistics.base import LabelStatistics
+from lightseg.data.tiles import Tile, Tiling
 from lightseg.data.transforms.phase_transform import Transform
 from lightseg.draw import resize_to_width
 from lightseg.errors import LightsegError
@@ -46,11 +49,31 @@ class Preprocessing(Protocol):
     """Preprocessing of an image as in evaluation, without labels, and its inverse for predictions."""
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """uint8 RGB [H, W, 3] -> uint8 [h, w, 3]. LightsegError for an image that cannot be prepared."""
+        """[H, W, C] as the contract says -> [h, w, C]. LightsegError for an image that cannot be prepared."""
         ...
 
     def restore(self, prediction: Any, size: Size) -> Any:
         """The prediction in pixels of the original image of `size` (height, width)."""
+        ...
+
+
+class TileRunner(Protocol):
+    """A network that predicts tiles.
+
+    Attributes:
+        max_images: the largest batch. None: any.
+        nms_threshold: of a detector: IoU above which one of two boxes of a class is dropped.
+    """
+
+    max_images: int | None
+    nms_threshold: float
+
+    def __call__(self, images: Tensor, sizes: Sequence[Size]) -> list[Any]:
+        """[B, C, h, w], and the (height, width) of each tile -> a prediction for each."""
+        ...
+
+    def scores(self, images: Tensor, sizes: Sequence[Size]) -> list[Tensor]:
+        """Likewise -> probabilities [classes, height, width] of each, of a segmentation network."""
         ...
 
 
@@ -84,6 +107,7 @@ class TaskSpec(ABC):
     def train_transform(self, options: Options, scheduled: Mapping[str, float]) -> Transform:
         """The transform of training samples.
 
+        options: with `pixels`, the `PixelFormat` of the images, where they are not uint8 RGB.
         scheduled: values of the `schedule` group in this phase, such as `image_size`.
         """
 
@@ -93,7 +117,7 @@ class TaskSpec(ABC):
 
     @abstractmethod
     def collate(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
-        """Samples of the data set -> a batch: `images` uint8 [B, C, H, W], `names`, and the task's targets."""
+        """Samples of the data set -> a batch: `images` [B, C, H, W], `names`, and the task's targets."""
 
     def check_splits(self, train: Any, val: Any) -> None:
         """Raise DataError if the splits do not have the same classes."""
@@ -172,6 +196,10 @@ class TaskSpec(ABC):
         image_size: (height, width) of the network's input. sizes: (height, width) of the original images.
         """
 
+    def predict_tiles(self, run: TileRunner, image: np.ndarray, tiling: Tiling, preprocess: Preprocessing) -> Any:
+        """The prediction of a large image [H, W, C] from its tiles, in pixels of the image."""
+        raise LightsegError(f"tiles are not for task {self.info.name}: leave them out")
+
     def explained_score(
         self, head: nn.Module, outputs: Any, image_size: Size, label: int | None, score: float
     ) -> Tensor | None:
@@ -206,6 +234,17 @@ class TaskSpec(ABC):
     @abstractmethod
     def results(self, folder: Path, contract: InputContract, score: float) -> Results:
         """The writer of result files in `folder`. score: predictions with a lower score are not drawn."""
+
+
+def pixels_of(options: Options) -> PixelFormat:
+    """Of the images of the `data` options."""
+    return options.get("pixels") or PixelFormat()
+
+
+def inputs_of(image: np.ndarray, tiles: Sequence[Tile], preprocess: Preprocessing) -> Tensor:
+    """The tiles of an image [H, W, C] as the network's input [n, C, h, w]."""
+    pixels = np.stack([preprocess(np.ascontiguousarray(tile.cut(image))) for tile in tiles])
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
 
 def about(frame: Frame, index: int, names: Sequence[str], score: float | None) -> dict[str, Any]:

@@ -36,6 +36,7 @@ from lightseg.task_specs.base import (
     TaskSpec,
     about,
     class_names,
+    pixels_of,
 )
 
 MAX_ASPECT = 16  # aspect ratio of an image beyond which its ends, which the crop drops anyway, are cut off first
@@ -48,6 +49,7 @@ class ClassificationSpec(TaskSpec):
             augment["size"] = int(scheduled["image_size"])
         if "randaugment" in scheduled:
             augment["randaugment"] = scheduled["randaugment"]
+        augment["pixels"] = pixels_of(options)
         return with_extra(train_transform, augment, self.info.extra_target or None)
 
     def eval_transform(self, options: Options) -> Transform:

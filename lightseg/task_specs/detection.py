@@ -17,12 +17,15 @@ from lightseg.boxes import decode as decode_boxes
 from lightseg.data.collate import collate_detection
 from lightseg.data.datasets.coco import bright_palette, check_same_categories
 from lightseg.data.io.frame import Frame
+from lightseg.data.io.pixels import MEAN_COLOR, PixelFormat
 from lightseg.data.statistics.base import LabelStatistics
 from lightseg.data.statistics.boxes import box_statistics
+from lightseg.data.tiles import MAX_TILES, RandomTile, Tiling, tiles_at_once
 from lightseg.data.transforms.detection import eval_transform, to_original, train_transform
 from lightseg.data.transforms.extra import with_extra
 from lightseg.data.transforms.phase_transform import Transform
 from lightseg.decoding.boxes import detections
+from lightseg.decoding.tiles import merged_boxes
 from lightseg.draw import draw_boxes
 from lightseg.errors import LightsegError
 from lightseg.heads.default_boxes import LEVELS
@@ -38,8 +41,11 @@ from lightseg.task_specs.base import (
     Size,
     TaskExport,
     TaskSpec,
+    TileRunner,
     about,
     class_names,
+    inputs_of,
+    pixels_of,
 )
 from lightseg.text import shorten
 
@@ -58,10 +64,16 @@ class DetectionSpec(TaskSpec):
         if "image_size" in scheduled:
             factor = scheduled["image_size"] / min(augment["size"])
             augment["size"] = [round(side * factor) for side in augment["size"]]
-        return with_extra(train_transform, augment, self.info.extra_target or None)
+        augment["pixels"] = pixels_of(options)
+        transform = with_extra(train_transform, augment, self.info.extra_target or None)
+        tiling = Tiling.of(options.get("tile"))
+        return transform if tiling is None else RandomTile(transform, tiling)
 
-    def eval_transform(self, options: Options) -> Transform:
-        return eval_transform(**options["eval"])
+    def eval_transform(self, options: Options) -> Transform | None:
+        """None for images that are evaluated in tiles."""
+        if options.get("tile"):
+            return None
+        return eval_transform(**options["eval"], fill=pixels_of(options).fill)
 
     def collate(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         return collate_detection(samples)
@@ -114,11 +126,24 @@ class DetectionSpec(TaskSpec):
         size = size or contract.size
         if size is None:
             raise LightsegError("its input contract has no size: give --size")
-        return FixedSize(size, bool(contract.keep_aspect))
+        return FixedSize(size, bool(contract.keep_aspect), PixelFormat.of(contract).fill)
 
     def predict(self, head: Any, outputs: Any, image_size: Size, sizes: Sequence[Size]) -> list[dict[str, np.ndarray]]:
         decoded = head.decode(outputs, image_size)
         return [{key: value.cpu().numpy() for key, value in image.items()} for image in decoded]
+
+    def predict_tiles(
+        self, run: TileRunner, image: np.ndarray, tiling: Tiling, preprocess: Preprocessing
+    ) -> dict[str, np.ndarray]:
+        tiles = [tile for row in tiling.rows(image.shape[:2]) for tile in row]
+        batch = min(tiles_at_once(tiling.size), run.max_images or MAX_TILES)
+        parts = []
+        for start in range(0, len(tiles), batch):
+            some = tiles[start : start + batch]
+            sizes = [(tile.height, tile.width) for tile in some]
+            predictions = run(inputs_of(image, some, preprocess), sizes)
+            parts += [preprocess.restore(part, size) for part, size in zip(predictions, sizes, strict=True)]
+        return merged_boxes(parts, tiles, image.shape[:2], run.nms_threshold)
 
     def explained_score(
         self, head: Any, outputs: Any, image_size: Size, label: int | None, score: float
@@ -179,8 +204,8 @@ class FixedSize:
     size: (height, width) of the network's input. keep_aspect: fit images in instead of stretching them.
     """
 
-    def __init__(self, size: Sequence[int], keep_aspect: bool) -> None:
-        self.fit = eval_transform(size, keep_aspect)
+    def __init__(self, size: Sequence[int], keep_aspect: bool, fill: Sequence[float] = MEAN_COLOR) -> None:
+        self.fit = eval_transform(size, keep_aspect, fill=fill)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         boxes, labels = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)

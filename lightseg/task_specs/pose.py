@@ -18,6 +18,7 @@ from torch import Tensor
 from lightseg.data.collate import collate_pose
 from lightseg.data.datasets.coco_keypoints import check_same_skeletons
 from lightseg.data.io.frame import Frame
+from lightseg.data.io.pixels import MEAN_COLOR, PixelFormat
 from lightseg.data.skeleton import DEFAULT_SIGMA
 from lightseg.data.statistics.base import LabelStatistics
 from lightseg.data.statistics.boxes import keypoint_statistics
@@ -32,7 +33,17 @@ from lightseg.metrics.oks import person_scores
 from lightseg.predictions.boxes import coco_boxes
 from lightseg.predictions.poses import Pose, draw_persons, flat_keypoints
 from lightseg.result_files import GrowingList
-from lightseg.task_specs.base import Options, Outputs, Results, Size, TaskExport, TaskSpec, about, class_names
+from lightseg.task_specs.base import (
+    Options,
+    Outputs,
+    Results,
+    Size,
+    TaskExport,
+    TaskSpec,
+    about,
+    class_names,
+    pixels_of,
+)
 
 # of the agreement: minimum score of keypoints, and maximum distance of equal ones in pixels
 CLEAR_SCORE, SAME_PX = 0.3, 1.0
@@ -50,10 +61,11 @@ class PoseSpec(TaskSpec):
         if "image_size" in scheduled:
             factor = scheduled["image_size"] / min(augment["size"])
             augment["size"] = [round(side * factor) for side in augment["size"]]
+        augment["pixels"] = pixels_of(options)
         return with_extra(train_transform, augment, self.info.extra_target or None)
 
     def eval_transform(self, options: Options) -> Transform:
-        return eval_transform(**options["eval"])
+        return eval_transform(**options["eval"], fill=pixels_of(options).fill)
 
     def collate(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         return collate_pose(samples)
@@ -104,7 +116,7 @@ class PoseSpec(TaskSpec):
         size = size or contract.size
         if size is None:
             raise LightsegError("its input contract has no size: give --size")
-        return PersonCrop(size)
+        return PersonCrop(size, PixelFormat.of(contract).fill)
 
     def predict(self, head: Any, outputs: Any, image_size: Size, sizes: Sequence[Size]) -> list[dict[str, np.ndarray]]:
         decoded = {key: value.cpu().numpy() for key, value in head.decode(outputs, image_size).items()}
@@ -163,12 +175,12 @@ class PersonCrop:
     size: (height, width) of the crops in pixels.
     """
 
-    def __init__(self, size: Sequence[int]) -> None:
-        self.crop = eval_transform(size)
+    def __init__(self, size: Sequence[int], fill: Sequence[float] = MEAN_COLOR) -> None:
+        self.crop = eval_transform(size, fill=fill)
         self.size = self.crop.size
 
     def cut(self, image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """box [4] xyxy -> the crop uint8 [h, w, 3] and the matrix float32 [2, 3] from pixels of the crop to pixels of
+        """box [4] xyxy -> the crop [h, w, C] and the matrix float32 [2, 3] from pixels of the crop to pixels of
         the image."""
         points, visible = np.zeros((0, 2), np.float32), np.zeros(0, np.int64)
         crop = self.crop(0, image=image, box=np.asarray(box), keypoints=points, visible=visible, area=0.0)

@@ -17,8 +17,10 @@ from torch import Tensor
 from lightseg.data.collate import collate
 from lightseg.data.datasets.segmentation import IGNORE
 from lightseg.data.io.frame import Frame
+from lightseg.data.io.pixels import MEAN_COLOR, PixelFormat
 from lightseg.data.statistics.base import LabelStatistics
 from lightseg.data.statistics.masks import BUDGET, mask_statistics
+from lightseg.data.tiles import MAX_TILES, RandomTile, Tile, Tiling, merged_classes, tiles_at_once
 from lightseg.data.transforms.detection import eval_transform as resize_transform
 from lightseg.data.transforms.extra import with_extra
 from lightseg.data.transforms.phase_transform import Transform
@@ -36,8 +38,11 @@ from lightseg.task_specs.base import (
     Size,
     TaskExport,
     TaskSpec,
+    TileRunner,
     about,
     class_names,
+    inputs_of,
+    pixels_of,
 )
 from lightseg.text import shorten
 
@@ -54,7 +59,10 @@ class SegmentationSpec(TaskSpec):
             factor = scheduled["image_size"] / min(augment["crop_size"])
             augment["crop_size"] = [round(side * factor) for side in augment["crop_size"]]
             augment["scale"] = [scale * factor for scale in augment.get("scale", DEFAULT_SCALE)]
-        return with_extra(train_transform, augment, self.info.extra_target or None)
+        augment["pixels"] = pixels_of(options)
+        transform = with_extra(train_transform, augment, self.info.extra_target or None)
+        tiling = Tiling.of(options.get("tile"))
+        return transform if tiling is None else RandomTile(transform, tiling)
 
     def collate(self, samples: list[dict[str, Any]]) -> dict[str, Any]:
         try:
@@ -86,12 +94,26 @@ class SegmentationSpec(TaskSpec):
         return float((a == b).sum()), a.size
 
     def preprocessing(self, contract: InputContract, size: Size | None = None) -> Preprocessing:
-        return WholeImage(size or contract.size)
+        return WholeImage(size or contract.size, PixelFormat.of(contract).fill)
 
     def predict(self, head: Any, outputs: Tensor, image_size: Size, sizes: Sequence[Size]) -> list[np.ndarray]:
         # logits are resized to the original size image by image
         masks = (head.decode(outputs[i : i + 1], size)[0] for i, size in enumerate(sizes))
         return [mask.to(torch.int16).cpu().numpy() for mask in masks]
+
+    def scores(self, logits: Tensor, sizes: Sequence[Size]) -> list[Tensor]:
+        """Logits for a batch -> probabilities [classes, height, width] of each image at its size."""
+        return [upsample(logits[i : i + 1].float(), size).softmax(1)[0] for i, size in enumerate(sizes)]
+
+    def predict_tiles(
+        self, run: TileRunner, image: np.ndarray, tiling: Tiling, preprocess: Preprocessing
+    ) -> np.ndarray:
+        def scores(tiles: list[Tile]) -> Tensor:
+            sizes = [(tile.height, tile.width) for tile in tiles]
+            return torch.stack(run.scores(inputs_of(image, tiles, preprocess), sizes))
+
+        batch = min(tiles_at_once(tiling.size), run.max_images or MAX_TILES)
+        return merged_classes(image.shape[:2], tiling, scores, batch).cpu().numpy()
 
     def explained_score(
         self, head: Any, outputs: Tensor, image_size: Size, label: int | None, score: float
@@ -170,8 +192,8 @@ class WholeImage:
     size: (height, width) of the network's input. None: the original size.
     """
 
-    def __init__(self, size: Size | None) -> None:
-        self.resize = None if size is None else resize_transform(size)
+    def __init__(self, size: Size | None, fill: Sequence[float] = MEAN_COLOR) -> None:
+        self.resize = None if size is None else resize_transform(size, fill=fill)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         if self.resize is not None:

@@ -20,6 +20,7 @@ from .class_weights import with_class_weights
 from .distributed import processes
 from .measure import data_options
 from .optimization import check_warmup
+from .pixels import resolve_pixels
 from .progressive import Progressive
 from .resolve import Evaluated, complete_config, open_evaluated, resolve_config, train_size
 
@@ -41,6 +42,7 @@ def set_up(config: dict[str, Any]) -> SetUp:
     config = resolve_config(config, progressive, evaluated)
     data = DataModule(data_options(config), config["seed"], progressive)
     data.prepare_data()
+    config = resolve_pixels(config, data, evaluated)
     if config["mode"] == "train" and config["data"]["batch_size"] != "auto":
         config = fit_batch_size(config, data)
     config = with_class_weights(config, data)
@@ -54,7 +56,7 @@ def fit_batch_size(config: dict[str, Any], data: DataModule) -> dict[str, Any]:
     before = data.fit_batch_size(processes(config["trainer"]))
     if before is None:
         return config
-    size, samples = data.options["batch_size"], len(data.dataset("train"))
+    size, samples = data.options["batch_size"], data.training_samples()
     print(f"data.batch_size={before} is more than the {samples} training {data.unit}: {size} is used", flush=True)
     return {**config, "replaced": {**config.get("replaced", {}), "data.batch_size": before}}
 
@@ -96,7 +98,7 @@ def build_task(config: dict[str, Any], data: DataModule, evaluated: Evaluated | 
 def most_steps(config: dict[str, Any], data: DataModule) -> int:
     """The optimizer steps of the run in a single process: several take fewer."""
     trainer = config["trainer"]
-    batches = max(1, len(data.dataset("train")) // data.options["batch_size"])
+    batches = max(1, data.training_samples() // data.options["batch_size"])
     accumulated = trainer.get("accumulate_grad_batches") or 1
     steps = sys.maxsize if (epochs := trainer["max_epochs"]) in (None, -1) else epochs * -(-batches // accumulated)
     return steps if (limit := trainer.get("max_steps")) in (None, -1) else min(steps, limit)
@@ -142,7 +144,10 @@ def model_options(config: dict[str, Any], data: DataModule) -> dict[str, Any]:
         **config["data"].get("eval", {}),
         "train_size": train_size(config["data"], data.progressive),
         "palette": [list(map(int, color)) for color in dataset.palette],
+        **data.pixels.contract(),
     }
+    if data.tiling is not None:
+        contract["tile"] = data.tiling.plain()
     if "oks_nms" in config["data"]:
         oks_nms = contract["oks_nms"] = config["data"]["oks_nms"]
         if oks_nms is not None and not (isinstance(oks_nms, int | float) and 0 <= oks_nms <= 1):
@@ -155,6 +160,7 @@ def model_options(config: dict[str, Any], data: DataModule) -> dict[str, Any]:
         "output_stride": config["output_stride"],
         "drop_path_rate": data.progressive.max_value("drop_path", config["drop_path_rate"]),
         "input_format": config["input_format"],
+        "in_chans": data.pixels.channels,
         "head": config["head"],
         "loss": config["loss"],
         "class_names": list(dataset.class_names),

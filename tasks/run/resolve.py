@@ -12,6 +12,7 @@ from typing import Any
 
 from lightseg.catalog.tasks import get_task, resolve
 from lightseg.checkpoint import read_checkpoint
+from lightseg.data.io.pixels import PixelFormat
 from lightseg.errors import LightsegError
 from lightseg.export.exported_model import use_exported
 from lightseg.export.runner import is_exported, open_exported
@@ -74,12 +75,39 @@ def resolve_config(config: dict[str, Any], progressive: Progressive, evaluated: 
         evaluation = resolve_input(info, str(config["backbone"]), data.get("eval"), size)
     else:
         values = _of_checkpoint(config, evaluated)
+        data = _follow_contract(data, evaluated.contract, evaluated.path)
+        if "tile" in data and data["tile"] is None and evaluated.contract.tile:
+            data["tile"] = {key: _plain(value) for key, value in evaluated.contract.tile.items()}
         evaluation = evaluated.contract.to_dict()
         if info.square_input and evaluation["size"]:
             evaluation["size"] = evaluation["size"][0]
     if "eval" in data:
         data["eval"] = {key: evaluation.get(key) if value is None else value for key, value in data["eval"].items()}
     return mark_resolved(config, {**values, "data": data})
+
+
+def _pixel_keys(contract: InputContract) -> dict[str, Any]:
+    """`channels` and `range` of the `data` group, as a contract has them."""
+    form = PixelFormat.of(contract)
+    plain = form.dtype == "uint8" and form.value_range == (0, 255)
+    return {
+        "channels": form.channels if form.bands is None else list(form.bands),
+        "range": None if plain else list(form.value_range),
+    }
+
+
+def _follow_contract(data: dict[str, Any], contract: InputContract, path: str) -> dict[str, Any]:
+    """The `data` group with the channels and the range of the checkpoint `path`.
+
+    Raises:
+        LightsegError: a value that differs from the checkpoint's.
+    """
+    values = _pixel_keys(contract)
+    for key, value in values.items():
+        given = data.get(key)
+        if given is not None and given != value:
+            raise LightsegError(f"{path} takes data.{key}={value}, not {given}: leave data.{key} out")
+    return {**data, **values}
 
 
 def complete_config(config: dict[str, Any], model: Model, image_size: tuple[int, int]) -> dict[str, Any]:

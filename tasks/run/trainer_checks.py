@@ -65,7 +65,7 @@ def check_sizes(config: dict[str, Any], model: Model, image_size: tuple[int, int
     if (scale := min(config["evaluation"]["scales"])) < 1:
         sizes["evaluation.scales"] = [max(1, round(side * scale)) for side in image_size]
     for key, (height, width) in sizes.items():
-        images = torch.zeros((1, model.spec.get("in_chans", 3), height, width), dtype=torch.uint8)
+        images = model.blank(1, height, width)
         training = model.training
         try:
             with torch.no_grad():

@@ -12,6 +12,7 @@ import lightseg
 from lightseg.cli import main
 from lightseg.config.data_task import with_task
 from lightseg.data.io.near_duplicates import near_duplicates, read_small
+from lightseg.data.io.pixels import PixelFormat
 from lightseg.inspection.report import DataReport
 from tests.inspection.conftest import HOSTILE, scene
 
@@ -71,7 +72,8 @@ def test_images_that_look_alike(tmp_path: Path, change: Any, expected: bool):
     for number, image in enumerate(images):
         cv2.imwrite(str(tmp_path / f"{number}.png"), image)
     cv2.imwrite(str(tmp_path / "changed.jpg"), change(images[7]), [cv2.IMWRITE_JPEG_QUALITY, 70])
-    (changed, _), *others = (read_small(tmp_path / name) for name in ("changed.jpg", *map("{}.png".format, range(30))))
+    names = ("changed.jpg", *map("{}.png".format, range(30)))
+    (changed, _), *others = (read_small(tmp_path / name, PixelFormat()) for name in names)
     matches = near_duplicates([changed], [small for small, _ in others])
     assert [match.other for match in matches] == ([7] if expected else [])
 
@@ -114,3 +116,17 @@ def test_command(birds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ):
         assert main(arguments) == 2
         assert message in capsys.readouterr().err
+
+
+def test_images_of_five_bands_and_of_twelve_bits_are_shown(tmp_path):
+    for split in ("train", "val"):
+        for name, value in (("dark", 200), ("light", 3000)):
+            for number in range(6):
+                pixels = np.random.default_rng(number).integers(value, value + 900, (40, 48, 5)).astype(np.uint16)
+                (tmp_path / split / name).mkdir(parents=True, exist_ok=True)
+                np.save(tmp_path / split / name / f"{number}.npy", pixels)
+    options = {"data.root": str(tmp_path), "data.channels": 5, "data.range": [0, 4095], "data.augment.size": 32}
+    report = lightseg.inspect_data({**options, "data.augment.color": 0}, data="imagefolder")
+    assert report.splits["train"].samples == 12 and not [one for one in report.findings if one.level == "error"]
+    shades = {sample.labels: sample.before[30:-30].mean() for sample in report.samples}
+    assert shades["dark"] < 60 < 190 < shades["light"]

@@ -14,13 +14,15 @@ import torch
 from torch.utils.data import Dataset
 
 from lightseg.data.datasets.merging import merged_classes
+from lightseg.data.io.bands import check_pixels, read_pixels
 from lightseg.data.io.cache import DecodedCache
-from lightseg.data.io.images import read_header, read_image, read_size
+from lightseg.data.io.images import read_header, read_size
 from lightseg.data.io.integrity import fingerprint
+from lightseg.data.io.pixels import PixelFormat
 from lightseg.data.transforms.phase_transform import Key, Transform, augment, index_of
 from lightseg.errors import DataError
 
-Arrays = dict[str, Any]  # image uint8 [H, W, 3] and the format's targets
+Arrays = dict[str, Any]  # image [H, W, C], uint8 RGB unless `pixels` says otherwise, and the format's targets
 
 
 class ImageDataset(Dataset[dict[str, Any]]):
@@ -38,12 +40,14 @@ class ImageDataset(Dataset[dict[str, Any]]):
         report: a line for every kind of label that is left out or changed, with its count.
         file_classes: int64 [C], the number of every class in the files; 0..C-1 before `reorder_classes`.
         oriented: whether images are read as they are displayed, or as they are stored.
+        pixels: the channels and values of the images. Set it before files are checked or read.
     """
 
     has_labels = True
     may_lack = False
     unit = "images"
     oriented = True
+    pixels = PixelFormat()
     _caches_masks = False
 
     def __init__(
@@ -143,11 +147,11 @@ class ImageDataset(Dataset[dict[str, Any]]):
     def keep_decoded(self) -> None:
         """Keep images in memory after their first reading. Call it after `verify` and before workers start.
 
-        An image takes 3 bytes a pixel, with a mask 4. Raises LightsegError if the data set does not fit.
+        A uint8 RGB image takes 3 bytes a pixel, with a mask 4. Raises LightsegError if the data set does not fit.
         """
         self._cached = np.unique(self._image_numbers[self._kept])
         sizes = [read_size(self._path(image), oriented=self.oriented) for image in self._cached.tolist()]
-        self._cache = DecodedCache(sizes, masks=self._caches_masks)
+        self._cache = DecodedCache(sizes, masks=self._caches_masks, pixels=self.pixels)
 
     def keep_only(self, chosen: Sequence[bool]) -> None:
         """Remove the samples that are not chosen from the data set and its ground truth, and renumber the others."""
@@ -208,7 +212,10 @@ class ImageDataset(Dataset[dict[str, Any]]):
 
     def _decode(self, image: int) -> Arrays:
         """The arrays that the cache keeps: the image and, in segmentation, its mask."""
-        return {"image": read_image(self._path(image), oriented=self.oriented)}
+        return {"image": self._read_image(image)}
+
+    def _read_image(self, image: int) -> np.ndarray:
+        return read_pixels(self._path(image), self.pixels, oriented=self.oriented)
 
     def _transform_inputs(self, original: Arrays) -> Arrays:
         return original
@@ -229,9 +236,18 @@ class ImageDataset(Dataset[dict[str, Any]]):
     def _image_number(self, index: int) -> int:
         return int(self._image_numbers[self._kept[index]])
 
+    def size_of(self, index: int) -> tuple[int, int]:
+        """(height, width) of a sample's image as it is read, from its header."""
+        image = self._image_number(index)
+        return self._sizes[image] if image in self._sizes else self._read_size(image)
+
     def _read_size(self, image: int) -> tuple[int, int]:
-        """(height, width) of an image as it is read. Counts those that are stored in another orientation."""
+        """(height, width) of an image as it is read. Counts those that are stored in another orientation.
+
+        Raises DataError for an image that does not have the channels and values of `pixels`.
+        """
         header = read_header(self._path(image))
+        check_pixels(self._path(image), self.pixels)
         if header.orientation != 1:
             self._turned.add(image)
         self._sizes[image] = header.size if self.oriented else (header.height, header.width)

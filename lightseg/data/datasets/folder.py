@@ -21,7 +21,7 @@ from lightseg.data.transforms.phase_transform import Transform
 from lightseg.errors import DataError, LightsegError
 from lightseg.text import shorten
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".npy")
 
 
 class SegmentationFolder(SegmentationDataset):

@@ -24,6 +24,7 @@ import numpy as np
 
 from lightseg.data.datasets.base import Arrays, ImageDataset, find_folder
 from lightseg.data.datasets.segmentation import default_palette
+from lightseg.data.io.bands import check_pixels
 from lightseg.data.io.images import check_image
 from lightseg.data.io.walk import files_below
 from lightseg.data.transforms.phase_transform import Transform
@@ -31,7 +32,22 @@ from lightseg.errors import DataError, LightsegError
 from lightseg.text import shorten
 
 _JPEG_AND_PNG = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng")
-_OTHERS = (".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif", ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga")
+_OTHERS = (
+    ".bmp",
+    ".dib",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".avif",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+    ".jp2",
+    ".tga",
+    ".npy",
+)
 ALL_ENDINGS = _JPEG_AND_PNG + _OTHERS
 ENDINGS = frozenset(ALL_ENDINGS)
 TOP = 5  # classes that a written prediction names
@@ -99,7 +115,9 @@ class ClassificationFiles(ImageDataset):
 
     def check(self, index: int) -> None:
         """Raise DataError for a file that is not an image, without decoding it."""
-        check_image(self._path(self._image_number(index)))
+        path = self._path(self._image_number(index))
+        check_image(path)
+        check_pixels(path, self.pixels)
 
     def keep_only(self, chosen: Sequence[bool]) -> None:
         """Remove the images that are not chosen and renumber the others. Raises DataError if a class has none left."""

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from lightseg.data.datasets.base import Arrays, ImageDataset
-from lightseg.data.io.images import read_image, read_mask, read_size
+from lightseg.data.io.images import read_mask, read_size
 from lightseg.data.transforms.phase_transform import Transform
 from lightseg.errors import DataError
 from lightseg.text import shorten
@@ -126,7 +126,7 @@ class SegmentationDataset(ImageDataset):
 
     def _decode(self, image: int) -> Arrays:
         pair = self._pairs[image]
-        pixels = read_image(pair.image)
+        pixels = self._read_image(image)
         if pair.label is None:
             return {"image": pixels}
         if not pair.label.is_file():

@@ -11,20 +11,25 @@ from functools import partial
 import numpy as np
 import psutil
 
+from lightseg.data.io.pixels import PixelFormat
 from lightseg.errors import LightsegError
 
 
 class DecodedCache:
-    """Memory for a uint8 image [H, W, 3] and, with `masks`, a mask [H, W] per sample; sizes: (H, W) of each.
+    """Memory for an image [H, W, C] and, with `masks`, a mask [H, W] per sample; sizes: (H, W) of each.
 
     Raises LightsegError if it does not fit in 80 % of the free memory.
     """
 
-    def __init__(self, sizes: Sequence[tuple[int, int]], *, masks: bool = True) -> None:
-        self.masks = masks
+    def __init__(
+        self, sizes: Sequence[tuple[int, int]], *, masks: bool = True, pixels: PixelFormat | None = None
+    ) -> None:
+        self.masks, self.pixels = masks, pixels or PixelFormat()
         self.sizes = [(int(height), int(width)) for height, width in sizes]
         # a byte per sample for its number of arrays, then the arrays of the samples
-        ends = len(self.sizes) + np.cumsum([(3 + masks) * height * width for height, width in self.sizes])
+        ends = len(self.sizes) + np.cumsum(
+            [(self.pixels.bytes + masks) * height * width for height, width in self.sizes]
+        )
         self.starts = [len(self.sizes), *ends[:-1].tolist()]
         free = psutil.virtual_memory().available
         if ends[-1] > 0.8 * free:
@@ -33,7 +38,7 @@ class DecodedCache:
         self.memory = np.frombuffer(mmap.mmap(-1, int(ends[-1])), np.uint8)
 
     def __reduce__(self) -> tuple:
-        return partial(DecodedCache, masks=self.masks), (self.sizes,)
+        return partial(DecodedCache, masks=self.masks, pixels=self.pixels), (self.sizes,)
 
     def get(self, index: int) -> dict[str, np.ndarray] | None:
         """Copies of the sample's arrays, or None before the first `put`."""
@@ -52,8 +57,9 @@ class DecodedCache:
     def _views(self, index: int) -> dict[str, np.ndarray]:
         height, width = self.sizes[index]
         start = self.starts[index]
-        middle, end = start + 3 * height * width, start + 4 * height * width
-        views: dict[str, np.ndarray] = {"image": self.memory[start:middle].reshape(height, width, 3)}
+        middle = start + self.pixels.bytes * height * width
+        image = self.memory[start:middle].view(self.pixels.dtype).reshape(height, width, self.pixels.channels)
+        views: dict[str, np.ndarray] = {"image": image}
         if self.masks:
-            views["mask"] = self.memory[middle:end].reshape(height, width)
+            views["mask"] = self.memory[middle : middle + height * width].reshape(height, width)
         return views

@@ -14,22 +14,24 @@ file is checked before decoding: a complete JPEG has an end marker after its las
 import io
 import os
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
+from lightseg.data.io.npy import NPY, npy_header
+from lightseg.data.io.tiff import first_tags
 from lightseg.errors import DataError, LightsegError
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"IEND\xaeB`\x82"  # the last chunk's name and checksum
 _JPEG = b"\xff\xd8\xff"
 _PNG_GRAY = 0  # color type in the header
 _PNG_METADATA = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # chunks that may have an orientation
 _EXIF_ORIENTATION, _TIFF_WIDTH, _TIFF_HEIGHT = 0x0112, 256, 257
-_UNTURNED = {6: 8, 8: 6}  # the orientation that undoes another; the others undo themselves
+UNTURNED = {6: 8, 8: 6}  # the orientation that undoes another; the others undo themselves
 
 LIMIT = "LIGHTSEG_MAX_MEGAPIXELS"  # environment variable
 DEFAULT_LIMIT = 1000  # megapixels: 3 GB decoded
@@ -55,7 +57,12 @@ def read_header(path: str | Path) -> Header:
         with open(path, "rb") as file:
             return _header(file, path)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
+
+
+def read_header_of(data: bytes, path: str | Path) -> Header:
+    """`read_header` of the contents of a file. path: for error texts."""
+    return _header(io.BytesIO(data), path)
 
 
 def read_size(path: str | Path, *, oriented: bool = True) -> tuple[int, int]:
@@ -70,22 +77,27 @@ def read_image(path: str | Path, *, oriented: bool = True) -> np.ndarray:
     oriented: False leaves the pixels as they are stored. Raises DataError for a file that is missing, empty, truncated,
     no image, or too large.
     """
-    data = _read_bytes(path)
-    orientation = _header(io.BytesIO(data), path).orientation
+    return read_image_of(read_bytes(path), path, oriented=oriented)
+
+
+def read_image_of(data: bytes, path: str | Path, *, oriented: bool = True) -> np.ndarray:
+    """`read_image` of the contents of a file. path: for error texts."""
+    check_complete(data, path)
+    orientation = read_header_of(data, path).orientation
     # JPEGs with 4 color components are CMYK or YCCK.
-    if data.startswith(_PNG) or (data.startswith(_JPEG) and _jpeg_components(data) in (1, 3)):
+    if data.startswith(PNG) or (data.startswith(_JPEG) and jpeg_components(data) in (1, 3)):
         image = _decode_fast(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
         if image is not None:
-            return _turned(image, orientation) if oriented else image
-    decoded = _decode(data, path)
+            return turned(image, orientation) if oriented else image
+    decoded = decode(data, path)
     if decoded.format == "TIFF":  # PIL has turned it
-        orientation = 1 if oriented else _UNTURNED.get(orientation, orientation)
+        orientation = 1 if oriented else UNTURNED.get(orientation, orientation)
     elif not oriented:
         orientation = 1
     if decoded.mode.startswith("I"):  # 16-bit gray TIFF and the like; PIL's own conversion clips at 255
         gray = (np.asarray(decoded).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-        return _turned(np.repeat(gray[..., None], 3, axis=2), orientation)
-    return _turned(np.array(decoded.convert("RGB")), orientation)
+        return turned(np.repeat(gray[..., None], 3, axis=2), orientation)
+    return turned(np.array(decoded.convert("RGB")), orientation)
 
 
 def read_mask(path: str | Path) -> np.ndarray:
@@ -94,12 +106,12 @@ def read_mask(path: str | Path) -> np.ndarray:
     Raises DataError for an unreadable file, several channels, and ids above 255.
     """
     data = _read_bytes(path)
-    png_depth, png_color = (data[24], data[25]) if data.startswith(_PNG) and len(data) > 25 else (8, None)
+    png_depth, png_color = (data[24], data[25]) if data.startswith(PNG) and len(data) > 25 else (8, None)
     if png_color == _PNG_GRAY and png_depth >= 8:
         mask = _decode_fast(data, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
         if mask is not None and mask.ndim == 2:
             return mask if mask.dtype == np.uint8 else _to_uint8(mask, path)
-    decoded = _decode(data, path)
+    decoded = decode(data, path)
     if decoded.mode not in ("1", "L", "P") and not decoded.mode.startswith("I"):
         raise DataError(
             f"{path}: a label image holds one class id a pixel, but this one is {decoded.mode} "
@@ -107,8 +119,8 @@ def read_mask(path: str | Path) -> np.ndarray:
         )
     mask = np.array(decoded)
     if decoded.format == "TIFF":  # PIL has turned it
-        orientation = _header(io.BytesIO(data), path).orientation
-        mask = _turned(mask, _UNTURNED.get(orientation, orientation))
+        orientation = read_header_of(data, path).orientation
+        mask = turned(mask, UNTURNED.get(orientation, orientation))
     mask = _to_uint8(mask, path)
     if png_color == _PNG_GRAY and png_depth in (2, 4):
         mask = mask // (255 // (2**png_depth - 1))  # PIL scales such gray values to 0..255
@@ -123,47 +135,75 @@ def check_image(path: str | Path) -> None:
         with open(path, "rb") as file:
             signature = file.read(12)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if not signature:
         raise DataError(f"{path}: the file is empty")
     webp = signature.startswith(b"RIFF") and signature.endswith(b"WEBP")
-    if not (webp or signature.startswith((_JPEG, _PNG, b"GIF8"))):
+    if not (webp or signature.startswith((_JPEG, PNG, b"GIF8"))):
         read_size(path)
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """The contents of a file. Raises DataError if it cannot be opened."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened ({error.strerror})") from error
 
 
 def _read_bytes(path: str | Path) -> bytes:
     """The bytes of a file. Raises DataError if it is missing, empty or a truncated JPEG or PNG."""
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be opened ({error.strerror})") from error
+    data = read_bytes(path)
+    check_complete(data, path)
+    return data
+
+
+def check_complete(data: bytes, path: str | Path) -> None:
+    """Raise DataError for the contents of a file that is empty or a truncated JPEG or PNG."""
     if not data:
         raise DataError(f"{path}: the file is empty")
     if data.startswith(_JPEG):
         # In scan data, FF is never followed by D9 or DA: an end marker before the last scan belongs to a thumbnail.
         complete = data.endswith(b"\xff\xd9") or data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")
     else:
-        complete = not data.startswith(_PNG) or data.rfind(_PNG_END) >= 0
+        complete = not data.startswith(PNG) or data.rfind(_PNG_END) >= 0
     if not complete:
         raise DataError(f"{path}: the image is truncated (its end is missing); copy or download the file again")
-    return data
 
 
 def _header(file: BinaryIO, path: str | Path) -> Header:
-    try:
-        plain = _is_plain_png(file)
+    if file.read(len(NPY)) == NPY:
         file.seek(0)
-        with Image.open(file) as image:
-            width, height = image.size
-            if isinstance(image, TiffImageFile):  # PIL's size is as displayed for some orientations
-                width, height = image.tag_v2[_TIFF_WIDTH], image.tag_v2[_TIFF_HEIGHT]
-            orientation = 1 if plain else _orientation(image)
+        (height, width, *_), _ = npy_header(file, path)
+        return Header(*check_pixel_count(height, width, path), 1)
+    file.seek(0)
+    try:
+        header = _header_by_pillow(file)
     except MemoryError:
         raise
     except Exception as error:
         if file.seek(0, os.SEEK_END) == 0:
             raise DataError(f"{path}: the file is empty") from error
-        raise _unreadable(path, error) from error
+        tags = first_tags(file)  # of a TIFF of five bands, which Pillow does not know
+        if tags is None:
+            raise unreadable(path, error) from error
+        header = Header(tags[_TIFF_HEIGHT], tags[_TIFF_WIDTH], _known(tags.get(_EXIF_ORIENTATION, 1)))
+    check_pixel_count(header.height, header.width, path)
+    return header
+
+
+def _header_by_pillow(file: BinaryIO) -> Header:
+    plain = _is_plain_png(file)
+    file.seek(0)
+    with Image.open(file) as image:
+        width, height = image.size
+        if isinstance(image, TiffImageFile):  # PIL's size is as displayed for some orientations
+            width, height = image.tag_v2[_TIFF_WIDTH], image.tag_v2[_TIFF_HEIGHT]
+        return Header(height, width, 1 if plain else _orientation(image))
+
+
+def check_pixel_count(height: int, width: int, path: str | Path) -> tuple[int, int]:
+    """Height and width. Raises DataError for more pixels than the limit."""
     limit = os.environ.get(LIMIT, str(DEFAULT_LIMIT))
     if not limit.isdecimal():
         raise LightsegError(f"{LIMIT}={limit}: must be a whole number of megapixels")
@@ -172,7 +212,7 @@ def _header(file: BinaryIO, path: str | Path) -> Header:
             f"{path}: {width}x{height} (width x height) are more than {limit} megapixels; set the environment "
             f"variable {LIMIT} to read it"
         )
-    return Header(height, width, orientation)
+    return height, width
 
 
 def _orientation(image: Image.Image) -> int:
@@ -182,12 +222,16 @@ def _orientation(image: Image.Image) -> int:
         raise
     except Exception:  # damaged EXIF data, which decoders ignore
         return 1
-    return value if value in range(1, 9) else 1
+    return _known(value)
+
+
+def _known(orientation: Any) -> int:
+    return orientation if orientation in range(1, 9) else 1
 
 
 def _is_plain_png(file: BinaryIO) -> bool:
     """Whether it is a PNG without metadata. PIL would decode the image to look for it."""
-    if file.read(len(_PNG)) != _PNG:
+    if file.read(len(PNG)) != PNG:
         return False
     while len(start := file.read(8)) == 8 and start[4:] != b"IEND":
         if start[4:] in _PNG_METADATA:
@@ -196,7 +240,7 @@ def _is_plain_png(file: BinaryIO) -> bool:
     return True
 
 
-def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Stored pixels [H, W, ...] as they are displayed, contiguous."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
@@ -215,7 +259,7 @@ def _decode_fast(data: bytes, flags: int) -> np.ndarray | None:
         return None
 
 
-def _jpeg_components(data: bytes) -> int:
+def jpeg_components(data: bytes) -> int:
     """The number of color components in a JPEG's frame header; 0 without a frame header."""
     position = 2
     while position + 9 < len(data) and data[position] == 0xFF:
@@ -229,7 +273,7 @@ def _jpeg_components(data: bytes) -> int:
     return 0
 
 
-def _decode(data: bytes, path: str | Path) -> Image.Image:
+def decode(data: bytes, path: str | Path) -> Image.Image:
     """`data` decoded by PIL. Raises DataError for any error of PIL."""
     try:
         decoded = Image.open(io.BytesIO(data))
@@ -237,7 +281,7 @@ def _decode(data: bytes, path: str | Path) -> Image.Image:
     except MemoryError:
         raise
     except Exception as error:  # PIL's decoders raise OSError, SyntaxError, ValueError, struct.error, ...
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     return decoded
 
 
@@ -247,7 +291,7 @@ def _to_uint8(mask: np.ndarray, path: str | Path) -> np.ndarray:
     return mask.astype(np.uint8)
 
 
-def _unreadable(path: str | Path, error: Exception) -> DataError:
+def unreadable(path: str | Path, error: Exception) -> DataError:
     if isinstance(error, FileNotFoundError):
         return DataError(f"{path}: no such file")
     reason = "no image in a known format" if "cannot identify" in str(error) else str(error) or type(error).__name__

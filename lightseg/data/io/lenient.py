@@ -1,6 +1,6 @@
 """Lenient decoding of images for prediction.
 
-Intact files give the same pixels as in training (`lightseg.data.io.images.read_image`). Of a truncated or damaged file,
+Intact files give the same pixels as in training (`lightseg.data.io.bands.read_pixels`). Of a truncated or damaged file,
 the readable part is decoded (Pillow fills the rest). That, and several images in a file, gives a note.
 """
 
@@ -10,30 +10,46 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
-from lightseg.data.io.images import read_image
+from lightseg.data.io.bands import check_layout, read_layout, read_pixels
+from lightseg.data.io.pixels import PixelFormat
 from lightseg.errors import DataError
 
 ANIMATED = (b"GIF8", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*")  # GIF, APNG, WebP, TIFF of several pages
 
 
-def read_image_leniently(path: Path) -> tuple[np.ndarray, str | None]:
-    """uint8 RGB [H, W, 3] with the EXIF orientation applied, and a note on faults of the file, or None.
+def read_image_leniently(path: Path, pixels: PixelFormat | None = None) -> tuple[np.ndarray, str | None]:
+    """[H, W, C] with the EXIF orientation applied, and a note on faults of the file, or None.
+
+    pixels: its channels and values. None: uint8 RGB.
 
     Raises:
         DataError: the file is missing, empty, no image, or has no readable part.
     """
+    form = pixels or PixelFormat()
     try:
-        return read_image(path), _animation(path)
+        return read_pixels(path, form, first_page=True), _animation(path)
     except DataError as error:
         strict_error = error
+    if not form.is_rgb:  # the readable part is uint8 RGB
+        raise strict_error
     try:
         data = path.read_bytes()
     except OSError:
         raise strict_error from None
+    _refuse_form(path, form)
     image = _decode_truncated(data)
     if image is not None:
         return image, "truncated or damaged: the readable part is used"
     raise strict_error
+
+
+def _refuse_form(path: Path, form: PixelFormat) -> None:
+    """Raise DataError for an image whose channels or values are the fault, not damage."""
+    try:
+        layout = read_layout(path)
+    except DataError:
+        return
+    check_layout(layout._replace(pages=1), path, form)
 
 
 def _decode_truncated(data: bytes) -> np.ndarray | None:

@@ -13,7 +13,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from lightseg.data.io.images import _read_bytes, read_image, read_size
+from lightseg.data.io.bands import read_pixels
+from lightseg.data.io.images import check_complete, read_bytes, read_image, read_size
+from lightseg.data.io.pixels import PixelFormat
 
 ROWS, COLUMNS = 16, 17
 MOST_BITS = 40  # of 256 that differ between near-duplicates
@@ -35,12 +37,17 @@ class Match(NamedTuple):
     bits: int
 
 
-def read_small(path: str | Path) -> tuple[np.ndarray, tuple[int, int]]:
+def read_small(path: str | Path, form: PixelFormat) -> tuple[np.ndarray, tuple[int, int]]:
     """An image as gray uint8 [ROWS, COLUMNS], and its (height, width). Large JPEGs are decoded at an eighth of it.
 
-    Raises DataError for a file that is missing, truncated or no image.
+    form: of the set's images. Raises DataError for a file that is missing, truncated or no image of that form.
     """
-    data = _read_bytes(path)
+    if not form.is_rgb:
+        image = form.shown(read_pixels(path, form))
+        small = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (COLUMNS, ROWS), interpolation=cv2.INTER_AREA)
+        return small, (image.shape[0], image.shape[1])
+    data = read_bytes(path)
+    check_complete(data, path)
     size = read_size(path)
     flag = next((flag for factor, flag in _REDUCED if min(size) >= factor * _LEAST_SIDE), cv2.IMREAD_GRAYSCALE)
     try:

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from timm.data.auto_augment import rand_augment_choices, rand_augment_ops
 
-from lightseg.data.transforms.color import MEAN_COLOR
+from lightseg.data.io.pixels import MEAN_COLOR
 
 MAX_MAGNITUDE = 31
 

@@ -1,6 +1,6 @@
 """Augmentation for classification: random resized crop with further steps; for evaluation, resize and center crop.
 
-`transform(seed, image=uint8 [H, W, 3]) -> {"image": uint8 [size, size, 3]}`, random by that seed alone. Evaluation uses
+`transform(seed, image=[H, W, C]) -> {"image": [size, size, C]}`, random by that seed alone. Evaluation uses
 Pillow's antialiased resize, bit for bit equal to timm and torchvision: published top-1 accuracies hold for that resize
 only. Training uses OpenCV, which is several times faster and differs by a gray level or two.
 
@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from lightseg.data.io.pixels import PixelFormat, mirrored, resized
 from lightseg.data.transforms.auto_augment import MAX_MAGNITUDE, RandAugment, TrivialAugment
 from lightseg.data.transforms.checks import check_probabilities, check_strength, checked_range
 from lightseg.data.transforms.color import random_color_matrix
@@ -49,7 +50,7 @@ class TrainTransform:
         window = image[top : top + height, left : left + width]
         # Bilinear interpolation reads 2x2 neighbors: enough down to half the size; below, it would skip pixels.
         interpolation = cv2.INTER_AREA if min(height, width) > 2 * self.size else cv2.INTER_LINEAR
-        image = cv2.resize(window, (self.size, self.size), interpolation=interpolation)
+        image = resized(window, (self.size, self.size), interpolation)
         for step in self.steps:
             image = step(rng, image)
         return {"image": image}
@@ -65,6 +66,7 @@ def train_transform(
     randaugment: float = 0.0,
     trivialaugment: bool = False,
     erasing: float = 0.0,
+    pixels: PixelFormat | None = None,
 ) -> TrainTransform:
     """The augmentation of training images, in the order of the arguments.
 
@@ -78,6 +80,7 @@ def train_transform(
         Magnitudes above 10 are stronger still, as in EfficientNetV2 with 15 and 20 (timm: `mmax31`).
     trivialaugment: one operation of a random strength, torchvision's TrivialAugmentWide.
     erasing: probability of erasing a rectangle.
+    pixels: of the images; None: uint8 RGB. Without 3 channels there is no color jitter.
 
     Raises LightsegError for values out of range.
     """
@@ -88,6 +91,12 @@ def train_transform(
         raise LightsegError(f"randaugment is {randaugment}: the magnitude lies in 0..{MAX_MAGNITUDE}, 0 = off")
     if randaugment and trivialaugment:
         raise LightsegError("randaugment and trivialaugment are both on: choose one")
+    pixels = pixels or PixelFormat()
+    if (randaugment or trivialaugment) and (pixels.channels != 3 or pixels.dtype != "uint8"):
+        name = "randaugment" if randaugment else "trivialaugment"
+        raise LightsegError(
+            f"data.augment.{name} is for 3 channels of 8 bit, not for {pixels.channels} of {pixels.dtype}: leave it out"
+        )
     steps: list[Step] = []
     if hflip:
         steps.append(partial(flip, hflip))
@@ -95,10 +104,10 @@ def train_transform(
         steps.append(RandAugment(randaugment))
     elif trivialaugment:
         steps.append(TrivialAugment())
-    elif color:
-        steps.append(partial(jitter, color))
+    elif color and pixels.channels == 3:
+        steps.append(partial(jitter, color, low=pixels.value_range[0]))
     if erasing:
-        steps.append(partial(erase, erasing))
+        steps.append(partial(erase, erasing, limits=pixels.value_range))
     return TrainTransform(size, checked_range("scale", scale, 1.0), checked_range("ratio", ratio), steps)
 
 
@@ -114,7 +123,7 @@ class EvalTransform:
         longer = int(self.shorter * max(height, width) / min(height, width))
         new = (self.shorter, longer) if height <= width else (longer, self.shorter)
         if new != (height, width):
-            image = np.array(Image.fromarray(image).resize(new[::-1], self.interpolation))
+            image = _resized(image, new, self.interpolation)
         top, left = (round((side - self.size) / 2) for side in new)
         return {"image": image[top : top + self.size, left : left + self.size]}
 
@@ -150,15 +159,32 @@ def random_window(
 
 
 def flip(probability: float, rng: random.Random, image: np.ndarray) -> np.ndarray:
-    return cv2.flip(image, 1) if rng.random() < probability else image
+    return mirrored(image) if rng.random() < probability else image
 
 
-def jitter(strength: float, rng: random.Random, image: np.ndarray) -> np.ndarray:
-    return cv2.transform(image, random_color_matrix(rng, strength, image))
+def jitter(strength: float, rng: random.Random, image: np.ndarray, *, low: float = 0.0) -> np.ndarray:
+    return cv2.transform(image, random_color_matrix(rng, strength, image, low))
 
 
-def erase(probability: float, rng: random.Random, image: np.ndarray) -> np.ndarray:
-    """Fills a rectangle of 2 to 33 % of the area with random bytes, in place. Up to ten trials."""
+def _resized(image: np.ndarray, size: tuple[int, int], interpolation: Image.Resampling) -> np.ndarray:
+    """By Pillow; other than uint8 RGB channel by channel, in float32 where values are not uint8."""
+    if image.dtype == np.uint8 and image.shape[2] == 3:
+        return np.array(Image.fromarray(image).resize(size[::-1], interpolation))
+    planes = []
+    for channel in range(image.shape[2]):
+        plane = np.ascontiguousarray(image[..., channel])
+        plane = plane if image.dtype == np.uint8 else plane.astype(np.float32)
+        planes.append(np.array(Image.fromarray(plane).resize(size[::-1], interpolation)))
+    result = np.stack(planes, 2)
+    if image.dtype == np.uint16:
+        result = result.round().clip(0, 65535)
+    return result.astype(image.dtype, copy=False)
+
+
+def erase(
+    probability: float, rng: random.Random, image: np.ndarray, *, limits: Sequence[float] = (0, 255)
+) -> np.ndarray:
+    """Fills a rectangle of 2 to 33 % of the area with random values within `limits`, in place. Up to ten trials."""
     if rng.random() >= probability:
         return image
     height, width = image.shape[:2]
@@ -168,7 +194,11 @@ def erase(probability: float, rng: random.Random, image: np.ndarray) -> np.ndarr
         h, w = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < h < height and 0 < w < width:
             top, left = rng.randint(0, height - h), rng.randint(0, width - w)
-            image[top : top + h, left : left + w] = np.frombuffer(rng.randbytes(3 * h * w), np.uint8).reshape(h, w, 3)
+            shape = (h, w, image.shape[2])
+            noise: np.ndarray = np.frombuffer(rng.randbytes(math.prod(shape)), np.uint8).reshape(shape)
+            if image.dtype != np.uint8:
+                noise = limits[0] + noise.astype(np.float32) / 255 * (limits[1] - limits[0])
+            image[top : top + h, left : left + w] = noise
             break
     return image
 

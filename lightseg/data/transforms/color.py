@@ -9,14 +9,14 @@ import random
 
 import numpy as np
 
-MEAN_COLOR = (124, 116, 104)  # ImageNet's mean: padding of this color is about 0 after any backbone's normalization
 _GRAY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601 luma, as in every color jitter
 
 
-def random_color_matrix(rng: random.Random, strength: float, image: np.ndarray) -> np.ndarray:
-    """float32 [3, 4] for `cv2.transform`: each factor is sampled from 1 - strength to 1 + strength."""
+def random_color_matrix(rng: random.Random, strength: float, image: np.ndarray, low: float = 0.0) -> np.ndarray:
+    """float32 [3, 4] for `cv2.transform`: each factor is sampled from 1 - strength to 1 + strength. low: the value of
+    black."""
     brightness, contrast, saturation = (rng.uniform(1 - strength, 1 + strength) for _ in range(3))
-    return color_matrix(brightness, contrast, saturation, _mean_gray(image))
+    return _from(low, color_matrix(brightness, contrast, saturation, _mean_gray(image) - low))
 
 
 def color_matrix(brightness: float, contrast: float, saturation: float, mean_gray: float) -> np.ndarray:
@@ -26,14 +26,22 @@ def color_matrix(brightness: float, contrast: float, saturation: float, mean_gra
     return np.hstack([brightness * contrast * mix, np.full((3, 1), shift)]).astype(np.float32)
 
 
-def photometric_matrix(rng: random.Random, strength: float, image: np.ndarray) -> np.ndarray:
-    """float32 [3, 4] for `cv2.transform`: brightness, contrast, saturation and hue, each with probability 0.5."""
+def photometric_matrix(rng: random.Random, strength: float, image: np.ndarray, low: float = 0.0) -> np.ndarray:
+    """float32 [3, 4] for `cv2.transform`: brightness, contrast, saturation and hue, each with probability 0.5. low: the
+    value of black."""
     reaches = (strength / 4, strength, strength)
     factors = (rng.uniform(1 - reach, 1 + reach) if rng.random() < 0.5 else 1.0 for reach in reaches)
     brightness, contrast, saturation = factors
     turn = rng.uniform(-strength / 10, strength / 10) if rng.random() < 0.5 else 0.0
-    matrix = color_matrix(brightness, contrast, saturation, _mean_gray(image))
+    matrix = color_matrix(brightness, contrast, saturation, _mean_gray(image) - low)
     matrix[:, :3] = matrix[:, :3] @ hue_matrix(2 * math.pi * turn)
+    return _from(low, matrix)
+
+
+def _from(low: float, matrix: np.ndarray) -> np.ndarray:
+    """A matrix for colors above 0 as one for colors above `low`."""
+    if low:
+        matrix[:, 3] += low - low * matrix[:, :3].sum(1)
     return matrix
 
 

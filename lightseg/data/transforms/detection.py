@@ -1,6 +1,6 @@
 """Augmentation for detection: photometric distortion, expansion, IoU crop, flip, resize and, as an option, mosaic.
 
-    transform(seed, image=uint8 [H, W, 3], boxes=float32 [N, 4] xyxy, labels=int64 [N], read=..., count=...)
+    transform(seed, image=[H, W, C], boxes=float32 [N, 4] xyxy, labels=int64 [N], read=..., count=...)
 
 returns image, boxes and labels, random by that seed alone; `read(index)` and `count` are the data set's, for the
 mosaic. The recipe is SSD's (Liu et al., arXiv:1512.02325, section 2.2) with the values of the reference training
@@ -20,8 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lightseg.data.io.pixels import MEAN_COLOR, PixelFormat, mirrored, resized
 from lightseg.data.transforms.checks import Size, check_probabilities, check_strength, checked_size, optional_range
-from lightseg.data.transforms.color import MEAN_COLOR, photometric_matrix
+from lightseg.data.transforms.color import photometric_matrix
 
 MIN_IOUS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)  # 1: no crop
 CROP_SIDES, CROP_ASPECT, CROP_TRIALS = (0.3, 1.0), (0.5, 2.0), 40
@@ -44,9 +45,11 @@ class TrainTransform:
         photometric: float,
         keep_aspect: bool,
         mosaic: float,
+        pixels: PixelFormat,
     ) -> None:
         self.size, self.hflip, self.iou_crop, self.expand = size, hflip, iou_crop, expand
         self.photometric, self.keep_aspect, self.mosaic = photometric, keep_aspect, mosaic
+        self.low, self.fill = pixels.value_range[0], pixels.fill
 
     def __call__(
         self,
@@ -75,10 +78,10 @@ class TrainTransform:
         if self.iou_crop:
             window, kept = iou_cropped(rng, window, boxes)
             boxes, labels = boxes[kept], labels[kept]
-        colors = photometric_matrix(rng, self.photometric, image) if self.photometric else None
-        image, boxes = render(image, boxes, window, size, self.keep_aspect, colors)
+        colors = photometric_matrix(rng, self.photometric, image, self.low) if self.photometric else None
+        image, boxes = render(image, boxes, window, size, self.keep_aspect, colors, self.fill)
         if rng.random() < self.hflip:
-            image, boxes = cv2.flip(image, 1), flipped(boxes, size[1])
+            image, boxes = mirrored(image), flipped(boxes, size[1])
         large = (boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE).all(1)
         return {"image": image, "boxes": boxes[large], "labels": labels[large]}
 
@@ -86,7 +89,7 @@ class TrainTransform:
         """Four images (YOLOv4: Bochkovskiy et al., arXiv:2004.10934), one per corner, without expansion."""
         height, width = self.size
         y, x = (min(max(1, round(rng.uniform(*MOSAIC_CENTER) * side)), side - 1) for side in self.size)
-        image = np.empty((height, width, 3), np.uint8)
+        image = np.empty((height, width, samples[0]["image"].shape[2]), samples[0]["image"].dtype)
         boxes, labels = [], []
         for sample, top, left, bottom, right in zip(
             samples, (0, 0, y, y), (0, x, 0, x), (y, y, height, height), (x, width, x, width), strict=True
@@ -107,6 +110,7 @@ def train_transform(
     photometric: float = 0.5,
     keep_aspect: bool = False,
     mosaic: float = 0.0,
+    pixels: PixelFormat | None = None,
 ) -> TrainTransform:
     """The augmentation of training images to (height, width) `size`.
 
@@ -115,31 +119,37 @@ def train_transform(
     photometric: contrast and saturation change by up to this fraction, brightness by a quarter of it, hue by a tenth of
         it of the color circle, each in every other image. 0.5: SSD's values. 0: off.
     keep_aspect: fit the image in and fill the rest with the mean color. False: stretch it, as SSD does.
+    pixels: of the images; None: uint8 RGB. Without 3 channels there is no photometric distortion.
 
     Raises LightsegError for values out of range.
     """
     check_probabilities(hflip=hflip, mosaic=mosaic)
     check_strength("photometric", photometric)
     expand = optional_range("expand", expand, 1)
-    return TrainTransform(checked_size(size), hflip, iou_crop, expand, photometric, keep_aspect, mosaic)
+    pixels = pixels or PixelFormat()
+    photometric = photometric if pixels.channels == 3 else 0.0
+    return TrainTransform(checked_size(size), hflip, iou_crop, expand, photometric, keep_aspect, mosaic, pixels)
 
 
 class EvalTransform:
     """The uncropped image at `size`; no box is dropped. `to_original` is the inverse."""
 
-    def __init__(self, size: Size, keep_aspect: bool) -> None:
-        self.size, self.keep_aspect = size, keep_aspect
+    def __init__(self, size: Size, keep_aspect: bool, fill: Sequence[float] = MEAN_COLOR) -> None:
+        self.size, self.keep_aspect, self.fill = size, keep_aspect, fill
 
     def __call__(
         self, seed: int, *, image: np.ndarray, boxes: np.ndarray, labels: np.ndarray, **_: Any
     ) -> dict[str, np.ndarray]:
         height, width = image.shape[:2]
-        image, boxes = render(image, boxes, (0, 0, width, height), self.size, self.keep_aspect)
+        image, boxes = render(image, boxes, (0, 0, width, height), self.size, self.keep_aspect, fill=self.fill)
         return {"image": image, "boxes": boxes, "labels": labels}
 
 
-def eval_transform(size: Sequence[int], keep_aspect: bool = False) -> EvalTransform:
-    return EvalTransform(checked_size(size), keep_aspect)
+def eval_transform(
+    size: Sequence[int], keep_aspect: bool = False, *, fill: Sequence[float] = MEAN_COLOR
+) -> EvalTransform:
+    """fill: the value of padding in each channel."""
+    return EvalTransform(checked_size(size), keep_aspect, fill)
 
 
 def to_input(boxes: Boxes, size: Size, input_size: Size, keep_aspect: bool = False) -> Boxes:
@@ -207,8 +217,9 @@ def render(
     size: Size,
     keep_aspect: bool,
     colors: np.ndarray | None = None,
+    fill: Sequence[float] = MEAN_COLOR,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The window at `size`, the mean color where it is beyond the image, and the boxes in it, clipped.
+    """The window at `size`, `fill` where it is beyond the image, and the boxes in it, clipped.
 
     colors: a [3, 4] color matrix for the image.
     """
@@ -221,14 +232,14 @@ def render(
     # Bilinear interpolation reads 2x2 neighbors: enough down to half the size; below, it would skip pixels.
     shrinks = 2 * part_height < y1 - y0 or 2 * part_width < x1 - x0
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    part = cv2.resize(part, (part_width, part_height), interpolation=interpolation)
+    part = resized(part, (part_width, part_height), interpolation)
     if colors is not None:  # after the resize: there are fewer pixels
         part = cv2.transform(part, colors)
     if (part_height, part_width) == size:
         result = part
     else:
-        result = np.empty((*size, 3), np.uint8)
-        result[0] = MEAN_COLOR
+        result = np.empty((*size, image.shape[2]), image.dtype)
+        result[0] = fill
         result[1:] = result[0]  # rows of bytes: fifty times faster than filling pixel by pixel
         result[part_y : part_y + part_height, part_x : part_x + part_width] = part
     sx, sy = part_width / (x1 - x0), part_height / (y1 - y0)

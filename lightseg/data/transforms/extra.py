@@ -40,6 +40,11 @@ def with_extra(train_transform: Callable[..., Transform], augment: Mapping[str, 
     """
     options = dict(augment)
     entries = options.pop("extra", None)
+    pixels = options.get("pixels")
+    if entries and pixels is not None and (pixels.channels != 3 or pixels.dtype != "uint8"):
+        raise LightsegError(
+            f"data.augment.extra is for 3 channels of 8 bit, not for {pixels.channels} of {pixels.dtype}: leave it out"
+        )
     transform = train_transform(**options)
     return Extra(transform, entries, training_size(options), target) if entries else transform
 

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from lightseg.data.transforms.color import MEAN_COLOR
+from lightseg.data.io.pixels import MEAN_COLOR
 from lightseg.data.transforms.tracked_points import position_grid
 from lightseg.errors import LightsegError
 from lightseg.optional_imports import quiet

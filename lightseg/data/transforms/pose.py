@@ -1,9 +1,9 @@
 """Crops of single people for top-down pose: an affine map from the image to the network's input.
 
-    transform(seed, image=uint8 [H, W, 3], box=float32 [4] xyxy, keypoints=[K, 2], visible=int64 [K], area=float,
+    transform(seed, image=[H, W, C], box=float32 [4] xyxy, keypoints=[K, 2], visible=int64 [K], area=float,
               swap=int64 [K], lower=bool [K])
 
-returns image uint8 [height, width, 3], keypoints float32 [K, 2], visible int64 [K], area and matrix float32 [2, 3],
+returns image [height, width, C], keypoints float32 [K, 2], visible int64 [K], area and matrix float32 [2, 3],
 random by that seed alone. `swap` and `lower` are the skeleton's.
 
 Keypoints are pixel indices: 0 is the center of the first pixel, and the mirror image of x is width - 1 - x. Boxes have
@@ -25,8 +25,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from lightseg.data.io.pixels import MEAN_COLOR, PixelFormat, resized, warped_affine
 from lightseg.data.transforms.checks import Size, check_probabilities, check_strength, checked_size, optional_range
-from lightseg.data.transforms.color import MEAN_COLOR, photometric_matrix
+from lightseg.data.transforms.color import photometric_matrix
 from lightseg.errors import LightsegError
 
 PADDING = 1.25  # the window's side as a multiple of the box's
@@ -50,11 +51,13 @@ class TrainTransform:
         shift_prob: float,
         half_body: float,
         photometric: float,
+        pixels: PixelFormat,
     ) -> None:
         self.size, self.hflip, self.half_body, self.photometric = size, hflip, half_body, photometric
         self.scale, self.scale_prob = scale, scale_prob
         self.rotation, self.rotation_prob = rotation, rotation_prob
         self.shift, self.shift_prob = shift, shift_prob
+        self.low, self.fill = pixels.value_range[0], pixels.fill
 
     def __call__(
         self,
@@ -85,9 +88,10 @@ class TrainTransform:
         matrix = crop_matrix(center, window, self.size, angle, mirrored)
         if mirrored:
             keypoints, visible = keypoints[swap], visible[swap]
-        result = cropped(image, matrix, self.size, keypoints, visible, area)
+        result = cropped(image, matrix, self.size, keypoints, visible, area, self.fill)
         if self.photometric:
-            result["image"] = cv2.transform(result["image"], photometric_matrix(rng, self.photometric, result["image"]))
+            colors = photometric_matrix(rng, self.photometric, result["image"], self.low)
+            result["image"] = cv2.transform(result["image"], colors)
         return result
 
 
@@ -103,6 +107,7 @@ def train_transform(
     shift_prob: float = 0.3,
     half_body: float = 0.3,
     photometric: float = 0.0,
+    pixels: PixelFormat | None = None,
 ) -> TrainTransform:
     """The augmentation of people to the network's input of (height, width) `size`.
 
@@ -111,7 +116,8 @@ def train_transform(
     scale: smallest and largest window, as a multiple of the default one. rotation: largest angle, in degrees.
     shift: largest shift, as a fraction of the padded box's sides.
     photometric: as in detection; contrast and saturation change by up to this fraction, brightness by a quarter of it,
-        hue by a tenth of it of the color circle, each in every other image. 0 = off.
+        hue by a tenth of it of the color circle, each in every other image. 0 = off, as without 3 channels.
+    pixels: of the images; None: uint8 RGB.
 
     Raises LightsegError for values out of range.
     """
@@ -123,17 +129,18 @@ def train_transform(
             raise LightsegError(f"{name} is {value}: it lies in 0..{maximum}")
     check_strength("photometric", photometric)
     scales = optional_range("scale", scale, 0.1) or (1.0, 1.0)
+    pixels = pixels or PixelFormat()
     return TrainTransform(
         checked_size(size), hflip, scales, scale_prob, float(rotation), rotation_prob, float(shift), shift_prob,
-        half_body, photometric,
+        half_body, photometric if pixels.channels == 3 else 0.0, pixels,
     )  # fmt: skip
 
 
 class EvalTransform:
     """The box, centered and upright."""
 
-    def __init__(self, size: Size) -> None:
-        self.size = size
+    def __init__(self, size: Size, fill: Sequence[float] = MEAN_COLOR) -> None:
+        self.size, self.fill = size, fill
 
     def __call__(
         self,
@@ -148,11 +155,12 @@ class EvalTransform:
     ) -> dict[str, Any]:
         center, sides = center_and_sides(box)
         matrix = crop_matrix(center, window_width(sides, self.size), self.size)
-        return cropped(image, matrix, self.size, keypoints, visible, area)
+        return cropped(image, matrix, self.size, keypoints, visible, area, self.fill)
 
 
-def eval_transform(size: Sequence[int]) -> EvalTransform:
-    return EvalTransform(checked_size(size))
+def eval_transform(size: Sequence[int], *, fill: Sequence[float] = MEAN_COLOR) -> EvalTransform:
+    """fill: the value of padding in each channel."""
+    return EvalTransform(checked_size(size), fill)
 
 
 def center_and_sides(box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -195,14 +203,20 @@ def crop_matrix(
 
 
 def cropped(
-    image: np.ndarray, matrix: np.ndarray, size: Size, keypoints: np.ndarray, visible: np.ndarray, area: float
+    image: np.ndarray,
+    matrix: np.ndarray,
+    size: Size,
+    keypoints: np.ndarray,
+    visible: np.ndarray,
+    area: float,
+    fill: Sequence[float] = MEAN_COLOR,
 ) -> dict[str, Any]:
     """The arrays that a transform returns. Points outside the crop are at 0, 0 and not visible."""
     points = keypoints @ matrix[:, :2].T + matrix[:, 2]
     inside = ((points >= -0.5) & (points < np.array(size[::-1]) - 0.5)).all(1)
     visible = np.where(inside, visible, 0)
     return {
-        "image": warped(image, matrix, size),
+        "image": warped(image, matrix, size, fill),
         "keypoints": np.where((visible > 0)[:, None], points, 0).astype(np.float32),
         "visible": visible.astype(np.int64),
         "area": float(area * abs(np.linalg.det(matrix[:, :2]))),
@@ -210,15 +224,13 @@ def cropped(
     }
 
 
-def warped(image: np.ndarray, matrix: np.ndarray, size: Size) -> np.ndarray:
-    """uint8 [height, width, 3]: the image under `matrix` (to pixel indices of the result), padded with MEAN_COLOR."""
+def warped(image: np.ndarray, matrix: np.ndarray, size: Size, fill: Sequence[float] = MEAN_COLOR) -> np.ndarray:
+    """[height, width, C]: the image under `matrix` (to pixel indices of the result), padded with `fill`."""
     height, width = size
     steps = int(1 / math.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     if steps >= 2:  # bilinear interpolation reads 2x2 neighbors and would skip pixels: averages of steps x steps first
         image, matrix = _shrunk(image, matrix, size, steps)
-    return cv2.warpAffine(
-        image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=MEAN_COLOR
-    )
+    return warped_affine(image, matrix, (width, height), fill)
 
 
 def _shrunk(image: np.ndarray, matrix: np.ndarray, size: Size, steps: int) -> tuple[np.ndarray, np.ndarray]:
@@ -233,11 +245,8 @@ def _shrunk(image: np.ndarray, matrix: np.ndarray, size: Size, steps: int) -> tu
     )
     if right <= left or bottom <= top:  # no part of the image
         return image[:1, :1], np.hstack([matrix[:, :2], [[-2.0 * width], [-2.0 * height]]])
-    part = cv2.resize(
-        image[top:bottom, left:right],
-        (-(-(right - left) // steps), -(-(bottom - top) // steps)),
-        interpolation=cv2.INTER_AREA,
-    )
+    small = (-(-(right - left) // steps), -(-(bottom - top) // steps))
+    part = resized(image[top:bottom, left:right], small, cv2.INTER_AREA)
     # an index there is (index + 0.5) * ratio - 0.5 of the part
     ratio = np.array([(right - left) / part.shape[1], (bottom - top) / part.shape[0]])
     start = np.array([left, top]) + ratio / 2 - 0.5

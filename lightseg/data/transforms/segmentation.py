@@ -1,6 +1,6 @@
 """Augmentation for segmentation: random scale, crop, flip and color jitter; for evaluation, the uncropped image.
 
-`transform(seed, image=uint8 [H, W, 3], mask=uint8 [H, W])` returns the same keys, random by that seed alone; the mask
+`transform(seed, image=[H, W, C], mask=uint8 [H, W])` returns the same keys, random by that seed alone; the mask
 may be missing.
 
 Scale 0.5 to 2, crop and flip are the recipe of DeepLab (Chen et al., arXiv:1706.05587, section 4.1) and later networks
@@ -14,8 +14,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from lightseg.data.io.pixels import MEAN_COLOR, PixelFormat, mirrored, resized
 from lightseg.data.transforms.checks import check_probabilities, check_strength, checked_range, checked_size
-from lightseg.data.transforms.color import MEAN_COLOR, random_color_matrix
+from lightseg.data.transforms.color import random_color_matrix
 
 IGNORE = 255
 DEFAULT_SCALE = (0.5, 2.0)
@@ -44,13 +45,17 @@ class RandomScaleCrop:
     crop_size: (height, width) of the result.
     scale: (lowest, highest) size of the scaled image as a multiple of the original's, sampled uniformly.
 
-    A scaled image that is smaller than the crop is at a random position in it; the rest is MEAN_COLOR and IGNORE, as in
+    fill: the value of padding in each channel.
+
+    A scaled image that is smaller than the crop is at a random position in it; the rest is `fill` and IGNORE, as in
     DeepLab's recipe. The window has whole pixels, so its scale differs from the sampled one by less than a pixel over
     the crop.
     """
 
-    def __init__(self, crop_size: tuple[int, int], scale: tuple[float, float]) -> None:
-        self.crop_size, self.scale = crop_size, scale
+    def __init__(
+        self, crop_size: tuple[int, int], scale: tuple[float, float], fill: Sequence[float] = MEAN_COLOR
+    ) -> None:
+        self.crop_size, self.scale, self.fill = crop_size, scale, fill
 
     def __call__(self, rng: random.Random, arrays: Arrays) -> Arrays:
         scale = rng.uniform(*self.scale)
@@ -60,7 +65,7 @@ class RandomScaleCrop:
         window, target = (top, left, height, width), (y, x, h, w)
         # Bilinear interpolation reads 2x2 neighbors: enough down to half the size; below, it would skip pixels.
         interpolation = cv2.INTER_AREA if h * 2 < height else cv2.INTER_LINEAR
-        result = {"image": self._cut(arrays["image"], window, target, interpolation, MEAN_COLOR)}
+        result = {"image": self._cut(arrays["image"], window, target, interpolation, self.fill)}
         if "mask" in arrays:
             # INTER_NEAREST samples at pixel corners, INTER_NEAREST_EXACT at centers, like bilinear interpolation.
             result["mask"] = self._cut(arrays["mask"], window, target, cv2.INTER_NEAREST_EXACT, IGNORE)
@@ -79,6 +84,8 @@ class RandomScaleCrop:
         cut = array[top : top + height, left : left + width]
         if (height, width) == (h, w):
             inside[:] = cut
+        elif array.ndim == 3 and array.shape[2] != 3:
+            inside[:] = resized(cut, (w, h), interpolation)
         else:
             cv2.resize(cut, (w, h), dst=inside, interpolation=interpolation)
         return result
@@ -93,18 +100,18 @@ class RandomFlip:
     def __call__(self, rng: random.Random, arrays: Arrays) -> Arrays:
         if self.probability < 1 and rng.random() >= self.probability:
             return arrays
-        return {key: cv2.flip(array, 1) for key, array in arrays.items()}
+        return {key: mirrored(array) for key, array in arrays.items()}
 
 
 class ColorJitter:
     """Brightness, contrast and saturation, each times a factor from 1 - strength to 1 + strength."""
 
-    def __init__(self, strength: float) -> None:
-        self.strength = strength
+    def __init__(self, strength: float, low: float = 0.0) -> None:
+        self.strength, self.low = strength, low
 
     def __call__(self, rng: random.Random, arrays: Arrays) -> Arrays:
         image = arrays["image"]
-        return {**arrays, "image": cv2.transform(image, random_color_matrix(rng, self.strength, image))}
+        return {**arrays, "image": cv2.transform(image, random_color_matrix(rng, self.strength, image, self.low))}
 
 
 class Resize:
@@ -119,7 +126,7 @@ class Resize:
             return arrays
         shrinks = self.size[0] * 2 < image.shape[0] or self.size[1] * 2 < image.shape[1]
         interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        return {**arrays, "image": cv2.resize(image, self.size[::-1], interpolation=interpolation)}
+        return {**arrays, "image": resized(image, self.size[::-1], interpolation)}
 
 
 def train_transform(
@@ -128,18 +135,22 @@ def train_transform(
     scale: Sequence[float] = DEFAULT_SCALE,
     hflip: float = 0.5,
     color: float = 0.25,
+    pixels: PixelFormat | None = None,
 ) -> Augmentation:
     """Random scale and crop to (height, width), flip with probability `hflip`, color jitter of strength `color`.
 
-    `scale=(1, 1)` crops only; `color=0` does not change colors. Raises LightsegError for values out of range.
+    `scale=(1, 1)` crops only; `color=0` does not change colors, which images of other than 3 channels do not have.
+    pixels: of the images; None: uint8 RGB. Raises LightsegError for values out of range.
     """
-    steps: list[Step] = [RandomScaleCrop(checked_size(crop_size, "crop_size"), checked_range("scale", scale))]
+    pixels = pixels or PixelFormat()
+    size, scales = checked_size(crop_size, "crop_size"), checked_range("scale", scale)
+    steps: list[Step] = [RandomScaleCrop(size, scales, pixels.fill)]
     check_probabilities(hflip=hflip)
     check_strength("color", color)
     if hflip:
         steps.append(RandomFlip(hflip))
-    if color:
-        steps.append(ColorJitter(color))
+    if color and pixels.channels == 3:
+        steps.append(ColorJitter(color, pixels.value_range[0]))
     return Augmentation(steps)
 
 

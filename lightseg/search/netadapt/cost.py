@@ -30,7 +30,7 @@ RUNS = 30  # timed forward passes of a block, of which the median is taken
 
 def layers_of(model: Model, image_size: tuple[int, int]) -> dict[str, Layer]:
     """The counted layers of a model by name. image_size: height and width in pixels."""
-    return count_modules(model, (1, model.spec["in_chans"], *image_size), torch.uint8)
+    return count_modules(model, (1, model.spec["in_chans"], *image_size), model.dtype)
 
 
 class Madds:
@@ -110,7 +110,7 @@ class Latency:
         key = "outside the blocks, " + ", ".join(f"{label}={channels[label]}" for label in self.outside_labels)
         if key not in self.entries:
             layer = _StemAndHead(build_model(self.model.spec, arch), self.image_size)
-            self._measure(key, layer, (1, self.model.spec["in_chans"], *self.image_size), torch.uint8)
+            self._measure(key, layer, (1, self.model.spec["in_chans"], *self.image_size), self.model.dtype)
         return self.entries[key]
 
     def _measure(self, key: str, layer: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> None:
@@ -126,7 +126,7 @@ class _StemAndHead(nn.Module):
         self.model, self.image_size = model, image_size
         net: Any = model.backbone.net
         self.native = hasattr(net, "forward_head")
-        blank = model.normalize(torch.zeros(1, model.spec["in_chans"], *image_size, dtype=torch.uint8))
+        blank = model.normalize(model.blank(1, *image_size))
         with torch.no_grad():
             self.maps = net.stages(net.stem(blank)) if self.native else model.backbone(blank)
         stem = [net.stem] if self.native else [m for name, m in net.named_children() if name.startswith("stem_")]

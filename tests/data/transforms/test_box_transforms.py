@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from lightseg.data.io.pixels import MEAN_COLOR
 from lightseg.data.transforms import detection as box_transforms
-from lightseg.data.transforms.color import MEAN_COLOR, hue_matrix, photometric_matrix
+from lightseg.data.transforms.color import hue_matrix, photometric_matrix
 from lightseg.data.transforms.detection import eval_transform, to_input, to_original, train_transform
 from lightseg.errors import LightsegError
 

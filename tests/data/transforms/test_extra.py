@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from lightseg.data.transforms.color import MEAN_COLOR
+from lightseg.data.io.pixels import MEAN_COLOR
 from lightseg.data.transforms.extra import Extra
 from lightseg.data.transforms.phase_transform import PhaseTransform
 from lightseg.errors import LightsegError

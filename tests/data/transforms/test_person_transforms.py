@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightseg.data.transforms.color import MEAN_COLOR
+from lightseg.data.io.pixels import MEAN_COLOR
 from lightseg.data.transforms.pose import (
     center_and_sides,
     crop_matrix,

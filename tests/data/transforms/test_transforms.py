@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lightseg.data.transforms.color import MEAN_COLOR, color_matrix
+from lightseg.data.io.pixels import MEAN_COLOR
+from lightseg.data.transforms.color import color_matrix
 from lightseg.data.transforms.segmentation import (
     IGNORE,
     Augmentation,

@@ -192,8 +192,8 @@ ELSEWHERE = """
     data.count.val data.coarse data.ignore data.palette data.colors data.void_colors data.color_tolerance data.image_end
     data.mask_end data.boxes_on data.category data.max_detections data.least_visibility data.person_boxes
     data.least_box_score data.oks_nms data.skeleton. data.split. launcher launcher. search search. logger. channels_last
-    compile schedule.stages trainer trainer. evaluation.checkpoint
-    data.merge_classes data.single_class data.background data.first_pixel data.images data.columns.
+    compile schedule.stages trainer trainer. evaluation.checkpoint data.channels data.range data.tile data.merge_classes
+    data.single_class data.background data.first_pixel data.images data.columns.
 """  # of data, task, program or machine, tested on their own, or of rounding alone; "x." is a whole group
 COUNTED_APART = ("seed", "profile.image_size")  # a seed of the same row, the size at which its cost was measured
 EARLY = ("evaluation.checkpoint=last",)  # the weights that were trained, whichever is best
