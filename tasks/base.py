@@ -78,9 +78,8 @@ class Task(pl.LightningModule):
         self.freezing = Freezing(self.model, freeze, freeze_bn)
         self.optimizer_options, self.schedule_options = optimizer, schedule
         self.finite_loss = FiniteLoss()
-        self.progressive = progressive
+        self.progressive, self.resume_schedule = progressive, resume_schedule
         check_dropout(self.model, progressive.values)
-        self.resume_schedule = resume_schedule
         self.schedule_start = 0  # optimizer step at which the schedule began
         self.scheduled: dict[str, float] = {}  # values of this phase
         self.flip, self.scales = False, [1.0]
@@ -283,9 +282,8 @@ class Task(pl.LightningModule):
             self._steps_an_epoch = data.training_samples() // data.options["batch_size"]
             steps = self._steps_an_epoch * int(self.trainer.max_epochs or 1)
         options = {key: value for key, value in self.schedule_options.items() if key in SCHEDULE}
-        scheduler = build_schedule(
-            optimizer, steps - self.schedule_start, epochs=self.trainer.max_epochs or 1, **options
-        )
+        steps -= self.schedule_start
+        scheduler = build_schedule(optimizer, steps, epochs=self.trainer.max_epochs or 1, **options)
         if scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

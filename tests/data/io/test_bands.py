@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from lightseg.data.datasets.coco import CocoDetection
@@ -118,7 +119,6 @@ def test_several_pages_are_refused_for_training_and_noted_in_prediction(tmp_path
 @pytest.mark.parametrize("planar", ["contig", "separate"])
 @pytest.mark.parametrize("bands", [2, 3, 5])
 def test_a_tiff_of_bands(tmp_path: Path, bands: int, planar: str) -> None:
-    tifffile = pytest.importorskip("tifffile")
     array = values("uint16", bands)
     stored = array if planar == "contig" else np.moveaxis(array, 2, 0)
     path = tmp_path / "a.tif"

@@ -121,6 +121,7 @@ OF_TASKS = {
         "data.augment.trivialaugment": "true",
         "data.augment.erasing": 1,
         "data.augment.hflip": 1,
+        "data.sampler": "balanced",
         "data.eval.size": 64,
         "data.eval.crop_pct": 0.5,
         "data.eval.interpolation": "nearest",
