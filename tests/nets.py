@@ -1,9 +1,13 @@
-"""Which backbones the fast tests take: of each family the lightest one with the layers that make the family."""
+"""Which backbones the fast tests take: a shallow one for runs, and of each family of the catalog the lightest one with
+the layers that make the family."""
 
+import json
 from typing import Any
 
-from lightseg.catalog.backbones import CATALOG
+from lightseg.catalog.backbones import CATALOG, COUNTED
 from tests.marks import slow_except
+
+SHALLOW = "test_efficientnet"  # timm's net for tests: a run of it is a third of one of mobilenetv3_small_050
 
 LIGHTEST = {
     "mobilenetv1": "mobilenetv1_025",
@@ -20,6 +24,10 @@ LIGHTEST = {
     "micronet": "micronet_m0",
     "squeezenet": "squeezenet1_1",
     "xception": "xception",
+}
+
+PARAMS: dict[str, int] = {
+    name: counts["params"] for name, counts in json.loads(COUNTED.read_text(encoding="utf-8")).items()
 }
 
 

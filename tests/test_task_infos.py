@@ -112,7 +112,13 @@ def test_searches_and_schedules_are_keys_that_there_are(info):
 
 def test_the_monitor_is_a_key_of_the_metric(info, tmp_path):
     """Of the real LightningModule, after the images of one batch."""
-    tiny = ["data.count={train: 8, val: 8}", f"data.root={tmp_path}", "data.workers=0", "data.batch_size=2"]
+    count = 8 if info.name == "cls" else 2  # an image of each class
+    tiny = [
+        f"data.count={{train: {count}, val: {count}}}",
+        f"data.root={tmp_path}",
+        "data.workers=0",
+        "data.batch_size=2",
+    ]
     config = compose([f"task={info.name}", "backbone=mobilenetv3_small_050", "logger=csv", *tiny])
     _, data, task = set_up(plain(config))
     task.eval()

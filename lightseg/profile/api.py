@@ -7,7 +7,7 @@ import torch
 
 from lightseg.errors import LightsegError, one_line
 from lightseg.model import Model
-from lightseg.profile.cost import count_madds, count_params, deployed_form, input_type, peak_memory
+from lightseg.profile.cost import count_madds_and_memory, count_params, deployed_form, input_type
 from lightseg.profile.latency import measure_runtimes
 from lightseg.profile.layers import count_modules, time_layers
 from lightseg.profile.stages import sum_stages
@@ -43,16 +43,17 @@ def profile(
         raise LightsegError(f"{name} cannot take images of {shape[2]}x{shape[3]}: {one_line(error)[:160]}") from error
     layers = [module for module in modules.values() if module.computes or module.params]
     shift_max = sum(layer.shift_max for layer in layers)
+    madds, memory = count_madds_and_memory(model, shape, input_type(model))
     totals = {
         "model": {key: model.spec.get(key) for key in ("backbone", "task", "num_classes", "output_stride", "head")},
         "image_size": list(image_size),
         "params": count_params(model),
-        "madds": (madds := count_madds(model, shape, input_type(model))),
+        "madds": madds,
         **({"madds_with_shift_max": madds + shift_max} if shift_max else {}),
         **training_form,
         "activations": sum(layer.activations for layer in layers),
         "mac": sum(layer.mac for layer in layers),
-        "peak_memory_mb": round(peak_memory(model, shape, input_type(model)) / 2**20, 2),
+        "peak_memory_mb": round(memory / 2**20, 2),
     }
     latency: list[dict[str, Any]] = []
     skipped: dict[str, str] = {}

@@ -69,6 +69,15 @@ def peak_memory(module: nn.Module, input_shape: Sequence[int], dtype: torch.dtyp
     return memory.peak
 
 
+def count_madds_and_memory(
+    module: nn.Module, input_shape: Sequence[int], dtype: torch.dtype = torch.float32
+) -> tuple[int, int]:
+    """`count_madds` and `peak_memory`, of a single forward pass on the meta device."""
+    with FlopCounterMode(display=False) as counter, LiveBytes() as memory:  # memory inside: of whole operations
+        meta_forward(module, input_shape, dtype)
+    return counter.get_total_flops() // 2, memory.peak
+
+
 def measure_latency(
     module: nn.Module,
     input_shape: Sequence[int],
@@ -133,13 +142,14 @@ def profile_model(
     dtype = input_type(module)
     latency = measure_latency(module, shape, threads=threads, runs=runs, dtype=dtype)
     cpu = {"processor": processor()} if latency["device"] == "cpu" else {}
-    madds, shift_max = count_madds(module, shape, dtype), count_shift_max(module, shape, dtype)
+    madds, memory = count_madds_and_memory(module, shape, dtype)
+    shift_max = count_shift_max(module, shape, dtype)
     return {
         "params": count_params(module),
         "madds": madds,
         **({"madds_with_shift_max": madds + shift_max} if shift_max else {}),
         **training_form,
-        "peak_memory_mb": round(peak_memory(module, shape, dtype) / 2**20, 2),
+        "peak_memory_mb": round(memory / 2**20, 2),
         "latency_ms": latency.pop("latency_ms"),
         "measured": {**latency, **cpu, "peak_memory": "weights and living tensors of one forward, without workspace"},
     }

@@ -11,10 +11,10 @@ from lightseg.backbones import FeaturePyramid, Stage, create_backbone
 from lightseg.backbones.dilation import DilatedAvgPool2d
 from lightseg.catalog.backbones import CATALOG
 from tests.backbones.kinds_of_layers import exported_kinds, kinds_of_layers
-from tests.nets import LIGHTEST, every_backbone
+from tests.nets import LIGHTEST, PARAMS, every_backbone
 
 # Created on the meta device where shapes alone are asked for: their weights take seconds to draw.
-HEAVY = {name for name, row in CATALOG.items() if (row.params_m or 0) > 20}
+HEAVY = {name for name in CATALOG if PARAMS[name] > 20e6}
 
 
 def test_the_fast_tests_have_a_net_of_every_family():

@@ -165,7 +165,7 @@ def test_an_old_checkpoint_without_its_run_has_the_defaults(tmp_path, pixels, ca
     assert (contract.size, contract.keep_aspect) == ((320, 320), False)
     assert caplog.text.count("without its run") == 2 and "images are prepared at 320x320" in caplog.text
     checkpoint = save_checkpoint(tmp_path / "cls", "cls", old_config={})
-    assert CheckpointRunner(checkpoint).contract.size == (224, 224)
+    assert CheckpointRunner(checkpoint).contract.size == (160, 160)
     grown = {
         "data": {"eval": {"size": None, "crop_pct": 1.0}, "augment": {"size": 96}},
         "schedule": {"image_size": None},

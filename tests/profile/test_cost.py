@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from lightseg.profile import count_madds, count_params, measure_latency, peak_memory, profile_model
+from lightseg.profile.cost import count_madds_and_memory
 from lightseg.profile.machine import processor
 
 
@@ -49,6 +50,15 @@ def test_memory_is_the_peak_of_a_forward_pass():
     # the caller holds the input; at the peak the maps of 8 and 64 channels are live too
     expected = weights + pixel * (2 + 8 + 64)
     assert peak_memory(chain(2, 8, 64, 4, 2), (1, 2, 16, 16)) == expected
+
+
+def test_a_single_pass_counts_both():
+    """Of operations that are made of others too, as an activation on the meta device."""
+    net, shape = (
+        nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Hardswish(), nn.Conv2d(8, 4, 1)),
+        (2, 3, 16, 24),
+    )
+    assert count_madds_and_memory(net, shape) == (count_madds(net, shape), peak_memory(net, shape))
 
 
 def test_measuring_does_not_change_the_model():

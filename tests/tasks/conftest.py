@@ -15,6 +15,7 @@ from pycocotools.cocoeval import COCOeval
 
 from lightseg.model import Model
 from tasks.base import Task
+from tests.nets import SHALLOW
 from tests.tasks.persons import write_figures
 
 NAMES = ("ant", "bee", "cat", "dog", "elk", "fox")
@@ -60,8 +61,8 @@ def cls_words(six_classes: Path, tmp_path: Path) -> Callable[..., list[str]]:
             "data.eval_batch_size": 4,
             "data.workers": 0,
             "data.augment.size": 32,
-            "backbone": "mobilenetv3_small_050",
-            "trainer.max_epochs": 2,
+            "backbone": SHALLOW,
+            "trainer.max_epochs": 1,
             "trainer.precision": "32-true",
             "schedule.warmup_steps": 0,
             "profile.runs": 1,
@@ -164,9 +165,9 @@ def det_words(mini_det: Path, tmp_path: Path) -> Callable[..., list[str]]:
             "data.workers": 0,
             "data.augment.size": "[64,96]",
             "data.eval.size": "[64,96]",
-            "backbone": "mobilenetv3_small_050",
+            "backbone": SHALLOW,
             "head.extra_channels": "[64,32,32,32]",
-            "trainer.max_epochs": 2,
+            "trainer.max_epochs": 1,
             "trainer.precision": "32-true",
             "schedule.warmup_steps": 0,
             "profile.runs": 1,
@@ -239,9 +240,9 @@ def pose_words(mini_pose: Path, tmp_path: Path) -> Callable[..., list[str]]:
             "data.workers": 0,
             "data.augment.size": "[64,48]",
             "data.eval.size": "[64,48]",
-            "backbone": "mobilenetv3_small_050",
+            "backbone": SHALLOW,
             "evaluation.flip": "false",
-            "trainer.max_epochs": 2,
+            "trainer.max_epochs": 1,
             "trainer.precision": "32-true",
             "schedule.warmup_steps": 0,
             "profile.runs": 1,

@@ -15,6 +15,7 @@ from lightseg.data.datasets.coco_keypoints import CocoKeypoints
 from lightseg.data.transforms.pose import eval_transform
 from lightseg.draw_pose import SIDES
 from tests.conftest import only_run
+from tests.nets import SHALLOW
 from tests.tasks.persons import FIGURES, POINTS, SIGMAS, figures, judged, own_words, write_detections, write_figures
 from tests.tasks.runs import assert_exported_scores_alike, run
 
@@ -123,7 +124,7 @@ def test_every_knob_runs(pose_words, options):
 @pytest.mark.slow
 def test_the_training_size_grows_over_the_run(pose_words, sizes):
     options = ["data.batch_size=7", "data.augment.size=[96,64]", "data.eval.size=[96,64]"]
-    record = run(pose_words("schedule.stages=2", "schedule.image_size=[32,64]", *options))
+    record = run(pose_words("schedule.stages=2", "schedule.image_size=[32,64]", "trainer.max_epochs=2", *options))
     assert sizes == [[size] * 2 for size in ((48, 32), (96, 64))]
     assert record["protocol"]["crop"]["size"] == [96, 64]
 
@@ -157,7 +158,7 @@ def learnt(tmp_path_factory) -> tuple[Path, Path, dict]:
         ["task=pose", *own_words(root), f"data.split.train={split}", f"data.split.val={split}", "data.batch_size=7",
          "data.eval_batch_size=3", "data.workers=0", "data.augment.size=[64,48]", "data.eval.size=[64,48]",
          "data.augment.scale=[0.9,1.1]", "data.augment.rotation=0", "data.augment.half_body=0", "data.augment.hflip=0",
-         "backbone=mobilenetv3_small_050", "trainer.max_epochs=40", "trainer.check_val_every_n_epoch=40",
+         f"backbone={SHALLOW}", "trainer.max_epochs=40", "trainer.check_val_every_n_epoch=40",
          "trainer.precision=32-true", "schedule.warmup_steps=0", "optimizer.lr=5e-3", "ema.decay=0", "profile.runs=1",
          "evaluation.flip=false", "logger=csv", "logger.images=1", f"runs_dir={runs}"]
     )  # fmt: skip

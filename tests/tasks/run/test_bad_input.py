@@ -101,7 +101,7 @@ def test_pretrained_without_a_network_names_the_ways_out(words, capsys, monkeypa
 
 def test_a_warm_up_longer_than_the_run_an_unknown_optimizer(words, tmp_path, capsys):
     assert "warmup_steps=100 is not shorter than the run of 6 optimizer steps" in refused(
-        words("schedule.warmup_steps=100"), capsys
+        words("schedule.warmup_steps=100", "trainer.max_epochs=2"), capsys
     )
     assert not (tmp_path / "runs").exists()
     assert "did you mean adam" in refused(words("optimizer.name=adamv"), capsys)

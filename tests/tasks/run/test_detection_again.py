@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[3]
 def test_it_learns_and_evaluation_only_and_an_onnx_file_give_the_same_figures(det_words, own_boxes, tmp_path):
     record = run(
         det_words("data=coco", f"data.root={own_boxes}", "data.split.val={images: train, annotations: train.json}",
-                  "backbone=mobilenetv3_small_100", "data.batch_size=3", "data.augment.iou_crop=false",
+                  "data.batch_size=3", "data.augment.iou_crop=false",
                   "data.augment.hflip=0", "trainer.max_epochs=50", "trainer.check_val_every_n_epoch=50",
                   "optimizer.lr=3e-3", "ema.decay=0")
     )  # fmt: skip

@@ -29,7 +29,8 @@ def test_two_processes_leave_one_record_of_every_person_once(pose_words, mini_po
     """5 persons for two processes: one of them is given to both so that they have equally many."""
     sigmas = "data.skeleton.sigmas=[" + ",".join(["0.4"] * 17) + "]"  # lenient: figures above 0 after four steps
     words = pose_words("trainer.devices=2", "trainer.strategy=ddp", "trainer.accelerator=cpu", "data.batch_size=3",
-                       "data.eval_batch_size=1", "evaluation.predictions=true", sigmas)  # fmt: skip
+                       "data.eval_batch_size=1", "evaluation.predictions=true", "trainer.max_epochs=2",
+                       sigmas)  # fmt: skip
     command = [sys.executable, "train.py", *words]
     subprocess.run(command, cwd=ROOT, check=True, timeout=300, stdout=subprocess.DEVNULL)
     folder = only_run(tmp_path / "runs")

@@ -79,7 +79,8 @@ def test_what_each_stage_trains_with(cls_words, seen, monkeypatch):
     monkeypatch.setattr(classification, "Mixup", Mixing)
     stages = ["schedule.stages=3", "schedule.image_size=[32,64]", "schedule.randaugment=[5,15]",
               "schedule.mixup=[0,0.2]", "schedule.dropout=[0.1,0.2,0.4]", "schedule.drop_path=[0.0,0.2]"]  # fmt: skip
-    assert train.main(cls_words(*stages, "trainer.max_epochs=3", "head.name=linear")) == 0
+    assert train.main(cls_words(*stages, "trainer.max_epochs=3", "head.name=linear",
+                                "backbone=mobilenetv3_small_050")) == 0  # fmt: skip
     assert [epoch["sizes"] for epoch in seen] == [[(4, 3, side, side)] * 4 for side in (32, 48, 64)]
     assert [0.1 in seen[0]["dropout"], 0.2 in seen[1]["dropout"], 0.4 in seen[2]["dropout"]] == [True] * 3
     assert [epoch["drop_path"] for epoch in seen] == pytest.approx([0.0, 0.1 * 10 / 11, 0.2 * 10 / 11], abs=0.01)
@@ -89,7 +90,7 @@ def test_what_each_stage_trains_with(cls_words, seen, monkeypatch):
 
 def test_magnitudes_reach_the_worker_processes(cls_words, seen):
     """Workers live as long as the run: the stage comes with the sample's key."""
-    options = ["schedule.stages=2", "schedule.image_size=[32,64]", "data.workers=1"]
+    options = ["schedule.stages=2", "schedule.image_size=[32,64]", "data.workers=1", "trainer.max_epochs=2"]
     assert train.main(cls_words(*options)) == 0
     assert [epoch["sizes"] for epoch in seen] == [[(4, 3, 32, 32)] * 4, [(4, 3, 64, 64)] * 4]
 
@@ -128,7 +129,7 @@ def test_a_schedule_of_unequal_epochs_ends_where_it_should(cls_words, seen, name
 def test_segmentation_crops_shrink_and_batches_grow(words, seen):
     """64x128 crops with a shorter side of 48, then 64."""
     options = ["data.augment.crop_size=[64,128]", "schedule.image_size=[48,64]", "schedule.stages=2",
-               "schedule.images_per_step=true", "data.batch_size=3"]  # fmt: skip
+               "schedule.images_per_step=true", "data.batch_size=3", "trainer.max_epochs=2"]  # fmt: skip
     assert train.main(words(*options)) == 0
     assert [epoch["sizes"] for epoch in seen] == [[(5, 3, 48, 96)], [(3, 3, 64, 128)] * 2]
 

@@ -13,6 +13,7 @@ from lightseg.compress.pruning import layer_weights
 from lightseg.errors import LightsegError
 from lightseg.model import create_model
 from tests.conftest import only_run
+from tests.nets import SHALLOW
 
 
 def run(words: list[str]) -> tuple[dict, Path]:
@@ -27,7 +28,7 @@ def zeros(path: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.slow
 def test_a_run_begins_with_a_pruned_checkpoint_and_keeps_its_zeros(cls_words, tmp_path, capsys):
-    begin = create_model("mobilenetv3_small_050", "cls", 6)
+    begin = create_model(SHALLOW, "cls", 6)
     state = {f"model.{key}": value for key, value in begin.state_dict().items()}
     torch.save({"hyper_parameters": {"model": begin.spec}, "state_dict": state}, tmp_path / "dense.ckpt")
     words = cls_words(

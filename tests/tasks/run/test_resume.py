@@ -2,7 +2,9 @@
 
 import csv
 import math
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,15 +12,23 @@ import yaml
 
 import train
 from lightseg.errors import LightsegError
-from tests.conftest import only_run
+from tests.conftest import only_run, seg_words
+from tests.nets import SHALLOW
 from tests.tasks.runs import run, signal_at
 
 
+@pytest.fixture(scope="module")
+def two_epochs(mini_seg, tmp_path_factory):
+    """The folder of a run, to be copied."""
+    runs = tmp_path_factory.mktemp("two_epochs")
+    run(seg_words(mini_seg, runs, "trainer.max_epochs=2", "trainer.log_every_n_steps=1"))
+    return only_run(runs)
+
+
 @pytest.fixture
-def finished(words, tmp_path):
-    """The folder of a run of two epochs."""
-    run(words("trainer.log_every_n_steps=1"))
-    return only_run(tmp_path / "runs")
+def finished(two_epochs, tmp_path):
+    """The folder of a run of two epochs, which a test may go on with."""
+    return Path(shutil.copytree(two_epochs, tmp_path / "runs" / "seg" / "mini_seg" / SHALLOW / two_epochs.name))
 
 
 def test_more_epochs_train_at_the_rate_of_the_longer_schedule(finished, capsys):
@@ -45,7 +55,7 @@ def test_the_rate_after_an_extension(words, tmp_path, monkeypatch):
         return step(self, batch, index)
 
     monkeypatch.setattr(Task, "training_step", record_rate)
-    run(words("optimizer.lr=0.01"))
+    run(words("trainer.max_epochs=2", "optimizer.lr=0.01"))
     assert train.main([f"resume={only_run(tmp_path / 'runs')}", "trainer.max_epochs=4"]) == 0
     assert [rates[i] for i in (0, 3)] == pytest.approx([0.01, 0.01 * 0.5**0.9])
     assert [rates[i] for i in (6, 9)] == pytest.approx([0.01 * 0.5**0.9, 0.01 * 0.25**0.9])
@@ -53,7 +63,7 @@ def test_the_rate_after_an_extension(words, tmp_path, monkeypatch):
 
 def test_a_schedule_that_restarts(words, tmp_path, monkeypatch, capsys):
     """Cosine over the 12 steps that are left, and no second restart where that part is resumed."""
-    run(words("optimizer.lr=0.01", "schedule.name=cosine", "trainer.log_every_n_steps=1"))
+    run(words("trainer.max_epochs=2", "optimizer.lr=0.01", "schedule.name=cosine", "trainer.log_every_n_steps=1"))
     folder = only_run(tmp_path / "runs")
     with monkeypatch.context() as patched, pytest.raises(SystemExit):
         signal_at(patched, "training_step", 4, signal.SIGTERM)
@@ -96,7 +106,7 @@ def test_what_cannot_change_is_refused(finished, capsys):
 
 def test_the_values_of_the_run_may_be_repeated(finished):
     saved = yaml.safe_load((finished / "config.yaml").read_text())
-    same = [f"optimizer.lr={saved['optimizer']['lr']}", "backbone=mobilenetv3_small_050", f"seed={saved['seed']}"]
+    same = [f"optimizer.lr={saved['optimizer']['lr']}", f"backbone={SHALLOW}", f"seed={saved['seed']}"]
     assert train.main([f"resume={finished}", "data.workers=1", "evaluation.flip=true", *same]) == 0
     assert yaml.safe_load((finished / "config.yaml").read_text())["evaluation"]["flip"] is True
 

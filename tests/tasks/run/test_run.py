@@ -27,7 +27,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def test_one_command_trains_evaluates_and_records(words, tmp_path, mini_seg, capsys):
-    record = run(words("trainer.log_every_n_steps=1"))
+    record = run(words("backbone=mobilenetv3_small_050", "trainer.max_epochs=2", "trainer.log_every_n_steps=1"))
     folder = only_run(tmp_path / "runs")
     assert set(record) == TOP_LEVEL
     assert (record["task"], record["data"], record["backbone"]) == ("seg", "mini_seg", "mobilenetv3_small_050")

@@ -7,12 +7,13 @@ import yaml
 
 from lightseg.cli import main
 from tests.conftest import only_run
+from tests.nets import SHALLOW
 from tests.tasks.conftest import write_boxes, write_classes
 from tests.tasks.persons import own_words, write_figures
 from tests.tasks.runs import run
 
-SHORT = ["trainer.max_epochs=2", "profile.runs=1", "logger=csv", "data.workers=0"]
-BACKBONE = "backbone=mobilenetv3_small_050"
+SHORT = ["trainer.max_epochs=1", "profile.runs=1", "logger=csv", "data.workers=0"]
+BACKBONE = f"backbone={SHALLOW}"
 
 
 def write_masks(mini_seg: Path, root: Path) -> Path:

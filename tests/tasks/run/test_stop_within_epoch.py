@@ -10,7 +10,7 @@ import torch
 
 import train
 from lightseg.cli import main
-from tests.conftest import only_run
+from tests.conftest import only_run, seg_words
 from tests.tasks.runs import run, signal_at
 
 EPOCH = 3  # steps: 6 images in batches of 2
@@ -49,13 +49,20 @@ def assert_equal_runs(first: Path, second: Path) -> None:
             assert torch.equal(value, other["state_dict"][key]), key
 
 
-OPTIONS = ("ema.decay=0.9", "trainer.log_every_n_steps=1", "drop_path_rate=0.1", "schedule.warmup_steps=2")
+OPTIONS = (
+    "trainer.max_epochs=2",
+    "ema.decay=0.9",
+    "trainer.log_every_n_steps=1",
+    "drop_path_rate=0.1",
+    "schedule.warmup_steps=2",
+)
 
 
-@pytest.fixture
-def whole(words, tmp_path) -> Path:
-    run(words(*OPTIONS, f"runs_dir={tmp_path / 'whole'}"))
-    return only_run(tmp_path / "whole")
+@pytest.fixture(scope="module")
+def whole(mini_seg, tmp_path_factory) -> Path:
+    runs = tmp_path_factory.mktemp("whole")
+    run(seg_words(mini_seg, runs, *OPTIONS))
+    return only_run(runs)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +101,7 @@ def test_ctrl_c_saves_and_exits_with_130_and_twice_ends_at_once(words, tmp_path,
     assert "interrupted; no step was saved in " in capsys.readouterr().err
 
 
-def test_max_steps_within_an_epoch_then_more(words, tmp_path, whole, capsys):
+def test_max_steps_within_an_epoch_then_more(words, tmp_path, capsys):
     """Learning rates follow the run's length: a constant rate, so that both runs have the same."""
     options = [*OPTIONS, "schedule.name=constant", "ema.decay=0"]
     run(words(*options, f"runs_dir={tmp_path / 'long'}"))
@@ -119,7 +126,7 @@ def test_accumulated_batches_are_finished_before_a_stop(words, tmp_path, monkeyp
 @pytest.mark.slow
 def test_workers_of_a_resumed_run_read_its_epoch(words, tmp_path):
     """Lightning lets them begin before it knows the epoch of the checkpoint."""
-    options = ["trainer.log_every_n_steps=1", "data.workers=2", "schedule.name=constant"]
+    options = ["trainer.max_epochs=2", "trainer.log_every_n_steps=1", "data.workers=2", "schedule.name=constant"]
     run(words(*options, "trainer.max_epochs=3", f"runs_dir={tmp_path / 'long'}"))
     run(words(*options, f"runs_dir={tmp_path / 'short'}"))
     folder = only_run(tmp_path / "short")

@@ -12,16 +12,24 @@ import pytest
 import torch
 
 import train
-from lightseg.catalog.arch_yaml import read_arch
+from lightseg.catalog.arch_yaml import read_arch, write_arch
 from lightseg.checkpoint import load_model
 from lightseg.cli import main as lightseg
 from lightseg.data.datasets.cityscapes import CLASSES
 from lightseg.model import create_model
 from lightseg.profile import count_madds
 from tests.conftest import only_run
+from tests.export.conftest import TINY
 
 ROOT = Path(__file__).parents[3]
-SEARCH = ("search=netadapt", "search.steps=2", "search.holdout=0.34", "search.delta=0.15", "search.target=0.75")
+SEARCH = (
+    "backbone=mobilenetv3_small_050",
+    "search=netadapt",
+    "search.steps=2",
+    "search.holdout=0.34",
+    "search.delta=0.15",
+    "search.target=0.75",
+)
 
 
 def write_checkpoint(path: Path, backbone: str) -> Path:
@@ -36,6 +44,14 @@ def write_checkpoint(path: Path, backbone: str) -> Path:
 @pytest.fixture
 def trained(tmp_path) -> Path:
     return write_checkpoint(tmp_path / "best.ckpt", "mobilenetv3_small_050")
+
+
+@pytest.fixture
+def tiny(tmp_path) -> tuple[str, str]:
+    """The words of a net of four blocks and of its weights: a search through it takes seconds."""
+    write_arch(TINY, tmp_path / "tiny.yaml")
+    checkpoint = write_checkpoint(tmp_path / "tiny.ckpt", str(tmp_path / "tiny.yaml"))
+    return f"backbone={tmp_path / 'tiny.yaml'}", f"pretrained={checkpoint}"
 
 
 def folder_of(runs: Path) -> Path:
@@ -71,8 +87,8 @@ def test_from_a_run_to_an_architecture_with_its_weights_and_record(words, tmp_pa
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_a_search_ends_with_the_same_net(words, tmp_path, trained):
-    overrides = (f"pretrained={trained}", *SEARCH)
+def test_killed_and_resumed_a_search_ends_with_the_same_net(words, tmp_path, tiny):
+    overrides = (*SEARCH, *tiny)
     assert train.main(words(*overrides, f"runs_dir={tmp_path / 'uninterrupted'}")) == 0
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "train.py", *words(*overrides, f"runs_dir={tmp_path / 'resumed'}")]
@@ -105,10 +121,12 @@ def test_killed_and_resumed_a_search_ends_with_the_same_net(words, tmp_path, tra
 
 @pytest.mark.slow
 def test_evolution_and_classification_and_latency(cls_words, tmp_path, monkeypatch):
-    assert train.main(cls_words("trainer.max_epochs=1", f"runs_dir={tmp_path / 'seed'}")) == 0
+    write_arch(TINY, tmp_path / "tiny.yaml")
+    tiny = f"backbone={tmp_path / 'tiny.yaml'}"
+    assert train.main(cls_words(tiny, f"runs_dir={tmp_path / 'seed'}")) == 0
     best = only_run(tmp_path / "seed") / "checkpoints" / "best.ckpt"
-    search = ("search=netadapt", f"pretrained={best}", "search.steps=1", "search.holdout=0.3", "search.target=0.8",
-              "search.delta=0.1", "data.batch_size=4")  # fmt: skip
+    search = (tiny, "search=netadapt", f"pretrained={best}", "search.steps=1", "search.holdout=0.3",
+              "search.target=0.8", "search.delta=0.1", "data.batch_size=4")  # fmt: skip
     evolution = ("search.variant=evolution", "search.population=3", "search.generations=2", "search.parents=2")
     assert train.main(cls_words(*search, *evolution)) == 0
     steps = json.loads((folder_of(tmp_path / "runs") / "steps.json").read_text())
