@@ -36,6 +36,7 @@ def save_checkpoint(
     contract: dict[str, Any] | None = None,
     names: list[str] | None = None,
     old_config: dict[str, Any] | None = None,
+    backbone: str = SHALLOW,
 ) -> Path:
     """A run's folder with `checkpoints/best.ckpt`. kind: a task, or "simcc", pose with that head. old_config: the
     checkpoint is one of a release before 0.2, without a contract, and this its run's config.yaml ({}: none)."""
@@ -44,7 +45,7 @@ def save_checkpoint(
     names = names or NAMES[task]
     skeleton = SKELETON if task == "pose" else None
     options = {"class_names": names, "head": HEADS.get(kind), "skeleton": skeleton, "input": contract}
-    model = create_model(SHALLOW, task, len(names), **options)
+    model = create_model(backbone, task, len(names), **options)
     if task == "pose":  # heads start with empty maps: nothing would be sure
         last = [model.head.x, model.head.y] if kind == "simcc" else [model.head.final_layer]
         for layer in last:

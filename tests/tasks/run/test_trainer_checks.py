@@ -78,6 +78,9 @@ def test_sizes(config, message):
     class Tiny(torch.nn.Module):
         spec = {"backbone": "tiny"}
 
+        def blank(self, batch, height, width):
+            return torch.zeros((batch, 3, height, width), dtype=torch.uint8)
+
         def forward(self, images):
             if images.shape[-2] < 48:
                 raise RuntimeError("too small")
