@@ -37,9 +37,7 @@ def recognize(root: Path, task: str) -> tuple[str, dict[str, Any], str]:
     """
     if not root.is_dir():
         raise LightsegError(f"data.root={root}: no such folder ({root.absolute()})")
-    findings = [finding for look in _LOOKS if (finding := look(root)) is not None]
-    others = [finding for finding in findings if finding.name != _CLASS_FOLDERS]
-    findings = others or findings  # any folders of images may be those of classes
+    findings = _findings(root)
     of_task = [finding for finding in findings if task in finding.choices]
     if len(of_task) > 1:
         seen = " and ".join(f"{finding.name} ({finding.because})" for finding in of_task)
@@ -58,6 +56,19 @@ def recognize(root: Path, task: str) -> tuple[str, dict[str, Any], str]:
         )
     name, values = finding.choices[task]
     return name, values, f"data=auto: {root} is {finding.name} ({finding.because}): data={name}{_typed(values)}"
+
+
+def usual_task(root: Path) -> str | None:
+    """The task that labels of a folder's format are for in the first place. None: a folder of no or of several
+    formats."""
+    findings = _findings(root) if root.is_dir() else []
+    return next(iter(findings[0].choices)) if len(findings) == 1 else None
+
+
+def _findings(root: Path) -> list[Finding]:
+    findings = [finding for look in _LOOKS if (finding := look(root)) is not None]
+    others = [finding for finding in findings if finding.name != _CLASS_FOLDERS]
+    return others or findings  # any folders of images may be those of classes
 
 
 def _typed(values: dict[str, Any]) -> str:

@@ -83,10 +83,13 @@ def test_plain_images_of_equal_gray_are_alike_and_others_are_not():
     assert [match.other for match in near_duplicates([plain, ramp], [ramp, plain])] == [1, 0]
 
 
-def test_the_task_follows_from_the_data():
+def test_the_task_follows_from_the_data(tmp_path: Path):
     assert with_task(["data=camvid", "data.root=/x"])["task"] == "seg"
     assert with_task({"data": "coco_pose"})["task"] == "pose"
     assert with_task(["data=camvid", "task=cls"])["task"] == "cls"
+    (tmp_path / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [ant, bee]\n")
+    assert with_task(["data=auto", f"data.root={tmp_path}"])["task"] == "det"
+    assert "task" not in with_task(["data=auto"])  # `data=auto` asks for data.root
 
 
 def test_the_block_of_the_page_on_python(

@@ -69,6 +69,8 @@ class LabelStatistics:
         number = (
             f"{int(self.counts.sum()):,} {self.unit}" if self.unit != "pixels" else f"the masks of {self.of} images"
         )
+        if len(self.counts) == 1:
+            return f"{number} of {self.class_names[0]}"
         ignored = "" if not self.ignored else f", {percent(self.ignored)} ignored"
         kinds = "points" if self.unit == "keypoints" else "classes"
         return f"{number} of {len(self.counts)} {kinds}, {extremes}{ignored}"
