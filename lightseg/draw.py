@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from lightseg.text import shorten
+
 Palette = Sequence[Sequence[int]]
 
 
@@ -98,20 +100,21 @@ def confusion_image(confusion: np.ndarray, class_names: Sequence[str]) -> np.nda
 
 
 def classification_row(
-    image: np.ndarray, truth_name: str | None, predictions: Sequence[tuple[str, float]]
+    image: np.ndarray, truth: Sequence[str] | None, predictions: Sequence[tuple[str, float]]
 ) -> list[np.ndarray]:
-    """The image, and a panel with its predictions (name, probability) as bars: the true class green, the others gray.
+    """The image, and a panel with its predictions (name, probability) as bars: true classes green, the others gray.
 
-    truth_name: None for an image without a label.
+    truth: names of the true classes. None: the image is not labeled.
     """
     width, bar, gap = 480, 34, 8
     panel = Image.new("RGB", (width, (bar + gap) * (len(predictions) + 1)), "white")
     draw = ImageDraw.Draw(panel)
     font = ImageFont.load_default(17)
-    draw.text((6, bar / 2), f"truth: {truth_name}" if truth_name is not None else "", "black", font, anchor="lm")
+    title = "" if truth is None else f"truth: {shorten(list(truth), 4) if truth else 'no class'}"
+    draw.text((6, bar / 2), title, "black", font, anchor="lm")
     for number, (name, probability) in enumerate(predictions, start=1):
         y = number * (bar + gap)
-        fill = (150, 210, 150) if name == truth_name else (205, 205, 205)
+        fill = (150, 210, 150) if name in (truth or ()) else (205, 205, 205)
         draw.rectangle((0, y, max(2, round(probability * (width - 1))), y + bar), fill=fill)
         draw.text((6, y + bar / 2), name, "black", font, anchor="lm")
         draw.text((width - 6, y + bar / 2), f"{100 * probability:.1f} %", "black", font, anchor="rm")

@@ -20,6 +20,7 @@ class ClassificationTask(Task):
     headings = ("image", "prediction")
     colors_mean_classes = False
     resolution = "the evaluation crop's"
+    metric_type: Any = ClassificationMetric  # of (number of classes, their names)
 
     @staticmethod
     def own_options(config: dict[str, Any], dataset: Any) -> dict[str, Any]:
@@ -31,10 +32,13 @@ class ClassificationTask(Task):
             mix: options of timm's mixup and CutMix: `mixup` and `cutmix` (the alphas, 0 = off), `prob`, `switch_prob`.
         """
         super().__init__(model, *args, **options)
-        self.metric = ClassificationMetric(model["num_classes"], self.class_names)
+        self.metric = self.metric_type(model["num_classes"], self.class_names)
         self.mix = mix
 
     def prepare_batch(self, batch: Batch) -> Batch:
+        return self.mixed(batch, self.metric.num_classes)
+
+    def mixed(self, batch: Batch, num_classes: int) -> Batch:
         """timm's mixup and CutMix, seeded by the step."""
         values = {**self.mix, **self.scheduled}
         if not (values["mixup"] or values["cutmix"]) or len(batch["names"]) % 2:
@@ -45,7 +49,7 @@ class ClassificationTask(Task):
             prob=values["prob"],
             switch_prob=values["switch_prob"],
             label_smoothing=0.0,  # the loss smooths the labels
-            num_classes=self.metric.num_classes,
+            num_classes=num_classes,
         )
         state = np.random.get_state()
         np.random.seed(torch.initial_seed() % 2**32)  # timm uses numpy's generator, the step's seed is torch's
@@ -67,7 +71,11 @@ class ClassificationTask(Task):
         image = shown(sample["images"], self.model.contract)
         top = prediction.topk(min(TOP, len(prediction)))
         named = [(self.class_names[i], p) for i, p in zip(top.indices.tolist(), top.values.tolist(), strict=True)]
-        return classification_row(image, self.class_names[int(sample["labels"])], named)
+        return classification_row(image, self.true_names(sample), named)
+
+    def true_names(self, sample: Batch) -> list[str]:
+        """The true classes of a sample."""
+        return [self.class_names[int(sample["labels"])]]
 
     def charts(self) -> dict[str, np.ndarray]:
         with self.metric.sync_context():
@@ -77,4 +85,4 @@ class ClassificationTask(Task):
     def annotations(self, sample: Batch, prediction: Tensor) -> dict[str, Any]:
         best = int(prediction.argmax())
         text = f"{self.class_names[best]} {float(prediction[best]):.2f}"
-        return {"caption": f"{sample['name']}: {text}, truth {self.class_names[int(sample['labels'])]}"}
+        return {"caption": f"{sample['name']}: {text}, truth {', '.join(self.true_names(sample))}"}

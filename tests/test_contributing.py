@@ -74,7 +74,7 @@ def test_what_is_there_was_added_as_it_says():
     from lightseg.catalog.tasks import TASKS
     from lightseg.export.runner import FORMATS
 
-    for task in (TASKS[name] for name in ("seg", "cls", "det", "pose")):
+    for task in (TASKS[name] for name in ("seg", "cls", "multilabel", "det", "pose")):
         assert (ROOT / "configs" / "task" / f"{task.name}.yaml").is_file()
         assert task.spec.startswith("lightseg.task_specs.") and task.module.startswith(".")
         for head in task.heads.values():

@@ -33,7 +33,7 @@ def test_the_number_of_classes_decides_about_numbers_and_names():
 
 def test_bars_are_as_long_as_their_probability():
     image = np.zeros((64, 64, 3), np.uint8)
-    same, panel = classification_row(image, "bee", [("ant", 0.5), ("bee", 0.25), ("wasp", 0.0)])
+    same, panel = classification_row(image, ["bee"], [("ant", 0.5), ("bee", 0.25), ("wasp", 0.0)])
     assert same is image and panel.dtype == np.uint8
     lower_edges = panel[[42 + 33, 84 + 33, 126 + 33]]  # of the bars, below the text
     lengths = (lower_edges < 255).all(-1).sum(1)

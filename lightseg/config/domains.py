@@ -11,6 +11,7 @@ from lightseg.catalog.choices import PRUNING_SCOPES, SCHEDULES
 from lightseg.catalog.scaling import MAX_PHI, MAX_SCALE
 from lightseg.config.domain import Domain, anything, either, many, number, one_of, optional, path, switch, table, whole
 from lightseg.config.domain import text as word
+from lightseg.config.multilabel_keys import MULTILABEL_LOSS, OF_SINGLE_LABELS
 from lightseg.config.pixel_keys import PIXELS, TILES
 from lightseg.config.renamed_keys import RENAMED
 from lightseg.config.search_keys import DMASKING, NETADAPT, OPTUNA
@@ -188,6 +189,7 @@ CLS: dict[str, Domain] = {
     "data.eval.crop_pct": optional(number("(0, 1]")),
     "data.eval.interpolation": optional(one_of(*INTERPOLATIONS)),
 }
+MULTILABEL = {key: domain for key, domain in CLS.items() if key not in OF_SINGLE_LABELS} | MULTILABEL_LOSS
 DET: dict[str, Domain] = {
     "head.variant": optional(word("a name")),
     "head.extra_channels": many(whole(2), 4),
@@ -266,7 +268,7 @@ POSE: dict[str, Domain] = {
 ALL = "all"
 SECTIONS: dict[str, dict[str, Domain]] = {
     ALL: COMMON,
-    **{"seg": SEG, "cls": CLS, "det": DET, "pose": POSE},
+    **{"seg": SEG, "cls": CLS, "multilabel": MULTILABEL, "det": DET, "pose": POSE},
     **{"search=dmasking": DMASKING, "search=netadapt": NETADAPT, "search=optuna": OPTUNA},
 }
 PARENTS = frozenset(key.rpartition(".")[0] for keys in SECTIONS.values() for key in keys)

@@ -210,7 +210,7 @@ def _csv(root: Path) -> Finding | None:
     values = {"split.train": train, "split.val": val}
     if (root / "images").is_dir():
         values["images"] = "images"
-    return Finding("a CSV of classes", train, {"cls": ("csv", values)})
+    return Finding("a CSV of classes", train, {"cls": ("csv", values), "multilabel": ("csv_multilabel", values)})
 
 
 _CLASS_FOLDERS = "a folder a class"

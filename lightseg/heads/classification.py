@@ -10,20 +10,21 @@ from torch import Tensor, nn
 
 from lightseg.errors import LightsegError
 from lightseg.losses.classification import ClassificationLoss
+from lightseg.losses.multilabel import MultiLabelLoss
 
 
 class _ClassificationHead(nn.Module):
     """Loss and decoding of logits [B,C]."""
 
-    criterion: ClassificationLoss
+    criterion: ClassificationLoss | MultiLabelLoss
 
     def loss(self, outputs: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """`outputs` [B,C] logits, `targets["labels"]` int64 [B] or float [B,C] -> `{"loss": ...}`."""
+        """`outputs` [B,C] logits, `targets["labels"]` as the loss takes them -> `{"loss": ...}`."""
         return self.criterion(outputs, targets["labels"])
 
     def decode(self, outputs: Tensor, image_size: tuple[int, int] | None = None) -> Tensor:
-        """Logits [B,C] -> probabilities float32 [B,C]."""
-        return outputs.float().softmax(1)
+        """Logits [B,C] -> probabilities float32 [B,C]: softmax, or sigmoid where an image has several classes."""
+        return self.criterion.probabilities(outputs.float())
 
 
 class LinearHead(_ClassificationHead):
@@ -39,7 +40,7 @@ class LinearHead(_ClassificationHead):
         num_classes: int,
         *,
         dropout: float = 0.0,
-        loss: ClassificationLoss | None = None,
+        loss: ClassificationLoss | MultiLabelLoss | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
@@ -66,7 +67,7 @@ class NativeHead(_ClassificationHead):
         stages: Sequence[tuple[int, int]],
         num_classes: int,
         *,
-        loss: ClassificationLoss | None = None,
+        loss: ClassificationLoss | MultiLabelLoss | None = None,
     ) -> None:
         super().__init__()
         classes = stages[-1][0]

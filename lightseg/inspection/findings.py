@@ -140,7 +140,7 @@ def _of_split(split: str, one: Looked) -> Iterator[Finding]:
 
 def _on_classes(split: str, counted: LabelStatistics) -> Iterator[Finding]:
     few = counted.few()
-    if few and split == "train" and counted.unit != "images":  # of images a warning says it
+    if few and split == "train" and "images" not in counted.unit:  # of images a warning says it
         names = ", ".join(f"{counted.class_names[label]} ({int(counted.images[label])})" for label in few[:6])
         more = f" and {len(few) - 6} more" if len(few) > 6 else ""
         text = f"{len(few)} of {len(counted.counts)} classes are in fewer than {FEW} samples: {names}{more}"

@@ -41,3 +41,8 @@ class ClassificationLoss(nn.Module):
         with torch.autocast(logits.device.type, enabled=False):
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
         return {"loss": loss}
+
+    @staticmethod
+    def probabilities(logits: Tensor) -> Tensor:
+        """Of the classes, of which an image has a single one."""
+        return logits.softmax(1)

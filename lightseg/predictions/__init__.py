@@ -2,8 +2,8 @@
 
 from lightseg.predictions.base import Prediction
 from lightseg.predictions.boxes import Detection
-from lightseg.predictions.classes import Classification
+from lightseg.predictions.classes import Classification, MultiLabel
 from lightseg.predictions.mask import Segmentation
 from lightseg.predictions.poses import Pose
 
-__all__ = ["Classification", "Detection", "Pose", "Prediction", "Segmentation"]
+__all__ = ["Classification", "Detection", "MultiLabel", "Pose", "Prediction", "Segmentation"]

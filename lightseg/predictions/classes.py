@@ -1,4 +1,4 @@
-"""The prediction of a classifier."""
+"""The predictions of classifiers, of a single class an image or of several."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,6 +52,27 @@ class Classification(Prediction):
 
     def _summary(self) -> str:
         return f"{self.name} {self.probabilities[self.label]:.2f}"
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class MultiLabel(Classification):
+    """Classes that an image has, of which each has a probability of its own. The attributes are `Classification`'s."""
+
+    def present(self, min_score: float | None = None) -> list[tuple[str, float]]:
+        """The classes from a probability on, as (name, probability). min_score: None: the call's `score`, or 0.3."""
+        least = self._shown(min_score)
+        return [pair for pair in self.top(len(self.labels)) if pair[1] >= least]
+
+    def plot(self, min_score: float | None = None) -> np.ndarray:
+        """The classes of `present`, at the upper left."""
+        return draw_classes(self.image, self.present(min_score))
+
+    def to_dict(self) -> dict[str, Any]:
+        classes = [{"class": name, "probability": probability} for name, probability in self.present()]
+        return {**self._origin(), "classes": classes}
+
+    def _summary(self) -> str:
+        return ", ".join(f"{name} {probability:.2f}" for name, probability in self.present())
 
 
 def best_first(probabilities: np.ndarray) -> np.ndarray:

@@ -139,8 +139,11 @@ class ClassResults:
         self.class_names = names
         self.list = GrowingList(folder / "results.json")
         self.table = GrowingFile(folder / "results.csv")
-        ranks = range(1, min(TOP, len(names)) + 1)
-        self._row(["file_name", "frame", *(f"{key}_{rank}" for rank in ranks for key in ("class", "probability"))])
+        self._row(["file_name", "frame", *self._columns()])
+
+    def _columns(self) -> list[str]:
+        ranks = range(1, min(TOP, len(self.class_names)) + 1)
+        return [f"{key}_{rank}" for rank in ranks for key in ("class", "probability")]
 
     def _row(self, cells: Sequence[Any]) -> None:
         line = io.StringIO()
@@ -153,9 +156,11 @@ class ClassResults:
     def add(self, frame: Frame, prediction: np.ndarray) -> None:
         top = self._top(prediction)
         named = [{"class": name, "probability": probability} for name, probability in top]
-        self.list.append({**frame.origin, "class": top[0][0], "top": named})
-        number = "" if frame.index is None else frame.index
-        self._row([frame.file_name, number, *(cell for pair in top for cell in pair)])
+        self._write(frame, {"class": top[0][0], "top": named}, [cell for pair in top for cell in pair])
+
+    def _write(self, frame: Frame, values: dict[str, Any], cells: Sequence[Any]) -> None:
+        self.list.append({**frame.origin, **values})
+        self._row([frame.file_name, "" if frame.index is None else frame.index, *cells])
 
     def draw(self, image: np.ndarray, prediction: np.ndarray) -> np.ndarray:
         return draw_classes(image, self._top(prediction))

@@ -53,8 +53,43 @@ ENDINGS = frozenset(ALL_ENDINGS)
 TOP = 5  # classes that a written prediction names
 
 
-class ClassificationFiles(ImageDataset):
-    """Images of classes.
+class ImagesOfClasses(ImageDataset):
+    """Images with classes as their labels, without masks, boxes or points.
+
+    folder: of the image files `names`.
+    may_lack: classes may have no image, as in an evaluation.
+    file: of the labels. None: there is none.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        names: Sequence[str],
+        class_names: Sequence[str],
+        transform: Transform | None = None,
+        *,
+        may_lack: bool = False,
+        file: Path | None = None,
+    ) -> None:
+        self.folder, self.may_lack, self._file = folder, may_lack, file
+        super().__init__(names, class_names, default_palette(len(class_names)), transform)
+
+    def check(self, index: int) -> None:
+        """Raise DataError for a file that is not an image, without decoding it."""
+        path = self._path(self._image_number(index))
+        check_image(path)
+        check_pixels(path, self.pixels)
+
+    def _path(self, image: int) -> str:
+        return f"{self.folder}/{self._names[image]}"
+
+    def _files(self) -> Iterable[tuple[str, str | Path]]:
+        files = [] if self._file is None else [("labels", self._file)]
+        return [*files, *super()._files()]
+
+
+class ClassificationFiles(ImagesOfClasses):
+    """Images of a class each.
 
     folder: of the image files `names`, each of the class in `labels`.
     class_names: in the order of the labels.
@@ -76,13 +111,12 @@ class ClassificationFiles(ImageDataset):
         may_lack: bool = False,
         file: Path | None = None,
     ) -> None:
-        self.folder, self.may_lack, self._file = folder, may_lack, file
         classes = [str(name) for name in class_names]
         numbers = {name: number for number, name in enumerate(classes)}
         unknown = sorted(set(labels) - set(classes))
         if unknown:
             raise DataError(f"{file or folder}: {shorten(unknown)} is no class: choose from {shorten(classes)}")
-        super().__init__(names, classes, default_palette(len(classes)), transform)
+        super().__init__(folder, names, classes, transform, may_lack=may_lack, file=file)
         self._labels = np.array([numbers[label] for label in labels], np.int64)
         if not may_lack:
             self._check_classes()
@@ -113,12 +147,6 @@ class ClassificationFiles(ImageDataset):
     def classes_of(self, index: int) -> list[int]:
         return [int(self._labels[self._kept[index]])]
 
-    def check(self, index: int) -> None:
-        """Raise DataError for a file that is not an image, without decoding it."""
-        path = self._path(self._image_number(index))
-        check_image(path)
-        check_pixels(path, self.pixels)
-
     def keep_only(self, chosen: Sequence[bool]) -> None:
         """Remove the images that are not chosen and renumber the others. Raises DataError if a class has none left."""
         labels = self._labels[self._kept]
@@ -133,13 +161,6 @@ class ClassificationFiles(ImageDataset):
         self._labels = np.array([list(names).index(name) for name in self.class_names])[self._labels]
         self.class_names, self.palette = list(names), default_palette(len(names))
         self.file_classes = np.arange(len(names))
-
-    def _path(self, image: int) -> str:
-        return f"{self.folder}/{self._names[image]}"
-
-    def _files(self) -> Iterable[tuple[str, str | Path]]:
-        files = [] if self._file is None else [("labels", self._file)]
-        return [*files, *super()._files()]
 
     def _targets(self, arrays: Arrays, original: Arrays, sample: int) -> dict[str, Any]:
         return {"label": int(self._labels[sample])}
@@ -198,7 +219,7 @@ class ClassificationFolder(ClassificationFiles):
             self._notes.append(f"{len(others)} files are no images by their ending and are left out: {shorten(others)}")
 
 
-def check_same_classes(train: ClassificationFiles, val: ClassificationFiles) -> None:
+def check_same_classes(train: ImagesOfClasses, val: ImagesOfClasses) -> None:
     """Raise DataError unless both splits have the same classes in the same order; `val` gets those that it lacks."""
     val.add_classes(train.class_names)
     if train.class_names == val.class_names:

@@ -17,7 +17,8 @@ class LabelStatistics:
     """
     Attributes:
         class_names: of the C classes; pose: of the keypoints.
-        unit: what `counts` counts, in the plural: "pixels", "boxes", "images" or "keypoints".
+        unit: what `counts` counts, in the plural: "pixels", "boxes", "images", "keypoints" or, of images with several
+            classes, "labels of images".
         counts: int64 [C], labels of every class in the samples that were counted.
         images: int64 [C], the number of those samples with a label of the class.
         counted, total: samples whose labels were counted; all samples.

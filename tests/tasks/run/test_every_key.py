@@ -8,10 +8,11 @@ import hashlib
 import json
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
-from lightseg.catalog.tasks import TASKS
 from lightseg.config.domains import ALL, SECTIONS
 from lightseg.record import NOT_HASHED
 from tasks.run import checkpoints, execute, record
@@ -129,6 +130,13 @@ OF_TASKS = {
         "schedule.mixup": (*GROWING, "[0.1,0.9]"),
         "schedule.cutmix": (*GROWING, "[0.1,0.9]"),
     },
+    "multilabel": {
+        "loss.name": "asymmetric",
+        "loss.gamma_positive": ("loss.name=asymmetric", 2),
+        "loss.gamma_negative": ("loss.name=asymmetric", 0),
+        "loss.clip": ("loss.name=asymmetric", 0.4),
+        "mix.mixup": 0.5,
+    },
     "det": {
         "head.extra_channels": "[32,32,32,32]",
         "head.variant": "torchvision",
@@ -201,6 +209,19 @@ EARLY = ("evaluation.checkpoint=last",)  # the weights that were trained, whiche
 
 
 @pytest.fixture
+def multilabel_words(cls_words, tmp_path):
+    """Of twelve images with one, two or none of two classes."""
+    random = np.random.default_rng(0)
+    lines = ["file,red,blue"]
+    for number in range(12):
+        lines.append(f"{number}.png,{number % 2},{number // 2 % 2}")
+        assert cv2.imwrite(str(tmp_path / f"{number}.png"), random.integers(0, 256, (40, 48, 3), np.uint8))
+    for name in ("train.csv", "val.csv"):
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+    return lambda *more: cls_words("task=multilabel", "data=csv_multilabel", f"data.root={tmp_path}", *more)
+
+
+@pytest.fixture
 def outcome(monkeypatch, tmp_path):
     """A function: words and overrides -> what a run gave, and the hash of its configuration."""
     kept: dict[str, dict] = {}
@@ -246,7 +267,7 @@ def split(value) -> tuple[tuple[str, ...], object]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", OF_TASKS)
 def test_a_key_changes_the_record_and_the_run_or_neither(task, request, outcome):
     words = request.getfixturevalue({"seg": "words"}.get(task, f"{task}_words"))
     net = "backbone=mobilenetv3_small_050"  # with a variant of torchvision
@@ -273,5 +294,6 @@ def test_every_key_is_in_a_table():
     for section, keys in SECTIONS.items():
         tested = set(SAME) | set(ALL_TASKS) | set(OF_TASKS.get(section, {}))
         tested |= {key for table in OF_TASKS.values() for key in table} if section == ALL else set()
+        tested |= set(OF_TASKS["cls"]) if section == "multilabel" else set()  # the same code
         tested |= set(keys) if section.startswith("search=") else set()  # tests/tasks/search
         assert [key for key in set(keys) - tested - set(elsewhere) if not key.startswith(groups)] == []
