@@ -136,6 +136,6 @@ def test_records_of_real_runs(words, tmp_path, capsys):
     (group,), note = leaderboard([tmp_path / "r"])
     (row,) = group.rows
     assert note == "" and row.seeds == (0, 1) and group.label == "seg mini_seg"
-    assert row.backbone == "mobilenetv3_small_050" and row.params and row.madds and row.latency_ms and row.memory_mb
+    assert row.backbone == SHALLOW and row.params and row.madds and row.latency_ms and row.memory_mb
     assert 0 <= row.metrics["val/mIoU"].mean <= 1 and row.metrics["val/mIoU"].n == 2
     assert group.protocol["images"] == "3" and group.fingerprint
