@@ -10,6 +10,7 @@ import pytest
 
 from lightseg.cli import main
 from lightseg.commands.leaderboard import leaderboard
+from tests.nets import SHALLOW
 
 ERRORS = {
     "folder": (["nowhere"], "error: nowhere is not a folder: give the runs_dir of your runs\n"),
