@@ -110,7 +110,7 @@ INVALID = {  # content, reason
     "no schema": ({"schema": ...}, "without a schema"),
     "schema true": ({"schema": True}, "without a schema"),
     "huge schema": (json.dumps({"schema": 7}).replace("7", HUGE), "whose schema is not a number from 0 to 1e+18"),
-    "task": ({"task": "depth"}, "of task depth, which is not one of seg, cls, det, pose"),
+    "task": ({"task": "depth"}, "of task depth, which is not one of seg, cls, multilabel, det, pose"),
     "no backbone": ({"backbone": ...}, "without backbone"),
     "backbone is a list": ({"backbone": ["a"]}, "whose backbone is not a name"),
     "escape codes": ({"backbone": "a\x1b[2J"}, "whose backbone is too long or holds control characters"),
