@@ -93,7 +93,7 @@ def test_its_keys_and_choices_are_checked_like_those_of_the_others(depth, capsys
     for override, message in (
         ("head.name=poold", "pooled"),
         ("evaluation.flip=true", "evaluation.flip is not for task=depth"),
-        ("schedule.mixup=[0,1]", "schedule.mixup is for task=cls only"),
+        ("schedule.mixup=[0,1]", "schedule.mixup is for task=cls and multilabel only"),
         ("loss.betta=1", "loss.beta"),
         ("data=mini_det", "is for task=det"),
         ("evaluation.predictions=true", "data=depth_csv (format: depth_csv) has no form for predictions"),
