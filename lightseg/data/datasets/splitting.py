@@ -1,8 +1,9 @@
 """`data.split: {val: 0.2, group: "(.*)_\\d+"}`: an evaluation split that is a share of the training images.
 
 An image's side follows from a hash of its name (relative to `data.root`), or of its group's: it is the same on every
-machine and in every run, and stays the same when files are added, with one exception. Where a class, of those with two groups or more,
-would be on one side alone, the group with the nearest hash changes sides, as long as the share stays near.
+machine and in every run, and stays the same when files are added, with one exception. Where a class, of those with two
+groups or more, would be on one side alone, the group with the nearest hash changes sides, as long as the share stays
+near.
 """
 
 import hashlib
